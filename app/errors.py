@@ -1,0 +1,136 @@
+"""Every exception that MuMIC raises on purpose. It knows no HTTP.
+
+    MumicError
+    ├── InputError            what a caller sent cannot be used
+    │   ├── ImageError        one image: empty, not an image, corrupt, too large
+    │   ├── TextError         one text: empty, longer than the tokenizer's context
+    │   ├── OptionError       an option's name or value
+    │   └── BodyError         the request as a whole
+    │       ├── MalformedBodyError
+    │       ├── UnsupportedMediaError
+    │       └── BodyTooLargeError
+    ├── ServiceError          the service cannot answer now
+    │   ├── OverloadedError   the queue is full
+    │   ├── DeadlineError     the time is up
+    │   ├── DrainingError     the service is stopping
+    │   └── InferenceError    the model failed on a batch
+    └── FileError             a file of ours cannot be used
+        ├── LabelSetError     labels.yaml
+        ├── CheckpointError   a checkpoint directory
+        └── DataError         a manifest or the photos that it names
+
+`app.serving.problems` maps them to HTTP answers, `app.cli` to exit codes.
+"""
+
+from typing import Literal
+
+ImageErrorCode = Literal[
+    "empty",
+    "invalid_base64",
+    "url_not_allowed",
+    "not_an_image",
+    "unsupported_format",
+    "corrupt",
+    "too_many_bytes",
+    "too_many_pixels",
+]
+
+
+class MumicError(Exception):
+    """Root of the tree; its text is written for the person who caused it."""
+
+
+class InputError(MumicError):
+    """What a caller sent cannot be used."""
+
+
+class ImageError(InputError):
+    """One image cannot be used; its neighbours can.
+
+    Args:
+        code: the stable name of what is wrong.
+        message: what is wrong and what would be right.
+    """
+
+    def __init__(self, code: ImageErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class TextError(InputError):
+    """A text is empty or longer than the tokenizer's context."""
+
+
+class OptionError(InputError):
+    """An option is unknown or its value is not allowed.
+
+    Args:
+        field: the option's name.
+        message: what is wrong and what would be right.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class BodyError(InputError):
+    """A request cannot be used as a whole."""
+
+
+class MalformedBodyError(BodyError):
+    """The body does not parse as what its content type says."""
+
+
+class UnsupportedMediaError(BodyError):
+    """The content type is none of those that carry images or options."""
+
+
+class BodyTooLargeError(BodyError):
+    """The body has more bytes than a request may have."""
+
+
+class ServiceError(MumicError):
+    """The service cannot answer now."""
+
+
+class OverloadedError(ServiceError):
+    """The queue is full.
+
+    Args:
+        message: what is full.
+        retry_after_s: when to try again, in seconds.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(ServiceError):
+    """The request was not answered within its time."""
+
+
+class DrainingError(ServiceError):
+    """The service is stopping and takes no new work."""
+
+
+class InferenceError(ServiceError):
+    """The model failed on the batch that held this image."""
+
+
+class FileError(MumicError):
+    """A file of ours cannot be used."""
+
+
+class LabelSetError(FileError):
+    """A label set is not valid; the text names the file and the line."""
+
+
+class CheckpointError(FileError):
+    """A checkpoint directory is incomplete, altered or unsafe."""
+
+
+class DataError(FileError):
+    """Training or evaluation data is not valid; the text names file, row and column."""
