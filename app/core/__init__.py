@@ -1,0 +1,1 @@
+"""What serving, training, evaluation and backfill share: from bytes to probabilities."""

@@ -1,0 +1,175 @@
+"""The one object that serving, evaluation and backfill call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from app.core import scoring
+from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
+from app.core.device import Placement, choose_placement
+from app.core.golden import check_golden
+from app.core.labels import LabelSet, render
+from app.core.model import MumicModel
+from app.core.preprocess import Preprocess, normalize
+from app.core.text_cache import TextCache
+
+BACKGROUND_PROMPT = "a photo"
+TEXT_BATCH_SIZE = 256
+
+
+class Classifier:
+    """A loaded checkpoint: pixels to embeddings, embeddings to probabilities.
+
+    Its methods may be called from several threads.
+
+    Args:
+        checkpoint: the verified directory that the model came from.
+        model: its towers, on their device in their precision.
+        placement: that device and precision.
+        text_embeddings: (C, D) float32 unit rows, the label set's prompts.
+        text_cache_size: most zero-shot texts whose embeddings are kept.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: MumicModel,
+        placement: Placement,
+        text_embeddings: Tensor,
+        text_cache_size: int,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.placement = placement
+        self.text_embeddings = text_embeddings
+        self.logit_scale = model.logit_scale.item()
+        self._model = model
+        self._text_cache = TextCache(self._compute_texts, text_cache_size)
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        text_cache_size: int = 10_000,
+    ) -> "Classifier":
+        """Load a checkpoint directory and hold it against its golden inputs.
+
+        They are checked twice: in float32 on the CPU, which is exact, and on the device in the
+        precision that will serve.
+
+        Raises:
+            CheckpointError: the directory or the model is not what it says.
+            LabelSetError: its labels.yaml is not valid.
+            OptionError: the device or precision cannot be had.
+        """
+        checkpoint = read_checkpoint(directory)
+        transformer = "timm_model_name" not in checkpoint.config["model_cfg"]["vision_cfg"]
+        placement = choose_placement(device, precision, transformer=transformer)
+        model = load_model(directory)
+        check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
+        text_embeddings = label_embeddings(checkpoint, model)
+        model.to(placement.device)
+        # Texts are few and cached: their tower keeps float32.
+        model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
+        if placement != Placement(torch.device("cpu"), "fp32"):
+            check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
+        return cls(checkpoint, model, placement, text_embeddings, text_cache_size)
+
+    @property
+    def labels(self) -> LabelSet:
+        """The checkpoint's label set."""
+        return self.checkpoint.labels
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How photos become model input."""
+        return self.checkpoint.preprocess
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self.text_embeddings.shape[1]
+
+    @torch.inference_mode()
+    def embed_images(self, pixels: Tensor) -> Tensor:
+        """Embed a batch of photos.
+
+        Args:
+            pixels: (B, 3, S, S) uint8, as `load_pixels` makes them.
+
+        Returns:
+            (B, D) float32 unit rows on the CPU.
+        """
+        images = normalize(pixels.to(self.placement.device), self.preprocess, self.placement.dtype)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self._model.encode_image(images).cpu()
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts as they are, from the cache where it has them.
+
+        Args:
+            texts: at least one text.
+
+        Returns:
+            (N, D) float32 unit rows on the CPU.
+
+        Raises:
+            TextError: a text is empty or longer than the tokenizer's context.
+        """
+        return self._text_cache(texts)
+
+    @torch.inference_mode()
+    def probabilities(self, image_embeddings: Tensor) -> Tensor:
+        """Score the label set: one independent probability for each label.
+
+        Args:
+            image_embeddings: (B, D) float32 unit rows.
+
+        Returns:
+            (B, C) float32 in [0, 1], columns in the order of the label set.
+        """
+        cosine = scoring.cosines(image_embeddings, self.text_embeddings)
+        return scoring.tempered_sigmoid(cosine, self.logit_scale)
+
+    @torch.inference_mode()
+    def zero_shot(
+        self,
+        image_embeddings: Tensor,
+        labels: Sequence[str],
+        template: str,
+        method: scoring.Scoring,
+    ) -> Tensor:
+        """Score any label texts, at the checkpoint's logit_scale.
+
+        Args:
+            image_embeddings: (B, D) float32 unit rows.
+            labels: N texts that go into the template.
+            template: a text with `{}` in it.
+            method: `sigmoid` (MuMIC), `softmax` (just one of the labels) or `pair` (each label
+                against `a photo`).
+
+        Returns:
+            (B, N) float32 in [0, 1].
+
+        Raises:
+            OptionError: the template has no `{}`.
+            TextError: a text is empty or longer than the tokenizer's context.
+        """
+        embeddings = self.embed_texts([render(template, label) for label in labels])
+        cosine = scoring.cosines(image_embeddings, embeddings)
+        if method == "sigmoid":
+            return scoring.tempered_sigmoid(cosine, self.logit_scale)
+        if method == "softmax":
+            return scoring.softmax(cosine, self.logit_scale)
+        background = scoring.cosines(image_embeddings, self.embed_texts([BACKGROUND_PROMPT]))
+        return scoring.pair_softmax(cosine, background, self.logit_scale)
+
+    @torch.inference_mode()
+    def _compute_texts(self, texts: Sequence[str]) -> Tensor:
+        tokens = self._model.tokenize(texts).to(self.placement.device)
+        parts = [self._model.encode_text(part).cpu() for part in tokens.split(TEXT_BATCH_SIZE)]
+        return torch.cat(parts)

@@ -1,0 +1,64 @@
+"""Where the model runs and how precisely."""
+
+from dataclasses import dataclass
+
+import torch
+
+from app.errors import OptionError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and the precision of the image tower on it."""
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The image tower's dtype."""
+        return DTYPES[self.precision]
+
+
+def choose_placement(device: str, precision: str, *, transformer: bool) -> Placement:
+    """Resolve `auto` for the machine at hand.
+
+    CUDA runs bf16 where it can, else fp16. A CPU with bf16 instructions runs transformers in
+    bf16; convolutional towers stay in fp32, which is exact and no slower there
+    (docs/adr/0003-precision.md).
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        transformer: whether the image tower is a transformer.
+
+    Raises:
+        OptionError: the device is not there, or cannot run the precision.
+    """
+    chosen = torch.device(_choose_device(device))
+    if precision != "auto":
+        if precision == "fp16" and chosen.type == "cpu":
+            raise OptionError("precision", "fp16 needs a GPU; use fp32 or bf16 on a CPU")
+        return Placement(chosen, precision)
+    if chosen.type == "cuda":
+        return Placement(chosen, "bf16" if torch.cuda.is_bf16_supported() else "fp16")
+    return Placement(chosen, "bf16" if transformer and _cpu_has_bf16() else "fp32")
+
+
+def _choose_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        index = int(device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise OptionError(
+                "device", f"{device} is not there: {torch.cuda.device_count()} CUDA devices found"
+            )
+    return device
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

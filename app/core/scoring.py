@@ -1,0 +1,94 @@
+"""From embeddings to probabilities: the paper's scores as pure functions.
+
+All work on float32 and on whole batches; B images, C label texts, D embedding dimensions.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Scoring = Literal["sigmoid", "softmax", "pair"]
+
+
+def l2_normalize(features: Tensor) -> Tensor:
+    """Scale each row to unit length.
+
+    Args:
+        features: (B, D) of any floating dtype.
+
+    Returns:
+        (B, D) float32. A row of zeros stays zeros.
+    """
+    return F.normalize(features.float(), dim=-1)
+
+
+def cosines(image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+    """Cosine similarities of unit rows.
+
+    Args:
+        image_embeddings: (B, D) float32 unit rows.
+        text_embeddings: (C, D) float32 unit rows.
+
+    Returns:
+        (B, C) float32 in [-1, 1] up to rounding.
+    """
+    return image_embeddings @ text_embeddings.T
+
+
+def logits(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
+    """Cosines over the temperature, `cos * exp(logit_scale)` (listing 1, line 19).
+
+    Args:
+        cosine: (B, C) float32 in [-1, 1].
+        logit_scale: ln(1 / temperature), the learned scalar.
+
+    Returns:
+        (B, C) float32.
+    """
+    return cosine * torch.as_tensor(logit_scale, device=cosine.device).float().exp()
+
+
+def tempered_sigmoid(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
+    """One independent probability for each pair of image and label text (equation 2).
+
+    Args:
+        cosine: (B, C) float32 in [-1, 1].
+        logit_scale: ln(1 / temperature).
+
+    Returns:
+        (B, C) float32 in [0, 1].
+    """
+    return torch.sigmoid(logits(cosine, logit_scale))
+
+
+def softmax(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
+    """Probabilities of "just one of these texts", as CLIP scores them (section 5.5).
+
+    Args:
+        cosine: (B, C) float32 in [-1, 1].
+        logit_scale: ln(1 / temperature).
+
+    Returns:
+        (B, C) float32; rows sum to 1.
+    """
+    return torch.softmax(logits(cosine, logit_scale), dim=-1)
+
+
+def pair_softmax(
+    cosine: Tensor, background_cosine: Tensor, logit_scale: Tensor | float
+) -> Tensor:
+    """Each text against a text that says nothing, label by label (section 4.2).
+
+    The softmax over two logits is the sigmoid of their difference.
+
+    Args:
+        cosine: (B, C) float32, image against each label's prompt.
+        background_cosine: (B, 1) float32, image against the text `a photo`.
+        logit_scale: ln(1 / temperature).
+
+    Returns:
+        (B, C) float32 in [0, 1].
+    """
+    return torch.sigmoid(logits(cosine - background_cosine, logit_scale))

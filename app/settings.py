@@ -1,0 +1,44 @@
+"""What an operator can set, read once from `MUMIC_*` variables by the server or the command line."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Precision = Literal["fp32", "bf16", "fp16"]
+SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
+
+
+class Settings(BaseSettings):
+    """All settings of the server, with the defaults that the contract names."""
+
+    model_config = SettingsConfigDict(env_prefix="MUMIC_", frozen=True, extra="forbid")
+
+    checkpoint: Path = Field(SHIPPED_CHECKPOINT, description="checkpoint directory")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+    )
+    precision: Literal["auto"] | Precision = Field("auto", description="auto, fp32, bf16 or fp16")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    max_batch_size: int = Field(32, ge=1, le=4096, description="most images in one model call")
+    max_queued_images: int = Field(
+        1024, ge=1, description="most images accepted and not yet answered, before 429"
+    )
+    decode_threads: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2),
+        ge=1,
+        le=256,
+        description="threads that decode images",
+    )
+    request_timeout_s: float = Field(30.0, gt=0, description="a request's deadline, before 504")
+    max_images_per_request: int = Field(64, ge=1, description="images in one request")
+    max_image_bytes: int = Field(20 * 2**20, ge=1, description="bytes of one image")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="pixels of one image")
+    max_request_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request body")
+    max_zero_shot_labels: int = Field(1000, ge=1, description="label texts in one request")
+    text_cache_size: int = Field(
+        10_000, ge=1, description="text embeddings kept for /zero-shot (LRU)"
+    )
