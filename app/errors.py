@@ -3,6 +3,7 @@
     MumicError
     ├── InputError            what a caller sent cannot be used
     │   ├── ImageError        one image: empty, not an image, corrupt, too large
+    │   ├── NoUsableImageError  every image of a request has an ImageError
     │   ├── TextError         one text: empty, longer than the tokenizer's context
     │   ├── OptionError       an option's name or value
     │   └── BodyError         the request as a whole
@@ -22,6 +23,7 @@
 `app.serving.problems` maps them to HTTP answers, `app.cli` to exit codes.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 ImageErrorCode = Literal[
@@ -56,6 +58,21 @@ class ImageError(InputError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class NoUsableImageError(InputError):
+    """Every image of a request is unusable.
+
+    Args:
+        failures: id and error of each image, in the order sent; at least one.
+    """
+
+    def __init__(self, failures: Sequence[tuple[str, ImageError]]) -> None:
+        super().__init__(
+            f"{len(failures)} of {len(failures)} images cannot be used; "
+            f"the first, {failures[0][0]!r}: {failures[0][1].message}"
+        )
+        self.failures = failures
 
 
 class TextError(InputError):

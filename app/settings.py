@@ -1,4 +1,4 @@
-"""What an operator can set, read once from `MUMIC_*` variables by the server or the command line."""
+"""What an operator can set: `MUMIC_*` variables, read once by the server or the command line."""
 
 import os
 from pathlib import Path

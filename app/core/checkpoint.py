@@ -6,7 +6,6 @@ reader what each one holds. Reading verifies every hash before a weight is loade
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -168,7 +167,9 @@ def write_checkpoint(
             training=dict(training or {}),
             metrics=dict(metrics or {}),
         )
-        draft.chmod(0o755)
+        draft.chmod(0o755)  # mkdtemp and safetensors keep others out
+        for file in draft.iterdir():
+            file.chmod(0o644)
         replaced = draft.with_name(f"{draft.name}-replaced")
         if directory.exists():
             directory.rename(replaced)
@@ -202,7 +203,9 @@ def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
     path = checkpoint.directory / LABEL_EMBEDDINGS_FILE
     if path.exists():
         with safe_open(path, framework="pt") as cache:
-            if (cache.metadata() or {}).get("key") == _cache_key(checkpoint.card, checkpoint.labels):
+            if (cache.metadata() or {}).get("key") == _cache_key(
+                checkpoint.card, checkpoint.labels
+            ):
                 return load_file(path)["text_embeddings"]
     return embed_prompts(model, checkpoint.labels)
 
@@ -215,7 +218,7 @@ def embed_prompts(model: MumicModel, labels: LabelSet) -> Tensor:
         (C, D) float32 unit rows on the CPU.
     """
     tokens = model.tokenize(labels.prompts).to(model.device)
-    return torch.cat([model.encode_text(part).cpu() for part in tokens.split(256)])
+    return torch.cat([model.encode_text(part).cpu() for part in torch.split(tokens, 256)])
 
 
 def file_hashes(directory: Path) -> dict[str, str]:
@@ -235,9 +238,7 @@ def _sign(directory: Path, **fields: Any) -> None:
         config["preprocess_cfg"], fields.get("exif_orientation", True)
     )
     model = load_model(directory)
-    card = Card(
-        sha256=file_hashes(directory), golden=embed_golden(model, preprocess), **fields
-    )
+    card = Card(sha256=file_hashes(directory), golden=embed_golden(model, preprocess), **fields)
     save_file(
         {"text_embeddings": embed_prompts(model, labels)},
         directory / LABEL_EMBEDDINGS_FILE,
@@ -245,7 +246,7 @@ def _sign(directory: Path, **fields: Any) -> None:
     )
     partial = directory / f".{CARD_FILE}"
     partial.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, directory / CARD_FILE)
+    partial.replace(directory / CARD_FILE)
 
 
 def _cache_key(card: Card, labels: LabelSet) -> str:

@@ -10,7 +10,7 @@ from app.core import scoring
 from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
 from app.core.device import Placement, choose_placement
 from app.core.golden import check_golden
-from app.core.labels import LabelSet, render
+from app.core.labels import LabelSet
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
 from app.core.text_cache import TextCache
@@ -46,6 +46,7 @@ class Classifier:
         self.logit_scale = model.logit_scale.item()
         self._model = model
         self._text_cache = TextCache(self._compute_texts, text_cache_size)
+        self._background = self._compute_texts([BACKGROUND_PROMPT])
 
     @classmethod
     def load(
@@ -137,39 +138,31 @@ class Classifier:
 
     @torch.inference_mode()
     def zero_shot(
-        self,
-        image_embeddings: Tensor,
-        labels: Sequence[str],
-        template: str,
-        method: scoring.Scoring,
+        self, image_embeddings: Tensor, text_embeddings: Tensor, method: scoring.Scoring
     ) -> Tensor:
-        """Score any label texts, at the checkpoint's logit_scale.
+        """Score any texts, at the checkpoint's logit_scale.
 
         Args:
             image_embeddings: (B, D) float32 unit rows.
-            labels: N texts that go into the template.
-            template: a text with `{}` in it.
-            method: `sigmoid` (MuMIC), `softmax` (just one of the labels) or `pair` (each label
+            text_embeddings: (N, D) float32 unit rows, as `embed_texts` gives them.
+            method: `sigmoid` (MuMIC), `softmax` (just one of the texts) or `pair` (each text
                 against `a photo`).
 
         Returns:
             (B, N) float32 in [0, 1].
-
-        Raises:
-            OptionError: the template has no `{}`.
-            TextError: a text is empty or longer than the tokenizer's context.
         """
-        embeddings = self.embed_texts([render(template, label) for label in labels])
-        cosine = scoring.cosines(image_embeddings, embeddings)
+        cosine = scoring.cosines(image_embeddings, text_embeddings)
         if method == "sigmoid":
             return scoring.tempered_sigmoid(cosine, self.logit_scale)
         if method == "softmax":
             return scoring.softmax(cosine, self.logit_scale)
-        background = scoring.cosines(image_embeddings, self.embed_texts([BACKGROUND_PROMPT]))
+        background = scoring.cosines(image_embeddings, self._background)
         return scoring.pair_softmax(cosine, background, self.logit_scale)
 
     @torch.inference_mode()
     def _compute_texts(self, texts: Sequence[str]) -> Tensor:
         tokens = self._model.tokenize(texts).to(self.placement.device)
-        parts = [self._model.encode_text(part).cpu() for part in tokens.split(TEXT_BATCH_SIZE)]
+        parts = [
+            self._model.encode_text(part).cpu() for part in torch.split(tokens, TEXT_BATCH_SIZE)
+        ]
         return torch.cat(parts)

@@ -18,6 +18,8 @@ class MumicModel(nn.Module):
         tokenizer: the open_clip tokenizer that goes with it.
     """
 
+    clip: Any  # open_clip's classes carry no types
+
     def __init__(self, clip: nn.Module, tokenizer: Any) -> None:
         super().__init__()
         if getattr(clip, "logit_bias", None) is not None:
@@ -46,7 +48,8 @@ class MumicModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The image tower's precision: float32, bfloat16 or float16."""
-        return next(p.dtype for p in self.clip.visual.parameters() if p.is_floating_point())
+        dtype: torch.dtype = next(self.clip.visual.parameters()).dtype
+        return dtype
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Embed normalised images.

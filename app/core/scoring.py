@@ -6,8 +6,7 @@ All work on float32 and on whole batches; B images, C label texts, D embedding d
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 Scoring = Literal["sigmoid", "softmax", "pair"]
 
@@ -21,7 +20,7 @@ def l2_normalize(features: Tensor) -> Tensor:
     Returns:
         (B, D) float32. A row of zeros stays zeros.
     """
-    return F.normalize(features.float(), dim=-1)
+    return nn.functional.normalize(features.float(), dim=-1)
 
 
 def cosines(image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
@@ -76,9 +75,7 @@ def softmax(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
     return torch.softmax(logits(cosine, logit_scale), dim=-1)
 
 
-def pair_softmax(
-    cosine: Tensor, background_cosine: Tensor, logit_scale: Tensor | float
-) -> Tensor:
+def pair_softmax(cosine: Tensor, background_cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
     """Each text against a text that says nothing, label by label (section 4.2).
 
     The softmax over two logits is the sigmoid of their difference.

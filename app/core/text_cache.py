@@ -41,7 +41,9 @@ class TextCache:
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
             # Cloned, or one kept row would keep its whole batch alive.
-            computed = {t: row.clone() for t, row in zip(missing, self._embed(missing), strict=True)}
+            computed = {
+                t: row.clone() for t, row in zip(missing, self._embed(missing), strict=True)
+            }
             found |= computed
             with self._lock:
                 self._rows |= computed

@@ -1,0 +1,165 @@
+"""`mumic ...`: results go to stdout, everything else to stderr, exit codes are honest.
+
+0: done. 1: it could not be done, or not for all. 2: the call was wrong.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from app.errors import InputError, MumicError, OptionError
+from app.settings import Settings
+
+app = typer.Typer(
+    help="Tag photos: serve, predict, train, import.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="checkpoint directory [MUMIC_CHECKPOINT; the shipped one]"),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:N [MUMIC_DEVICE; auto]")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="auto, fp32, bf16 or fp16 [MUMIC_PRECISION; auto]")
+]
+
+
+@app.command()
+def serve(
+    checkpoint: CheckpointOption = None,
+    host: Annotated[str | None, typer.Option(help="[MUMIC_HOST; 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="[MUMIC_PORT; 8000]")] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+) -> None:
+    """Serve a checkpoint over HTTP. Every setting is a MUMIC_ variable as well."""
+    from app.main import run_server
+
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("mumic").setLevel(logging.INFO)
+    settings = read_settings(
+        checkpoint=checkpoint, host=host, port=port, device=device, precision=precision
+    )
+    run_server(settings, announce=lambda line: errors.print(line, markup=False))
+
+
+@app.command()
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="photo files")],
+    as_json: Annotated[bool, typer.Option("--json", help="the answer of POST /predict")] = False,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+) -> None:
+    """Tag photo files with the checkpoint's labels, without a server."""
+    from app.main import load_classifier
+    from app.prediction import as_lines, predict_files
+
+    settings = read_settings(checkpoint=checkpoint, device=device, precision=precision)
+    answer = predict_files(photos, load_classifier(settings), settings)
+    if as_json:
+        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+    else:
+        sys.stdout.writelines(as_lines(answer))
+    if any(result.status == "error" for result in answer.results):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    architecture: Annotated[str, typer.Argument(help="open_clip's name, e.g. ViT-B-32-quickgelu")],
+    out: Annotated[Path, typer.Option(help="the checkpoint directory to write")],
+    pretrained: Annotated[
+        str | None, typer.Option(help="open_clip's tag of weights to download")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="a .safetensors or state-dict .pt file")
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="random weights (benchmarks)")] = False,
+    labels: Annotated[
+        Path | None, typer.Option(help="a label set; default: the built-in travel set")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="default: the directory's name")] = None,
+    version: Annotated[str, typer.Option(help="the checkpoint's version")] = "1.0.0",
+) -> None:
+    """Make a checkpoint directory from an open_clip architecture."""
+    from app.core.importing import import_checkpoint
+    from app.core.labels import builtin_label_set, load_label_set
+
+    if sum((pretrained is not None, weights is not None, random)) != 1:
+        raise OptionError("weights", "give one of --pretrained, --weights and --random")
+    import_checkpoint(
+        architecture,
+        out,
+        load_label_set(labels) if labels else builtin_label_set(),
+        name=name or out.name,
+        version=version,
+        pretrained=pretrained,
+        weights=weights,
+    )
+    errors.print(f"wrote {out}; serve it with: mumic serve --checkpoint {out}", markup=False)
+
+
+@app.command()
+def seal(directory: Annotated[Path, typer.Argument(help="a checkpoint directory")]) -> None:
+    """Sign a checkpoint whose labels, thresholds or weights you edited on purpose."""
+    from app.core.checkpoint import seal as sign
+
+    sign(directory)
+    errors.print(f"sealed {directory}", markup=False)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the server's OpenAPI document as YAML."""
+    import yaml
+
+    from app.main import create_app, load_classifier
+
+    settings = Settings()
+    document = create_app(settings, load_classifier(settings)).openapi()
+    sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+
+def read_settings(**given: Any) -> Settings:
+    """The environment's settings, with what the command line gives instead.
+
+    Raises:
+        OptionError: a value is not allowed; the text names the option.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0]).lower()
+        message = f"{first['msg']}, got {first['input']!r} (--{field} or MUMIC_{field.upper()})"
+        raise OptionError(field, message) from error
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become exit codes."""
+    try:
+        app()
+    except InputError as error:
+        errors.print(f"mumic: {error}", markup=False)
+        sys.exit(2)
+    except MumicError as error:
+        errors.print(f"mumic: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

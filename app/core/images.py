@@ -1,0 +1,260 @@
+"""The bytes of one photo -> upright RGB pixels; every limit on size and format lives here.
+
+Pillow decodes; this module decides what it may be given, and turns whatever it raises on
+hostile bytes into an `ImageError`. All functions are pure and safe to call from many threads.
+Colour profiles are not applied: pixels are taken as sRGB, as CLIP's own preprocessing does.
+"""
+
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, features
+from PIL.TiffImagePlugin import TiffImageFile
+
+from app.errors import ImageError
+
+# Pillow's own limit is one global number that warns at N and raises at 2N; ours is a setting,
+# checked in `decode` before any pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+# Pillow warns, and for one TIFF tag logs an error, where metadata is odd. That is the sender's
+# business, not the operator's. Set once: changing filters around each call is not thread-safe.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+# Resampling allocates in proportion to the longest side, and rows have pointers: a picture of
+# 1 x 50,000,000 pixels would cost gigabytes within the pixel limit. JPEG's own limit is this one.
+MAX_SIDE_PX = 65_535
+
+# Each scan of a progressive JPEG passes over the whole picture, and an empty one takes less than
+# a hundred bytes: 20 MiB of them would keep a core busy for half an hour. Cameras write about ten.
+MAX_JPEG_SCANS = 500
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"II+\x00": "TIFF",
+    b"MM\x00+": "TIFF",
+    b"%PDF-": "PDF",
+    b"8BPS": "Photoshop",
+    b"\x00\x00\x01\x00": "ICO",
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF") + (
+    ("AVIF",) if features.check("avif") else ()
+)
+_ADVICE = f"send {', '.join(SUPPORTED_FORMATS[:-1])} or {SUPPORTED_FORMATS[-1]}"
+
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = {5, 6, 7, 8}
+
+# round(value / 257), the 16-bit sample scaled to 8 bits; Pillow's own conversion clips at 255.
+_TO_8_BITS = ((np.arange(65_536) + 128) // 257).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What one image may cost.
+
+    Args:
+        max_bytes: most bytes of the file.
+        max_pixels: most pixels, width times height, as the file's header gives them.
+    """
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A decoded photo.
+
+    Args:
+        image: mode RGB, upright, fully decoded; it may be smaller than the photo (see `decode`).
+        width: of the photo itself after EXIF orientation, in pixels.
+        height: of the photo itself after EXIF orientation, in pixels.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def decode(
+    data: bytes, limits: ImageLimits, *, min_side_px: int, exif_orientation: bool = True
+) -> Photo:
+    """Decodes the first frame of an image file, whatever its colour mode, to upright RGB.
+
+    Transparency is laid over white; 16-bit samples are scaled to 8 bits. A JPEG may be decoded
+    at a half, a quarter or an eighth of its size, which is faster and needs less memory, as long
+    as both sides keep `min_side_px` pixels.
+
+    Args:
+        data: the whole file.
+        limits: most bytes and pixels; both are checked before pixels are decoded.
+        min_side_px: the shortest side that a JPEG may be scaled down to. At least twice what it
+            is resized to afterwards keeps the difference to a full decode small.
+        exif_orientation: whether to turn the photo as its EXIF says. A TIFF's orientation is
+            always applied, as is usual for that format.
+
+    Returns:
+        The photo.
+
+    Raises:
+        ImageError: the bytes are empty, too many, not an image, of an unsupported format,
+            corrupt or truncated, or hold too many pixels.
+    """
+    if not data:
+        raise ImageError("empty", f"the image has no bytes: {_ADVICE}")
+    if len(data) > limits.max_bytes:
+        raise ImageError(
+            "too_many_bytes",
+            f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed",
+        )
+    image_format = _identify(data)
+    if image_format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise ImageError("corrupt", f"the JPEG image has more than {MAX_JPEG_SCANS} scans")
+    try:
+        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
+            width, height = image.size
+            _check_size(width, height, limits)
+            image.draft(None, (min_side_px, min_side_px))
+            _scale_transparent_colour(image)
+            image.load()
+            rgb = _to_rgb(image)
+            orientation = _orientation(image) if exif_orientation else 1
+    except ImageError:
+        raise
+    # Decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, MemoryError.
+    except Exception as error:
+        raise _corrupt(image_format, error) from error
+    rgb.info = {}  # metadata can be megabytes, and nobody reads it any more
+    if orientation in _TRANSPOSES:
+        rgb = rgb.transpose(_TRANSPOSES[orientation])
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Photo(rgb, width, height)
+
+
+def _identify(data: bytes) -> str:
+    """Returns Pillow's name of a supported format, from the file's first bytes."""
+    name = next((name for magic, name in _SIGNATURES.items() if data.startswith(magic)), None)
+    if name is None:
+        name = _identify_container(data)
+    if name is None:
+        raise ImageError("not_an_image", f"the bytes are not an image: {_ADVICE}")
+    if name not in SUPPORTED_FORMATS:
+        raise ImageError("unsupported_format", f"{name} images are not supported: {_ADVICE}")
+    return name
+
+
+def _identify_container(data: bytes) -> str | None:
+    """Tells the formats that need more than a fixed prefix to be known."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    # "BM" alone also begins words; a bitmap's header length is less than 256, little-endian.
+    if data[:2] == b"BM" and data[15:18] == b"\x00\x00\x00":
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        box = data[8 : min(int.from_bytes(data[:4]), 256)]
+        brands = {box[i : i + 4] for i in range(0, len(box), 4)}
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIC"
+    if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data[:1024]:
+        return "SVG"
+    return None
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            "too_many_pixels",
+            f"the image is {width} x {height} = {width * height:,} pixels; "
+            f"at most {limits.max_pixels:,} are allowed",
+        )
+    if max(width, height) > MAX_SIDE_PX:
+        raise ImageError(
+            "too_many_pixels",
+            f"the image is {width} x {height} pixels; a side may have at most {MAX_SIDE_PX:,}",
+        )
+
+
+def _corrupt(image_format: str, error: Exception) -> ImageError:
+    cut_short = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    what = "truncated" if cut_short else "damaged or truncated"
+    return ImageError("corrupt", f"the {image_format} image is {what}: send the whole file again")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where EXIF is missing or broken, as browsers do."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
+    """Brings a PNG's transparent colour to 8 bits, where Pillow does so only to the pixels."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None:
+        return
+    scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(image.tile[0].args), 1)
+    if isinstance(colour, tuple):
+        image.info["transparency"] = tuple(int(sample * scale) for sample in colour)
+    elif isinstance(colour, int):
+        image.info["transparency"] = int(colour * scale)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Returns a copy in mode RGB: 16 bits scaled to 8, transparency over white."""
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "unsupported_format",
+            "samples that are signed, floating-point or of 32 bits have no defined brightness: "
+            "send 8 or 16 bits a channel",
+        )
+    if image.mode.startswith("I;16"):
+        return _grey_16_to_rgb(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA", "RGBa"):
+        return image.convert("RGB")
+    foreground = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    background.alpha_composite(foreground)
+    return background.convert("RGB")
+
+
+def _grey_16_to_rgb(image: Image.Image) -> Image.Image:
+    samples = np.asarray(image)
+    if isinstance(image, TiffImageFile):  # Pillow neither widens 12 bits nor inverts 16
+        if image.tag_v2.get(ExifTags.Base.BitsPerSample) == (12,):
+            samples = samples << 4
+        if image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0:
+            samples = 65_535 - samples
+    grey = _TO_8_BITS[samples]
+    if "transparency" in image.info:
+        grey[samples == image.info["transparency"]] = 255
+    return Image.fromarray(grey).convert("RGB")

@@ -1,0 +1,123 @@
+"""Which labels of a scored photo go into an answer."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from app.core.labels import Label, LabelSet, nearest
+from app.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that a photo has.
+
+    Attributes:
+        label: the label.
+        confidence: its probability, in [0, 1].
+        threshold: the probability from which it counts.
+    """
+
+    label: Label
+    confidence: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A rule that picks labels from probabilities; made once, applied to many photos.
+
+    Attributes:
+        labels: the label set, in column order.
+        candidates: the columns that the filters leave.
+        thresholds: (C,) float32, the probability from which each label counts.
+        thresholded: whether the thresholds decide, or every candidate is kept.
+        max_labels: how many to keep at most; None for all.
+    """
+
+    labels: Sequence[Label]
+    candidates: Tensor
+    thresholds: Tensor
+    thresholded: bool
+    max_labels: int | None
+
+    def __call__(self, probabilities: Tensor) -> list[Tag]:
+        """Pick one photo's labels.
+
+        Args:
+            probabilities: (C,) float32 in [0, 1].
+
+        Returns:
+            The kept labels, best first.
+        """
+        kept = self.candidates
+        if self.thresholded:
+            kept = kept[probabilities[kept] >= self.thresholds[kept]]
+        best_first = kept[probabilities[kept].argsort(descending=True, stable=True)]
+        return [
+            Tag(self.labels[i], probabilities[i].item(), self.thresholds[i].item())
+            for i in best_first[: self.max_labels].tolist()
+        ]
+
+
+def make_selection(
+    label_set: LabelSet,
+    *,
+    min_confidence: float | None = None,
+    max_labels: int | None = None,
+    include_labels: Collection[str] = (),
+    include_categories: Collection[str] = (),
+    exclude_labels: Collection[str] = (),
+    exclude_categories: Collection[str] = (),
+    all_scores: bool = False,
+) -> Selection:
+    """Build the rule from a request's options.
+
+    What either include option names is kept, then what either exclude option names is taken out.
+
+    Args:
+        label_set: the checkpoint's labels.
+        min_confidence: one threshold for all labels; None for each label's own `serve` threshold.
+        max_labels: how many to keep at most; None for all.
+        include_labels: label ids.
+        include_categories: category names.
+        exclude_labels: label ids.
+        exclude_categories: category names.
+        all_scores: keep every label that the filters leave, whatever its threshold.
+
+    Raises:
+        OptionError: a label id or category is not known; the text has the nearest known ones.
+    """
+    _refuse_unknown("include_labels", "label", include_labels, label_set.ids)
+    _refuse_unknown("exclude_labels", "label", exclude_labels, label_set.ids)
+    _refuse_unknown("include_categories", "category", include_categories, label_set.categories)
+    _refuse_unknown("exclude_categories", "category", exclude_categories, label_set.categories)
+    keep_all = not include_labels and not include_categories
+    candidates = [
+        column
+        for column, label in enumerate(label_set.labels)
+        if (keep_all or label.id in include_labels or label.category in include_categories)
+        and label.id not in exclude_labels
+        and label.category not in exclude_categories
+    ]
+    thresholds = [
+        label.thresholds.serve if min_confidence is None else min_confidence
+        for label in label_set.labels
+    ]
+    return Selection(
+        labels=label_set.labels,
+        candidates=torch.tensor(candidates, dtype=torch.long),
+        thresholds=torch.tensor(thresholds),
+        thresholded=not all_scores,
+        max_labels=max_labels,
+    )
+
+
+def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise OptionError(option, f"no {kind} {name!r}{hint} GET /labels lists them")

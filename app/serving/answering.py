@@ -1,0 +1,96 @@
+"""How a route waits for its answer, and what all image routes do with one."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeVar
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from app.core.classifier import Classifier
+from app.errors import DeadlineError, ImageError, NoUsableImageError
+from app.serving.body import Upload
+from app.serving.engine import EmbeddedImage, Engine
+from app.serving.schemas import FailedResult, ModelInfo, failed_result
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def answer_within(request: Request, timeout_s: float, work: Coroutine[None, None, T]) -> T:
+    """Await work, but no longer than the deadline and only while the client listens.
+
+    The request's body must have been read. Work that is given up is cancelled, which takes its
+    images out of every queue.
+
+    Raises:
+        DeadlineError: the time is up.
+        ClientDisconnect: the client has left.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise DeadlineError(f"not answered within {timeout_s:g} s; send fewer images or try later")
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def embed_uploads(
+    engine: Engine, uploads: Sequence[Upload]
+) -> tuple[list[EmbeddedImage | ImageError], str]:
+    """Embed a request's images.
+
+    Returns:
+        Each image's embedding or error, and the slowest image's times as `Server-Timing`.
+
+    Raises:
+        NoUsableImageError: every image has an error.
+    """
+    outcomes = await engine.embed([upload.source for upload in uploads])
+    embedded = [outcome for outcome in outcomes if isinstance(outcome, EmbeddedImage)]
+    if not embedded:
+        raise NoUsableImageError(
+            [
+                (upload.id, outcome)
+                for upload, outcome in zip(uploads, outcomes, strict=True)
+                if isinstance(outcome, ImageError)
+            ]
+        )
+    stages = {
+        "decode": max(image.decode_s for image in embedded),
+        "queue": max(image.queue_s for image in embedded),
+        "infer": max(image.infer_s for image in embedded),
+    }
+    timing = ", ".join(f"{stage};dur={1000 * s:.1f}" for stage, s in stages.items())
+    return outcomes, timing
+
+
+def build_results(
+    uploads: Sequence[Upload],
+    outcomes: Sequence[EmbeddedImage | ImageError],
+    build: Callable[[str, EmbeddedImage], R],
+) -> list[R | FailedResult]:
+    """Results in the order sent: what `build` makes of an embedded image, or its error."""
+    return [
+        failed_result(upload.id, outcome)
+        if isinstance(outcome, ImageError)
+        else build(upload.id, outcome)
+        for upload, outcome in zip(uploads, outcomes, strict=True)
+    ]
+
+
+def model_info(classifier: Classifier) -> ModelInfo:
+    """Which checkpoint answers."""
+    card = classifier.checkpoint.card
+    return ModelInfo(name=card.name, version=card.version, labels_version=classifier.labels.version)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

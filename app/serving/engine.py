@@ -1,0 +1,161 @@
+"""From uploads to embeddings: the one path that /predict, /embed and /zero-shot share."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from app.core.classifier import Classifier
+from app.core.images import ImageLimits
+from app.core.preprocess import Pixels, load_pixels
+from app.errors import ImageError, OverloadedError
+from app.serving.batcher import Batcher
+from app.serving.metrics import Metrics
+from app.settings import Settings
+
+T = TypeVar("T")
+Source = Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImage:
+    """One photo, embedded.
+
+    Attributes:
+        embedding: (D,) float32, unit length.
+        width: the photo's own, in pixels, after EXIF.
+        height: likewise.
+        decode_s: seconds of decoding and resizing.
+        queue_s: seconds of waiting for the model.
+        infer_s: seconds of its batch in the model.
+    """
+
+    embedding: Tensor
+    width: int
+    height: int
+    decode_s: float
+    queue_s: float
+    infer_s: float
+
+
+class Engine:
+    """Decodes in a pool of threads, then batches for the model. One bad image fails alone.
+
+    Args:
+        classifier: the loaded checkpoint.
+        settings: limits and sizes.
+        metrics: where to count.
+    """
+
+    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics) -> None:
+        self._classifier = classifier
+        self._metrics = metrics
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._max_queued = settings.max_queued_images
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._batcher = Batcher(
+            classifier.embed_images, settings.max_batch_size, metrics.observe_batch
+        )
+        self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
+        self._in_flight = 0
+        self._seconds_per_image = 0.0
+        self.draining = False
+        metrics.watch_queue(lambda: self._in_flight)
+
+    def start(self) -> None:
+        """Start the batch loop; call it from a running event loop."""
+        self._batcher.start()
+
+    async def close(self) -> None:
+        """Refuse new work, answer what was accepted, stop every thread."""
+        self.draining = True
+        await self._batcher.close()
+        self._decoders.shutdown(cancel_futures=True)
+        self._text_thread.shutdown(cancel_futures=True)
+
+    async def embed(self, sources: Sequence[Source]) -> list[EmbeddedImage | ImageError]:
+        """Embed a request's images. Cancelling takes those that wait out of every queue.
+
+        Args:
+            sources: one function for each image that gives its bytes; called in the pool.
+
+        Returns:
+            An embedding or the reason why there is none, for each image in its place.
+
+        Raises:
+            OverloadedError: the images do not fit into the queue.
+            InferenceError: the model failed on a batch that held one of them.
+            DrainingError: the service is stopping.
+        """
+        if self._in_flight + len(sources) > self._max_queued:
+            raise OverloadedError(
+                f"{self._in_flight} images are waiting and at most {self._max_queued} may; "
+                "try again later",
+                retry_after_s=max(1, math.ceil(self._in_flight * self._seconds_per_image)),
+            )
+        self._in_flight += len(sources)
+        started = time.perf_counter()
+        tasks = [asyncio.create_task(self._embed_one(source)) for source in sources]
+        try:
+            results = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._in_flight -= len(sources)
+        self._note_pace(len(sources), time.perf_counter() - started)
+        return results
+
+    async def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts as they are, beside the event loop and the image batches.
+
+        Args:
+            texts: at least one text.
+
+        Returns:
+            (N, D) float32 unit rows.
+
+        Raises:
+            TextError: a text is empty or longer than the tokenizer's context.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._text_thread, self._classifier.embed_texts, list(texts)
+        )
+
+    async def in_decoder(self, function: Callable[[], T]) -> T:
+        """Run something slow that is not the model beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
+
+    async def _embed_one(self, source: Source) -> EmbeddedImage | ImageError:
+        try:
+            pixels, decode_s = await self.in_decoder(lambda: self._decode(source))
+        except ImageError as error:
+            self._metrics.count_image(error.code)
+            return error
+        self._metrics.observe_decode(decode_s)
+        embedding = await self._batcher.submit(pixels.values)
+        self._metrics.observe_queue(embedding.queue_s)
+        self._metrics.count_image("ok")
+        return EmbeddedImage(
+            embedding=embedding.values,
+            width=pixels.width,
+            height=pixels.height,
+            decode_s=decode_s,
+            queue_s=embedding.queue_s,
+            infer_s=embedding.infer_s,
+        )
+
+    def _decode(self, source: Source) -> tuple[Pixels, float]:
+        started = time.perf_counter()
+        pixels = load_pixels(source(), self._limits, self._classifier.preprocess)
+        return pixels, time.perf_counter() - started
+
+    def _note_pace(self, images: int, seconds: float) -> None:
+        # What an image costs while others are in flight too: the base of Retry-After.
+        pace = seconds / max(images, self._in_flight + images)
+        self._seconds_per_image += 0.1 * (pace - self._seconds_per_image)

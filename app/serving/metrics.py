@@ -1,0 +1,92 @@
+"""Prometheus metrics of one server process."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters and histograms in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "mumic_requests_total",
+            "Requests, by route and HTTP status.",
+            ("route", "status"),
+            registry=self._registry,
+        )
+        self._request_seconds = self._histogram(
+            "mumic_request_seconds", "Seconds from a request's head to its answer.", SECONDS
+        )
+        self._images = Counter(
+            "mumic_images_total",
+            "Images, by outcome: ok or the code of what was wrong.",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._decode_seconds = self._histogram(
+            "mumic_decode_seconds", "Seconds of decoding and resizing one image.", SECONDS
+        )
+        self._queue_seconds = self._histogram(
+            "mumic_queue_seconds", "Seconds that one image waited for the model.", SECONDS
+        )
+        self._infer_seconds = self._histogram(
+            "mumic_infer_seconds", "Seconds of one batch in the model.", SECONDS
+        )
+        self._batch_size = self._histogram("mumic_batch_size", "Images in one batch.", SIZES)
+        self._in_flight = Gauge(
+            "mumic_images_in_flight",
+            "Images that were accepted and not yet answered.",
+            registry=self._registry,
+        )
+        self._model = Gauge(
+            "mumic_model_info",
+            "The checkpoint that is served; always 1.",
+            ("name", "version", "labels_version", "device", "precision"),
+            registry=self._registry,
+        )
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.observe(seconds)
+
+    def count_image(self, outcome: str) -> None:
+        """Count one image: `ok` or an error's code."""
+        self._images.labels(outcome).inc()
+
+    def observe_decode(self, seconds: float) -> None:
+        """One image's decode and resize."""
+        self._decode_seconds.observe(seconds)
+
+    def observe_queue(self, seconds: float) -> None:
+        """One image's wait for the model."""
+        self._queue_seconds.observe(seconds)
+
+    def observe_batch(self, images: int, seconds: float) -> None:
+        """One batch in the model."""
+        self._batch_size.observe(images)
+        self._infer_seconds.observe(seconds)
+
+    def watch_queue(self, in_flight: Callable[[], int]) -> None:
+        """Report the queue's length whenever the metrics are read."""
+        self._in_flight.set_function(in_flight)
+
+    def name_model(
+        self, *, name: str, version: str, labels_version: str, device: str, precision: str
+    ) -> None:
+        """Say which checkpoint is served."""
+        self._model.labels(name, version, labels_version, device, precision).set(1)
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self._registry)

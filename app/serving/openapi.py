@@ -1,0 +1,83 @@
+"""The parts of openapi.yaml that FastAPI cannot see, since bodies are read by hand."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.serving.problems import INTERNAL, KINDS, MEDIA_TYPE
+from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
+
+REF = "#/components/schemas/{model}"
+BINARY = {"type": "string", "format": "binary"}
+
+
+def image_operation(
+    options: type[Options], json_body: type[Options], answers: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What an endpoint that takes images says of its bodies, parameters and problems.
+
+    Args:
+        options: its options, as form fields and query parameters.
+        json_body: its JSON form.
+        answers: further media types of the answer.
+    """
+    schema = options.model_json_schema(ref_template=REF)
+    fields, required = schema.get("properties", {}), schema.get("required", [])
+    form = {
+        "type": "object",
+        "properties": {"images": {"type": "array", "items": BINARY}, **fields},
+        "required": ["images", *required],
+        "additionalProperties": False,
+    }
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": field,
+            "description": "only with the raw bytes of one image as the body",
+        }
+        for name, field in fields.items()
+    ]
+    responses: dict[int | str, dict[str, Any]] = {
+        200: {"content": answers or {}},
+        **_problem_responses(),
+    }
+    return {
+        "responses": responses,
+        "openapi_extra": {
+            "parameters": parameters,
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {"schema": form},
+                    "application/json": {"schema": {"$ref": REF.format(model=json_body.__name__)}},
+                    "image/*": {"schema": BINARY},
+                },
+            },
+        },
+    }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The app's OpenAPI document, with the schemas that its operations only name."""
+    document = FastAPI.openapi(app)
+    components = document["components"]["schemas"]
+    for model in (PredictBody, EmbedBody, ZeroShotBody, ProblemDetails):
+        schema = model.model_json_schema(ref_template=REF)
+        components |= schema.pop("$defs", {})
+        components[model.__name__] = schema
+    return document
+
+
+def _problem_responses() -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {}
+    by_status: dict[int, list[str]] = {}
+    for kind in (*KINDS.values(), INTERNAL):
+        by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
+    for status, codes in sorted(by_status.items()):
+        responses[status] = {
+            "description": "; ".join(codes),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="ProblemDetails")}}},
+        }
+    return responses

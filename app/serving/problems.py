@@ -1,0 +1,115 @@
+"""The one place that turns errors into HTTP answers (RFC 9457)."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    BodyTooLargeError,
+    DeadlineError,
+    DrainingError,
+    InferenceError,
+    MalformedBodyError,
+    MumicError,
+    NoUsableImageError,
+    OptionError,
+    OverloadedError,
+    TextError,
+    UnsupportedMediaError,
+)
+from app.serving.schemas import FailedResult, ProblemDetails, failed_result
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem.
+
+    Attributes:
+        status: the HTTP status.
+        code: the stable name, for programs.
+        title: the same for people, whatever the occasion.
+    """
+
+    status: int
+    code: str
+    title: str
+
+
+KINDS: dict[type[MumicError], Kind] = {
+    MalformedBodyError: Kind(400, "malformed_body", "The body cannot be parsed"),
+    BodyTooLargeError: Kind(413, "body_too_large", "The body is too large"),
+    UnsupportedMediaError: Kind(415, "unsupported_media_type", "This content type is not read"),
+    OptionError: Kind(422, "invalid_option", "An option is not allowed"),
+    TextError: Kind(422, "invalid_text", "A text cannot be used"),
+    NoUsableImageError: Kind(422, "no_usable_image", "No image of the request can be used"),
+    OverloadedError: Kind(429, "overloaded", "The queue is full"),
+    InferenceError: Kind(500, "inference_failed", "The model failed"),
+    DrainingError: Kind(503, "draining", "The service is stopping"),
+    DeadlineError: Kind(504, "deadline_exceeded", "The time is up"),
+}
+INTERNAL = Kind(500, "internal_error", "Something went wrong on our side")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer our errors and the framework's as problems; `RequestContext` answers the rest."""
+
+    @app.exception_handler(MumicError)
+    async def answer_ours(request: Request, error: MumicError) -> Response:
+        return problem_response(request, KINDS[type(error)], error)
+
+    @app.exception_handler(HTTPException)
+    async def answer_framework(request: Request, error: HTTPException) -> Response:
+        phrase = HTTPStatus(error.status_code).phrase
+        kind = Kind(error.status_code, phrase.lower().replace(" ", "_"), phrase)
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return _response(request, kind, detail, headers=dict(error.headers or {}))
+
+
+def internal_problem(request: Request) -> Response:
+    """The answer to an error that nobody foresaw; it says nothing of the inside."""
+    detail = "the request was not answered; its id finds the reason in the server's log"
+    return _response(request, INTERNAL, detail)
+
+
+def problem_response(request: Request, kind: Kind, error: MumicError) -> Response:
+    """One of our errors as an answer."""
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    results = None
+    if isinstance(error, NoUsableImageError):
+        results = [failed_result(id, failure) for id, failure in error.failures]
+    field = error.field if isinstance(error, OptionError) else None
+    return _response(request, kind, str(error), field=field, results=results, headers=headers)
+
+
+def _response(
+    request: Request,
+    kind: Kind,
+    detail: str,
+    *,
+    field: str | None = None,
+    results: list[FailedResult] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    problem = ProblemDetails(
+        type=f"urn:mumic:problem:{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=kind.code,
+        request_id=_request_id(request),
+        field=field,
+        results=results,
+    )
+    body = problem.model_dump_json(exclude_none=True)
+    return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))

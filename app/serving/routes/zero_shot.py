@@ -1,0 +1,69 @@
+"""POST /zero-shot: any label texts."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.core.classifier import Classifier
+from app.core.labels import render
+from app.errors import OptionError
+from app.serving.answering import answer_within, build_results, embed_uploads, model_info
+from app.serving.body import read_uploads
+from app.serving.engine import EmbeddedImage, Engine
+from app.serving.openapi import image_operation
+from app.serving.schemas import (
+    Score,
+    ZeroShotBody,
+    ZeroShotOptions,
+    ZeroShotResponse,
+    ZeroShotResult,
+)
+from app.settings import Settings
+
+DIGITS = 6
+
+
+def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings) -> APIRouter:
+    """The route, bound to what it uses."""
+    router = APIRouter(tags=["images"])
+
+    @router.post(
+        "/zero-shot",
+        summary="Score photos against any label texts",
+        response_model=ZeroShotResponse,
+        **image_operation(ZeroShotOptions, ZeroShotBody),
+    )
+    async def zero_shot(request: Request, response: Response) -> ZeroShotResponse:
+        uploads, options = await read_uploads(
+            request, ZeroShotOptions, ZeroShotBody, settings, engine.in_decoder
+        )
+        most = settings.max_zero_shot_labels
+        if len(options.labels) > most:
+            raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
+        if len(set(options.labels)) < len(options.labels):
+            raise OptionError("labels", "a label is given twice; give each once")
+        prompts = [render(options.template, label) for label in options.labels]
+
+        async def work() -> ZeroShotResponse:
+            text_embeddings = await engine.embed_texts(prompts)
+            outcomes, response.headers["Server-Timing"] = await embed_uploads(engine, uploads)
+
+            def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
+                scores = classifier.zero_shot(
+                    image.embedding[None], text_embeddings, options.scoring
+                )[0]
+                return ZeroShotResult(
+                    id=id,
+                    width=image.width,
+                    height=image.height,
+                    scores=[
+                        Score(label=options.labels[i], confidence=round(scores[i].item(), DIGITS))
+                        for i in scores.argsort(descending=True, stable=True).tolist()
+                    ],
+                )
+
+            return ZeroShotResponse(
+                model=model_info(classifier), results=build_results(uploads, outcomes, build)
+            )
+
+        return await answer_within(request, settings.request_timeout_s, work())
+
+    return router

@@ -1,0 +1,45 @@
+"""What the tests share: one tiny checkpoint, its classifier, one live server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.settings import Settings
+from tests.tiny import live_server, write_tiny
+
+torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tiny_checkpoint: Path) -> Classifier:
+    return Classifier.load(tiny_checkpoint, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def small_settings(tiny_checkpoint: Path) -> Settings:
+    """Limits small enough that a test can pass them."""
+    return Settings(
+        checkpoint=tiny_checkpoint,
+        max_image_bytes=2 * 2**20,
+        max_request_bytes=8 * 2**20,
+        request_timeout_s=20,
+    )
+
+
+@pytest.fixture(scope="session")
+def client(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[httpx.Client]:
+    with (
+        live_server(create_app(small_settings, tiny_classifier)) as url,
+        httpx.Client(base_url=url, timeout=30) as session,
+    ):
+        yield session

@@ -1,0 +1,52 @@
+"""Real photos for the tests, from the wheels of scikit-image and scikit-learn."""
+
+import io
+import struct
+import zlib
+from functools import cache
+
+import skimage.data
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+NAMES = ("chelsea", "coffee", "china", "flower")
+
+
+@cache
+def _pixels(name: str) -> Image.Image:
+    if name in ("china", "flower"):
+        return Image.fromarray(load_sample_image(f"{name}.jpg"))
+    return Image.fromarray(getattr(skimage.data, name)())
+
+
+def sample(name: str) -> Image.Image:
+    """One of `NAMES` as an RGB image of about 600 x 400 pixels; a copy, to be changed freely."""
+    return _pixels(name).copy()
+
+
+def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
+    """The bytes of an image file; `options` are those of Pillow's `Image.save`."""
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, **chunks: bytes) -> bytes:
+    """A PNG as its specification has it, for what Pillow can read and not write.
+
+    Args:
+        width: in pixels, as the header says it, whatever `rows` holds.
+        height: in pixels, as the header says it, whatever `rows` holds.
+        depth: bits of a sample.
+        colour: type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
+        rows: the image data, a filter byte before each row.
+        chunks: by name, put before the image data.
+    """
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(rows, 1), "IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts.items())
+
+
+def _chunk(name: str, body: bytes) -> bytes:
+    named = name.encode() + body
+    return struct.pack(">I", len(body)) + named + struct.pack(">I", zlib.crc32(named))
