@@ -1,0 +1,1 @@
+"""The tests; `photos` and `tiny` are what they share."""

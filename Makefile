@@ -1,0 +1,37 @@
+# `make serve` and `make test` need only Python 3.11 or newer; they install what is missing once.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+ARGS ?=
+
+.PHONY: serve test lint types openapi
+
+serve: .venv/.serve-installed
+	$(BIN)/mumic serve $(ARGS)
+
+test: .venv/.dev-installed
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev-installed
+	$(BIN)/mypy
+
+openapi: .venv/.serve-installed
+	$(BIN)/mumic openapi > openapi.yaml
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.serve-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.serve-installed
