@@ -1,11 +1,15 @@
 """Where the model runs and how precisely."""
 
+import math
+import time
 from dataclasses import dataclass
 
 import torch
 
 from app.errors import OptionError
 
+TRIALS = 8
+WORTHWHILE_SPEEDUP = 1.3  # below this the digits are worth more
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,8 +29,8 @@ class Placement:
 def choose_placement(device: str, precision: str, *, transformer: bool) -> Placement:
     """Resolve `auto` for the machine at hand.
 
-    CUDA runs bf16 where it can, else fp16. A CPU with bf16 instructions runs transformers in
-    bf16; convolutional towers stay in fp32, which is exact and no slower there
+    CUDA runs bf16 where it can, else fp16. A CPU whose bf16 instructions pay runs transformers in
+    bf16; convolutional towers stay in fp32 there, whose probabilities do not depend on the batch
     (docs/adr/0003-precision.md).
 
     Args:
@@ -44,7 +48,7 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
         return Placement(chosen, precision)
     if chosen.type == "cuda":
         return Placement(chosen, "bf16" if torch.cuda.is_bf16_supported() else "fp16")
-    return Placement(chosen, "bf16" if transformer and _cpu_has_bf16() else "fp32")
+    return Placement(chosen, "bf16" if transformer and _cpu_gains_from_bf16() else "fp32")
 
 
 def _choose_device(device: str) -> str:
@@ -59,6 +63,23 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def _cpu_has_bf16() -> bool:
+def _cpu_gains_from_bf16() -> bool:
+    """Whether the CPU has bf16 instructions and they pay.
+
+    With AMX they do; with AVX512-BF16 alone they do on some processors and not on others, so a
+    matrix product of a ViT-B/32's size is timed in both.
+    """
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    if not (capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")):
+        return False
+    seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
+    operands = {
+        dtype: (torch.ones(128, 768, dtype=dtype), torch.ones(3072, 768, dtype=dtype))
+        for dtype in seconds
+    }
+    for _ in range(TRIALS):
+        for dtype, (rows, weights) in operands.items():
+            started = time.perf_counter()
+            torch.nn.functional.linear(rows, weights)
+            seconds[dtype] = min(seconds[dtype], time.perf_counter() - started)
+    return seconds[torch.float32] > WORTHWHILE_SPEEDUP * seconds[torch.bfloat16]
