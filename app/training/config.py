@@ -1,0 +1,51 @@
+"""The settings of a training run."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Settings of a run; the defaults are the paper's (sections 2, 4 and 5.2).
+
+    Attributes:
+        learning_rate: peak of AdamW's learning rate.
+        weight_decay: on weights that are neither gains nor biases.
+        batch_size: photos a step.
+        epochs: passes over the photos of the part train.
+        warmup: share of the steps in which the learning rate rises to its peak, before a cosine
+            takes it to 0.
+        initial_logit_scale: where ln(1 / temperature) starts; None: where the weights have it.
+        max_logit_scale: its cap.
+        soft_target_weight: of a teacher's targets beside the human labels.
+        freeze_text: leave the text tower as it is; its embeddings are computed once.
+        freeze_image: leave the image tower but its projection as it is; its features are
+            computed once.
+        compile: compile the image tower (about a minute, then faster steps).
+        seed: of the order of the photos and their augmentation.
+        workers: processes that load photos.
+        save_every_steps: how often the state is saved for a resume, beside each epoch's end.
+    """
+
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.01
+    batch_size: int = 64
+    epochs: int = 3
+    warmup: float = 0.1
+    initial_logit_scale: float | None = 3.652
+    max_logit_scale: float = math.log(100)
+    soft_target_weight: float = 1.0
+    freeze_text: bool = False
+    freeze_image: bool = False
+    compile: bool = False
+    seed: int = 0
+    workers: int = 0
+    save_every_steps: int = 100
+
+    def learning_rate_at(self, step: int, total_steps: int) -> float:
+        """Learning rate of a step, from 0: a linear rise to the peak, then a cosine to 0."""
+        progress = (step + 0.5) / total_steps
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        rest = (progress - self.warmup) / (1 - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))

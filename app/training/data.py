@@ -1,0 +1,126 @@
+"""What a model is trained on: photos, label texts, and the targets between them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from app.core.labels import LabelSet, nearest
+from app.errors import OptionError
+from app.training.manifest import PARTS, Part, Row, read_manifest
+from app.training.names import Name
+from app.training.soft_targets import UNKNOWN, read_soft_targets
+from app.training.targets import Columns, Expansion
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """N photos, L rendered label texts, and what is known of each pair.
+
+    Attributes:
+        files: N paths as the manifest has them.
+        photos: the folder that they are relative to.
+        parts: N parts.
+        texts: L prompts, none twice (upper and lower case are one).
+        targets: (N, L) float32; 1 present, 0 absent, -1 unknown.
+        soft_targets: (N, L) float16 in [0, 1] from a teacher, or -1 where there is none.
+        positive_weights: (L,) float32.
+        classes: each name that the manifest may use, and the column of its own text.
+        warnings: what is odd but can be trained on.
+    """
+
+    files: tuple[str, ...]
+    photos: Path
+    parts: tuple[Part, ...]
+    texts: tuple[str, ...]
+    targets: Tensor
+    soft_targets: Tensor
+    positive_weights: Tensor
+    classes: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    def indices(self, part: Part) -> Tensor:
+        """(n,) int64 positions of a part's photos."""
+        return torch.tensor([i for i, p in enumerate(self.parts) if p == part], dtype=torch.int64)
+
+
+def load_data(
+    manifest: Path,
+    photos: Path,
+    label_set: LabelSet,
+    *,
+    names: Mapping[str, Name] | None = None,
+    soft_targets: Path | None = None,
+    leave_out: Collection[str] = (),
+    positive_weight: float = 10.0,
+) -> TrainingData:
+    """Read a manifest and expand its names to targets over all prompts, see `Expansion`.
+
+    Args:
+        manifest: CSV, see `app.training.manifest`.
+        photos: the folder that the manifest's files are relative to.
+        label_set: its prompts are columns; without `names` its ids are the manifest's names.
+        names: the manifest's names, where they are not label ids.
+        soft_targets: a safetensors file with `targets` (N, T) in [0, 1] or -1, whose metadata
+            hold the JSON lists `files` and `texts`.
+        leave_out: names of which no training photo's human label is used: not its own, not its
+            label's, not that of what it implies. Teacher's targets of the same texts go too.
+        positive_weight: p of texts that are no label's prompt.
+
+    Raises:
+        DataError: naming file, row and column.
+        OptionError: a name to leave out is unknown.
+    """
+    known = names or {label.id: Name(text=label.text, label=label.id) for label in label_set.labels}
+    for name in leave_out:
+        if name not in known:
+            raise OptionError("leave-out", f"unknown name {name!r}; {_hint(name, known)}")
+    rows = read_manifest(manifest, photos, known)
+    columns = Columns(label_set.prompts)
+    expansion = Expansion(known, label_set, columns)
+    hidden = sorted({column for name in leave_out for column in expansion.own_columns(name)})
+
+    soft_files, soft_texts, soft = read_soft_targets(soft_targets)
+    soft_columns = torch.tensor([columns.add(text) for text in soft_texts], dtype=torch.int64)
+    size = (len(rows), len(columns.texts))
+    targets = torch.full(size, UNKNOWN)
+    teacher = torch.full(size, UNKNOWN, dtype=torch.float16)
+    row_of = {file: i for i, file in enumerate(soft_files)}
+    for i, row in enumerate(rows):
+        left_out = frozenset(leave_out) if row.part == "train" else frozenset[str]()
+        for column, present in expansion.pairs(row, left_out).items():
+            targets[i, column] = float(present)
+        if row.file in row_of:
+            teacher[i, soft_columns] = soft[row_of[row.file]]
+        if left_out:
+            targets[i, hidden] = UNKNOWN
+            teacher[i, hidden] = UNKNOWN
+
+    weights = torch.full((size[1],), positive_weight)
+    for label, prompt in zip(label_set.labels, label_set.prompts, strict=True):
+        weights[columns.add(prompt)] = label.positive_weight
+    return TrainingData(
+        files=tuple(row.file for row in rows),
+        photos=photos,
+        parts=tuple(row.part for row in rows),
+        texts=tuple(columns.texts),
+        targets=targets,
+        soft_targets=teacher,
+        positive_weights=weights,
+        classes=expansion.classes,
+        warnings=tuple(_warnings(rows, known, leave_out)),
+    )
+
+
+def _warnings(rows: Sequence[Row], names: Collection[str], leave_out: Collection[str]) -> list[str]:
+    seen = {name for row in rows if row.part == "train" for name in row.positive}
+    without = sorted(set(names) - seen - set(leave_out))
+    found = [f"no positive photo in the part train: {', '.join(without)}"] if without else []
+    parts = {row.part for row in rows}
+    return found + [f"no photo in the part {part}" for part in PARTS if part not in parts]
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    return f"nearest known: {', '.join(nearest(name, known)) or 'none'}"
