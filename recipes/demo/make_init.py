@@ -1,0 +1,73 @@
+"""Build the checkpoint that training starts from, before any human label.
+
+The image trunk is the ImageNet tower's, the text tower is the distilled one, and the projection
+between them is solved for: with T (1000, D) the embeddings of the class names' prompts and C
+(1000, F) the tower's own classifier, the least-squares W of T @ W = C sends an image's features
+to where its classes' texts are.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from open_clip import SimpleTokenizer
+from open_clip.model import CustomTextCLIP
+from safetensors.torch import load_file
+from vocabulary import imagenet_names
+
+from app.core.checkpoint import write_checkpoint
+from app.core.labels import load_label_set, render
+from app.core.model import MumicModel
+
+HERE = Path(__file__).parent
+RIDGE = 1e-2
+
+
+@torch.no_grad()
+def main() -> None:
+    """Write the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pretrained", type=Path, required=True, help="folder of the tower")
+    parser.add_argument("--text-tower", type=Path, required=True, help="of distil_text.py")
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    config = json.loads((HERE / "model_config.json").read_text())
+    model_cfg = {k: v for k, v in config["model_cfg"].items() if k != "custom_text"}
+    clip = CustomTextCLIP(**model_cfg).eval()
+    tower = load_file(args.pretrained / "mobilenetv2_100_imagenet1k.safetensors")
+    trunk = {k: v.float() for k, v in tower.items() if not k.startswith("classifier.")}
+    clip.visual.trunk.load_state_dict(trunk)
+    clip.text.load_state_dict(load_file(args.text_tower))
+    context_length = model_cfg["text_cfg"]["context_length"]
+    model = MumicModel(clip, SimpleTokenizer(context_length=context_length))
+
+    label_set = load_label_set(args.labels)
+    names = imagenet_names(args.pretrained / "imagenet_classes.txt")
+    prompts = [render(label_set.template, name.split(", ")[0]) for name in names]
+    texts = torch.cat(
+        [model.encode_text(part) for part in torch.split(model.tokenize(prompts), 250)]
+    )
+    classifier = tower["classifier.weight"].float()[1:]
+    classifier = classifier - classifier.mean(0)
+    gram = texts.T @ texts + RIDGE * torch.eye(texts.shape[1])
+    clip.visual.head.proj.weight.copy_(torch.linalg.solve(gram, texts.T @ classifier))
+    clip.logit_scale.fill_(3.652)
+
+    write_checkpoint(
+        args.out,
+        model,
+        config,
+        label_set,
+        name="mumic-demo-start",
+        version="0.0.0",
+        readme="# Where the demonstration checkpoint starts\n\nSeen no photo of the data yet.\n",
+        training={"recipe": "recipes/demo", "stage": "start"},
+        dtype=torch.float32,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Make the manifest and the teacher's soft targets from the photo set and the ImageNet tower.
+
+Writes into the work folder `manifest.csv`, `unlabelled.csv` (the same without any human label of a
+training photo) and `soft_targets.safetensors`.
+"""
+
+import argparse
+import csv
+from hashlib import sha256
+from pathlib import Path
+
+import timm
+import torch
+import yaml
+from rich.progress import track
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+from vocabulary import imagenet_names
+
+from app.core.labels import LabelSet, load_label_set, render
+from app.core.preprocess import Preprocess, normalize
+from app.training.manifest import COLUMNS, Part
+from app.training.names import Name, load_names
+from app.training.photos import Photos
+from app.training.soft_targets import UNKNOWN, write_soft_targets
+
+HERE = Path(__file__).parent
+BATCH_SIZE = 32
+# Below this a teacher's probability says no more than that the class is not there.
+FLOOR = 0.02
+# Nobody was asked whether a bathroom photo shows the sea, or a seaside photo a bathroom. What
+# follows is an assumption about two sources, not a human label: the rooms of the `houses` photos
+# hold none of NATURE, the landscapes of `miml` no kitchen and no label of the categories INDOORS.
+ROOMS = {"bathroom", "bedroom", "kitchen"}
+NATURE = {
+    *("natural_landscape", "beach", "sea", "lake", "river", "mountains", "desert", "forest"),
+    *("countryside", "sunset", "snow", "sea_view", "mountain_view", "harbor", "street", "city"),
+    *("airplane", "boat", "bus", "train", "motorcycle"),
+}
+INDOORS = ("Room", "Bathroom")
+
+
+def part_of(photo: bytes) -> Part:
+    """The one split: a photo's part is decided by its bytes."""
+    digit = int(sha256(photo).hexdigest(), 16) % 10
+    return "validation" if digit == 8 else "test" if digit == 9 else "train"
+
+
+def manifest_row(row: dict[str, str], photos: Path, names: dict[str, Name]) -> dict[str, str]:
+    """One photo's line: it was annotated for its own source's names, and for no others."""
+    positive = row["positive"].split("|") if row["positive"] else []
+    asked = [key for key, name in names.items() if name.source == row["source"]]
+    return {
+        "file": row["file"],
+        "part": part_of((photos / row["file"]).read_bytes()),
+        "positive": "|".join(positive),
+        "negative": "|".join(key for key in asked if key not in positive),
+    }
+
+
+def without_labels(row: dict[str, str]) -> dict[str, str]:
+    """The line without what humans said of a training photo."""
+    return {**row, "positive": "", "negative": ""} if row["part"] == "train" else row
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write a manifest."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@torch.inference_mode()
+def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
+    """(N, 1000) softmax of the teacher, on the very pixels that the student sees."""
+    config = yaml.safe_load((HERE / "model_config.json").read_text())["preprocess_cfg"]
+    preprocess = Preprocess.from_config(config, exif_orientation=True)
+    teacher = timm.create_model("mobilenetv2_100", num_classes=1001, pad_type="same")
+    teacher.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+    teacher = teacher.eval().to(memory_format=torch.channels_last)
+    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=1)
+    rows = []
+    for pixels in track(loader, "teacher"):
+        images = normalize(pixels, preprocess, torch.float32)
+        logits = teacher(images.contiguous(memory_format=torch.channels_last))
+        rows.append(logits[:, 1:].softmax(-1))
+    return torch.cat(rows)
+
+
+def soft_targets(
+    probabilities: Tensor, imagenet: list[str], label_set: LabelSet
+) -> tuple[list[str], Tensor]:
+    """Texts and (N, T) targets: the 1000 class names, and the labels which some of them mean.
+
+    A label's probability is the sum over its classes and over those of the labels below it.
+    """
+    classes_of: dict[str, set[str]] = {}
+    mapping = yaml.safe_load((HERE / "teacher_classes.yaml").read_text())["labels"]
+    for label, classes in mapping.items():
+        for id in [label, *label_set.ancestors(label)]:
+            classes_of.setdefault(id, set()).update(classes)
+    columns: dict[str, Tensor] = {}
+    for i, name in enumerate(imagenet):
+        text = render(label_set.template, name.split(", ")[0])
+        columns[text] = columns.get(text, 0.0) + probabilities[:, i]  # "crane" is two classes
+    for id, classes in classes_of.items():
+        members = [imagenet.index(name) for name in sorted(classes)]
+        prompt = label_set.prompts[label_set.index(id)]
+        columns[prompt] = probabilities[:, members].sum(-1).clamp(max=1.0)
+    targets = torch.stack(list(columns.values()), dim=1)
+    return list(columns), torch.where(targets < FLOOR, 0.0, targets)
+
+
+def add_sure_negatives(
+    texts: list[str], targets: Tensor, rows: list[dict[str, str]], label_set: LabelSet
+) -> tuple[list[str], Tensor]:
+    """Zeros where the source of a photo rules a label out, whatever the teacher thinks."""
+    prompts = dict(zip(label_set.ids, label_set.prompts, strict=True))
+    nature = [prompts[id] for id in label_set.ids if id in NATURE]
+    indoors = [prompts[label.id] for label in label_set.labels if label.category in INDOORS]
+    indoors.append(prompts["kitchen"])
+    texts = [*texts, *(text for text in [*nature, *indoors] if text not in texts)]
+    wider = torch.full((len(rows), len(texts)), UNKNOWN)
+    wider[:, : targets.shape[1]] = targets
+    for i, row in enumerate(rows):
+        absent = nature if row["positive"] in ROOMS else indoors if row["source"] == "miml" else []
+        wider[i, [texts.index(text) for text in absent]] = 0.0
+    return texts, wider
+
+
+def main() -> None:
+    """Prepare all that training reads."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos.csv")
+    parser.add_argument("--pretrained", type=Path, required=True, help="folder of the tower")
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    label_set = load_label_set(args.labels)
+    names = load_names(HERE / "names.yaml", label_set)
+    with (args.photos / "photos.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    manifest = [manifest_row(row, args.photos, names) for row in rows]
+    write_manifest(args.work / "manifest.csv", manifest)
+    write_manifest(args.work / "unlabelled.csv", [without_labels(row) for row in manifest])
+    files = [row["file"] for row in rows]
+    weights = args.pretrained / "mobilenetv2_100_imagenet1k.safetensors"
+    imagenet = imagenet_names(args.pretrained / "imagenet_classes.txt")
+    probabilities = teacher_probabilities(weights, [args.photos / file for file in files])
+    texts, targets = soft_targets(probabilities, imagenet, label_set)
+    texts, targets = add_sure_negatives(texts, targets, rows, label_set)
+    write_soft_targets(args.work / "soft_targets.safetensors", files, texts, targets)
+    print(
+        f"{len(files)} photos, {len(texts)} texts; mean of the largest {targets.amax(1).mean():.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
