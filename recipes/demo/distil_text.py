@@ -7,36 +7,48 @@ uncentred PCA over the vocabulary, which keeps cosines. Run once; the result is
 """
 
 import argparse
-import os
+import json
+import math
 import time
 from pathlib import Path
 
 import open_clip
 import torch
-import yaml
 from open_clip.model import CustomTextCLIP
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
-from torch.nn import functional as F
 from vocabulary import phrases
 
 HERE = Path(__file__).parent
-BUCKETS = (8, 10, 13, 18, 24, 32)  # token lengths; causal attention makes trailing padding free to cut
+BUCKETS = (
+    8,
+    10,
+    13,
+    18,
+    24,
+    32,
+)  # token lengths; causal attention makes trailing padding free to cut
 HELD_OUT = 1000
+CORE = 6_000
 BATCH_SIZE = 512
+MATRIX_WEIGHT = 20
+PEAK_LEARNING_RATE = 1e-3
+WARMUP = 0.05
 
 
 def teacher_embeddings(texts: list[str], folder: Path, dimension: int) -> Tensor:
     """(N, dimension) float32 unit rows: the teacher's sentence embeddings after the PCA."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    from sentence_transformers import SentenceTransformer
-
-    teacher = SentenceTransformer(str(folder), device="cpu")
+    teacher = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     full = teacher.encode(
-        texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=True
+        texts,
+        batch_size=256,
+        convert_to_tensor=True,
+        normalize_embeddings=True,
+        show_progress_bar=True,
     ).float()
     _, vectors = torch.linalg.eigh(full.T @ full)
-    return F.normalize(full @ vectors[:, -dimension:].flip(1), dim=-1)
+    return nn.functional.normalize(full @ vectors[:, -dimension:].flip(1), dim=-1)
 
 
 def bucketed_batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -55,17 +67,83 @@ def encode(tower: nn.Module, tokens: Tensor, length: int) -> Tensor:
     mask = tower.attn_mask
     tower.attn_mask = mask[:length, :length]
     try:
-        return F.normalize(tower(tokens[:, :length]), dim=-1)
+        return nn.functional.normalize(tower(tokens[:, :length]), dim=-1)
     finally:
         tower.attn_mask = mask
 
 
+def distil(
+    tower: nn.Module,
+    tokens: Tensor,
+    targets: Tensor,
+    train: Tensor,
+    minutes: float,
+    generator: torch.Generator,
+) -> None:
+    """Train the tower in place: cosine to the teacher, and the batch's similarity matrix.
+
+    Args:
+        tower: the student.
+        tokens: (N, context) token ids.
+        targets: (N, D) the teacher's embeddings.
+        train: indices to train on; repeats are seen more often.
+        minutes: length of the schedule, by the clock.
+        generator: decides the order.
+    """
+    lengths = tokens.argmax(dim=-1) + 1
+    matrices = [p for p in tower.parameters() if p.ndim >= 2]
+    gains_and_biases = [p for p in tower.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": 0.01},
+            {"params": gains_and_biases, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    started, step, batches = time.monotonic(), 0, []
+    while (progress := (time.monotonic() - started) / (60 * minutes)) < 1:
+        if not batches:
+            batches = [train[b] for b in bucketed_batches(lengths[train], generator)]
+        batch = batches.pop()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(progress)
+        length = BUCKETS[int(torch.bucketize(lengths[batch].max(), torch.tensor(BUCKETS)))]
+        student, target = encode(tower, tokens[batch], length), targets[batch]
+        cosine_loss = 1 - (student * target).sum(-1).mean()
+        matrix_loss = nn.functional.mse_loss(student @ student.T, target @ target.T)
+        torch.autograd.backward(cosine_loss + MATRIX_WEIGHT * matrix_loss)
+        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        if step % 100 == 0:
+            print(f"{progress:5.1%} step {step} cosine {1 - cosine_loss.item():.3f}", flush=True)
+
+
+def learning_rate_at(progress: float) -> float:
+    """A short linear rise to the peak, under a cosine to 0."""
+    return PEAK_LEARNING_RATE * min(1.0, progress / WARMUP) * (1 + math.cos(progress * math.pi)) / 2
+
+
+@torch.inference_mode()
+def report(tower: nn.Module, tokens: Tensor, targets: Tensor) -> None:
+    """Print how well the tower places texts that it never saw."""
+    student = torch.cat([encode(tower, part, BUCKETS[-1]) for part in torch.split(tokens, 250)])
+    similarity = student @ targets.T
+    hits = (similarity.argmax(-1) == torch.arange(len(tokens))).float().mean()
+    print(f"held-out texts: cosine {similarity.diag().mean():.3f}, retrieval@1 {hits:.3f}")
+
+
 def main() -> None:
+    """Embed the vocabulary with the teacher, distil, report, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--imagenet-classes", type=Path, required=True)
     parser.add_argument("--wordnet", type=Path, required=True, help="folder of WordNet's data.noun")
-    parser.add_argument("--teacher", type=Path, required=True, help="a sentence-transformers folder")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="a sentence-transformers folder"
+    )
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20, help="length of the schedule")
     parser.add_argument("--seed", type=int, default=0)
@@ -74,61 +152,28 @@ def main() -> None:
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
 
-    config = yaml.safe_load((HERE / "model_config.json").read_text())["model_cfg"]
+    config = json.loads((HERE / "model_config.json").read_text())["model_cfg"]
     config.pop("custom_text")
     tower = CustomTextCLIP(**config).text
     tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
     texts = phrases(args.labels, args.imagenet_classes, args.wordnet, args.seed)
     tokens = tokenizer(texts)
-    lengths = tokens.argmax(dim=-1) + 1
     cache = args.work / "teacher_embeddings.safetensors"
     if not cache.exists():
-        save_file({"embeddings": teacher_embeddings(texts, args.teacher, config["embed_dim"])}, cache)
+        rows = teacher_embeddings(texts, args.teacher, config["embed_dim"])
+        save_file({"embeddings": rows}, cache)
     targets = load_file(cache)["embeddings"]
     print(f"{len(texts)} texts")
 
-    # Held out: nouns near the end of the list, none of them a label or a class name.
-    shuffled = torch.randperm(len(texts) - 40_000, generator=generator) + 20_000
-    held_out = shuffled[:HELD_OUT]
+    # Held out from the middle of the list, where no label and no class name stands.
+    held_out = (torch.randperm(len(texts) - 40_000, generator=generator) + 20_000)[:HELD_OUT]
     keep = torch.ones(len(texts), dtype=torch.bool)
     keep[held_out] = False
-    core = torch.arange(6_000).repeat(3)  # labels and class names, seen more often
+    core = torch.arange(CORE).repeat(3)  # labels and class names, seen more often
     train = torch.cat([torch.nonzero(keep).flatten(), core])
-
-    decayed = [p for p in tower.parameters() if p.ndim >= 2]
-    others = [p for p in tower.parameters() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-        lr=0.0, betas=(0.9, 0.98), fused=True,
-    )
-    peak_lr, started, step, batches = 1e-3, time.monotonic(), 0, []
-    while (progress := (time.monotonic() - started) / (60 * args.minutes)) < 1:
-        if not batches:
-            batches = [train[b] for b in bucketed_batches(lengths[train], generator)]
-        batch = batches.pop()
-        warm = min(1.0, progress / 0.05)
-        cool = 0.5 * (1 + torch.cos(torch.tensor(progress * torch.pi)).item())
-        for group in optimizer.param_groups:
-            group["lr"] = peak_lr * warm * cool
-        length = BUCKETS[int(torch.bucketize(lengths[batch].max(), torch.tensor(BUCKETS)))]
-        student, target = encode(tower, tokens[batch], length), targets[batch]
-        cosine_loss = 1 - (student * target).sum(-1).mean()
-        matrix_loss = F.mse_loss(student @ student.T, target @ target.T)
-        loss = cosine_loss + 20 * matrix_loss
-        loss.backward()
-        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        if step % 100 == 0:
-            print(f"{progress:5.1%} step {step} cosine {1 - cosine_loss.item():.3f}", flush=True)
-
+    distil(tower, tokens, targets, train, args.minutes, generator)
     tower.eval()
-    with torch.inference_mode():
-        student = torch.cat([encode(tower, t, 32) for t in tokens[held_out].split(250)])
-        similarity = student @ targets[held_out].T
-        hit = (similarity.argmax(-1) == torch.arange(HELD_OUT)).float().mean()
-    print(f"held-out texts: cosine {similarity.diag().mean():.3f}, retrieval@1 {hit:.3f}")
+    report(tower, tokens[held_out], targets[held_out])
     save_file(tower.state_dict(), args.work / "text_tower.safetensors")
 
 

@@ -75,5 +75,6 @@ def phrases(labels: Path, imagenet: Path, wordnet: Path, seed: int) -> list[str]
     wide = [noun for noun, _ in nouns] + made_up + pairs + glosses
     texts = [TEMPLATE.format(text) for text in core + wide]
     texts += [template.format(text) for text in core for template in ("{}", "a photo of {}")]
-    texts += [rng.choice(("{}", "a photo of {}", "a photo of a {}")).format(t) for t, _ in nouns[::6]]
+    others = ("{}", "a photo of {}", "a photo of a {}")
+    texts += [rng.choice(others).format(noun) for noun, _ in nouns[::6]]
     return list(dict.fromkeys([*texts, "a photo"]))
