@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -16,12 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from app.core.checkpoint import read_checkpoint, write_checkpoint
-from app.evaluation.metrics import macro_map
 from app.training.config import TrainConfig
-from app.training.data import load_data
-from app.training.loop import train
-from app.training.names import load_names
 
 PAPER = TrainConfig()
 README = """# {name}
@@ -72,9 +66,16 @@ def train_command(
     compile: Annotated[bool, typer.Option("--compile", help="compile the image tower")] = False,
     seed: Annotated[int, typer.Option(min=0)] = PAPER.seed,
     workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
 ) -> None:
     """Fine-tune a checkpoint on photos with labels; started again after a kill, it goes on."""
+    from app.core.checkpoint import read_checkpoint, write_checkpoint
+    from app.core.device import choose_placement
+    from app.evaluation.metrics import macro_map
+    from app.training.data import load_data
+    from app.training.loop import train
+    from app.training.names import load_names
+
     console = Console(stderr=True)
     checkpoint = read_checkpoint(init)
     data = load_data(
@@ -111,7 +112,7 @@ def train_command(
             config,
             run_folder,
             progress=progress,
-            device=torch.device(_device(device)),
+            device=choose_placement(device, "fp32", transformer=False).device,
             feature_cache=feature_cache,
         )
     validation = {"macro_map": macro_map(list(trained.validation.values())), **trained.validation}
@@ -142,12 +143,6 @@ def train_command(
     )
     (run_folder / "state.pt").unlink(missing_ok=True)
     console.print(f"{out}: macro mAP on validation {validation['macro_map']:.3f}")
-
-
-def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def _progress(console: Console) -> Progress:

@@ -1,0 +1,120 @@
+"""From a manifest to targets: what each name says, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.errors import DataError, OptionError
+from app.training.data import load_data
+from app.training.soft_targets import write_soft_targets
+from tests.training_set import LABELS, data_of, known, write_photos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestors(
+    tmp_path: Path, photos: Path
+) -> None:
+    data = data_of(tmp_path, photos)
+    assert known(data, "cat.png") == {
+        **{"cat": 1.0, "pets": 1.0, "dog": 0.0},
+        **{"flowers": 0.0, "pagoda": 0.0, "temple": 0.0},
+    }
+    assert known(data, "coffee.png") == {"cat": 0.0, "dog": 0.0, "pets": 0.0}
+    assert known(data, "china2.png") == {"cat": 0.0, "flowers": 0.0}
+    assert known(data, "flower.png") == {
+        **{"flowers": 1.0, "nature": 1.0},
+        **{"cat": 0.0, "dog": 0.0, "pets": 0.0},
+    }
+    weights = dict(zip(data.texts, data.positive_weights.tolist(), strict=True))
+    assert weights["a photo with pets"] == 3.0
+    assert weights["a photo with cat"] == 10.0
+    assert data.warnings == (
+        "no positive photo in the part train: dog",
+        "no photo in the part test",
+    )
+
+
+def test_without_names_the_manifest_speaks_of_label_ids(tmp_path: Path, photos: Path) -> None:
+    data = data_of(tmp_path, photos, "cat.png,train,pets,temple\n", names=None)
+    assert known(data, "cat.png") == {"pets": 1.0, "temple": 0.0}
+
+
+def test_a_name_left_out_leaves_no_trace_in_training(tmp_path: Path, photos: Path) -> None:
+    data = data_of(tmp_path, photos, leave_out=["cat", "flower"])
+    assert known(data, "cat.png") == {"dog": 0.0, "pagoda": 0.0, "temple": 0.0}
+    assert known(data, "coffee.png") == {"dog": 0.0}
+    assert known(data, "flower.png") == {"dog": 0.0}
+    assert known(data, "cat2.png") == {"cat": 1.0, "pets": 1.0, "flowers": 0.0}
+
+
+def test_soft_targets_find_their_photos_and_texts(tmp_path: Path, photos: Path) -> None:
+    file = tmp_path / "soft.safetensors"
+    texts = ["a photo with Cat", "a photo with espresso"]
+    soft = torch.tensor([[0.25, 0.75], [-1.0, 0.5]])
+    write_soft_targets(file, ["coffee.png", "cat.png"], texts, soft)
+    data = data_of(tmp_path, photos, soft_targets=file, leave_out=["cat"])
+    column = data.texts.index("a photo with espresso")
+    assert data.soft_targets[data.files.index("coffee.png"), column] == 0.75
+    assert data.soft_targets[data.files.index("cat.png"), column] == 0.5
+    assert (data.soft_targets[:, data.classes["cat"]] == -1).all()
+    assert (data.soft_targets[data.files.index("china.png")] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("dog.png,train,cat,\n", "row 2, column file: no photo"),
+        ("cat.png,train,cta,\n", "row 2, column positive: unknown name 'cta'; nearest known: cat"),
+        ("cat.png,train,cat,cat\n", "row 2, columns positive and negative: both hold cat"),
+        ("cat.png,training,cat,\n", "row 2, column part: 'training' is none of"),
+        (",train,cat,\n", "row 2, column file: is empty"),
+        ("cat.png,test,cat,\n", "no photo is in the part train"),
+        (
+            "cat.png,train,cat,\ncat.png,test,cat,\n",
+            "rows 2 and 3 are both of cat.png, column part",
+        ),
+        ("cat.png,train,cat,\ncat.png,train,,cat\n", "rows 2 and 3 .* disagree on cat"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_its_place(
+    tmp_path: Path, photos: Path, rows: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        data_of(tmp_path, photos, rows)
+
+
+def test_a_manifest_without_a_column_is_refused(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("file,part\n")
+    with pytest.raises(DataError, match="no column positive, negative"):
+        load_data(tmp_path / "manifest.csv", photos, LABELS)
+
+
+def test_rows_of_one_photo_that_agree_are_one(tmp_path: Path, photos: Path) -> None:
+    data = data_of(tmp_path, photos, "cat.png,train,cat,\ncat.png,train,,dog\n")
+    assert data.files == ("cat.png",)
+    assert known(data, "cat.png") == {"cat": 1.0, "dog": 0.0, "pets": 1.0}
+
+
+def test_an_unknown_name_to_leave_out_is_refused(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(OptionError, match="unknown name 'cow'"):
+        data_of(tmp_path, photos, leave_out=["cow"])
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors"])
+def test_soft_targets_that_cannot_be_read_are_refused(
+    tmp_path: Path, photos: Path, content: bytes
+) -> None:
+    (tmp_path / "soft.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match="not a file of soft targets"):
+        data_of(tmp_path, photos, soft_targets=tmp_path / "soft.safetensors")
+
+
+def test_soft_targets_outside_their_range_are_refused(tmp_path: Path, photos: Path) -> None:
+    write_soft_targets(tmp_path / "s", ["cat.png"], ["a photo with cat"], torch.tensor([[1.5]]))
+    with pytest.raises(DataError, match=r"must be in \[0, 1\]"):
+        data_of(tmp_path, photos, soft_targets=tmp_path / "s")
