@@ -8,18 +8,14 @@ touches the disk.
 import base64
 import binascii
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.core.labels import nearest
 from app.errors import (
     BodyTooLargeError,
     ImageError,
@@ -28,14 +24,11 @@ from app.errors import (
     UnsupportedMediaError,
 )
 from app.serving.engine import Source
-from app.serving.schemas import JsonImage, Options
+from app.serving.form import IMAGES_FIELD, File, read_form
+from app.serving.options import Opts, parse_options, validated
+from app.serving.schemas import JsonImage
 from app.settings import Settings
 
-MAX_PARTS = 2000
-MAX_FIELD_BYTES = 64 * 1024
-IMAGES_FIELD = "images"
-
-Opts = TypeVar("Opts", bound=Options)
 RunBeside = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -65,7 +58,8 @@ async def read_uploads(
         run: runs a function beside the event loop.
 
     Returns:
-        The images in the order sent and the options.
+        The images in the order sent and the options; no images where the JSON form may leave
+        them out and does.
 
     Raises:
         MalformedBodyError: the body does not parse.
@@ -77,11 +71,12 @@ async def read_uploads(
     if media_type == "application/json":
         body = await read_json(request, json_body, settings, run)
         images: Sequence[JsonImage] | None = getattr(body, IMAGES_FIELD)
-        uploads = _json_uploads(images or (), settings)
-        return uploads, body
+        return [] if images is None else _json_uploads(images, settings), body
     if media_type == "multipart/form-data":
         _refuse_query(request, "form fields")
-        files, fields = await _read_form(request, settings)
+        files, fields = await read_form(
+            request.headers, _limited(request, settings.max_request_bytes)
+        )
         return _file_uploads(files, settings), parse_options(options, fields)
     if media_type.startswith("image/"):
         parsed = parse_options(options, _query(request))
@@ -109,50 +104,7 @@ async def read_json(
     parsed = await run(parse)
     if not isinstance(parsed, dict):
         raise MalformedBodyError("the body must be a JSON object, {...}")
-    return _validated(model, parsed)
-
-
-def parse_options(model: type[Opts], fields: Mapping[str, Sequence[str]]) -> Opts:
-    """Read options from repeated text fields, as forms and queries have them.
-
-    Raises:
-        OptionError: a name is unknown, a single value is given twice, or a value is not allowed.
-    """
-    raw: dict[str, Any] = {}
-    for name, values in fields.items():
-        repeated = name in model.model_fields and "tuple" in str(
-            model.model_fields[name].annotation
-        )
-        if not repeated and len(values) > 1:
-            raise OptionError(name, f"given {len(values)} times; give it once")
-        raw[name] = list(values) if repeated else values[0]
-    return _validated(model, raw)
-
-
-def _validated(model: type[Opts], raw: Mapping[str, Any]) -> Opts:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise _option_error(model, error) from error
-
-
-def _option_error(model: type[BaseModel], error: ValidationError) -> OptionError:
-    first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"])) or "options"
-    if first["type"] == "extra_forbidden":
-        known = sorted(model.model_fields)
-        close = nearest(str(first["loc"][-1]), known)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-        return OptionError(field, f"there is no such option; {hint}")
-    if first["type"] == "missing":
-        return OptionError(field, "is missing")
-    got = "" if isinstance(first["input"], dict) else f", got {_shown(first['input'])}"
-    return OptionError(field, f"{first['msg'].removeprefix('Value error, ')}{got}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    return validated(model, parsed)
 
 
 def _media_type(request: Request) -> str:
@@ -192,53 +144,13 @@ async def _read_bytes(request: Request, settings: Settings) -> bytes:
     return data
 
 
-class _FormParser(MultiPartParser):
-    """Keeps files in memory (the body is bounded) and knows whether the end was reached."""
-
-    spool_max_size = 2**62
-    complete = False
-
-    def on_end(self) -> None:
-        self.complete = True
-
-
-async def _read_form(
-    request: Request, settings: Settings
-) -> tuple[list[UploadFile], dict[str, list[str]]]:
-    parser = _FormParser(
-        request.headers,
-        _limited(request, settings.max_request_bytes),
-        max_files=MAX_PARTS,
-        max_fields=MAX_PARTS,
-        max_part_size=MAX_FIELD_BYTES,
-    )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise MalformedBodyError(f"the multipart body cannot be read: {error.message}") from error
-    if not parser.complete:
-        raise MalformedBodyError("the multipart body ends before its closing boundary")
-    files: list[UploadFile] = []
-    fields: dict[str, list[str]] = {}
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile) and name == IMAGES_FIELD:
-            files.append(value)
-        elif isinstance(value, UploadFile):
-            raise OptionError(name, f"a file part must be named {IMAGES_FIELD!r}")
-        elif name == IMAGES_FIELD:
-            raise OptionError(name, "must be file parts, each with a file name")
-        else:
-            fields.setdefault(name, []).append(value)
-    return files, fields
-
-
-def _file_uploads(files: Sequence[UploadFile], settings: Settings) -> list[Upload]:
+def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     _check_count(len(files), settings)
-    times = Counter(file.filename for file in files)
+    times = Counter(file.name for file in files)
     return [
         Upload(
-            file.filename if file.filename and times[file.filename] == 1 else str(index),
-            file.file.read,
+            file.name if file.name and times[file.name] == 1 else str(index),
+            partial(bytes, file.data),  # the same object: bytes are not copied
         )
         for index, file in enumerate(files)
     ]

@@ -66,8 +66,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def answer_framework(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         kind = Kind(error.status_code, phrase.lower().replace(" ", "_"), phrase)
-        detail = f"{request.method} {request.url.path}: {error.detail}"
-        return _response(request, kind, detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        allowed = f"; allowed: {headers['Allow']}" if "Allow" in headers else ""
+        detail = f"{request.method} {request.url.path}: {error.detail}{allowed}"
+        return _response(request, kind, detail, headers=headers)
 
 
 def internal_problem(request: Request) -> Response:

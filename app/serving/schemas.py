@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from app.core.scoring import Scoring
 from app.errors import ImageError
 
-LabelText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+# Far more than a tokenizer's context holds: what these bound is the cost of finding that out.
+LabelText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Template = Annotated[str, StringConstraints(max_length=200)]
+LabelName = Annotated[str, StringConstraints(max_length=200)]
 
 
 class Options(BaseModel):
@@ -27,10 +30,14 @@ class PredictOptions(Options):
         description="one threshold for all labels; default: each label's own `serve` threshold",
     )
     max_labels: int | None = Field(None, ge=1, description="most labels a photo")
-    include_labels: tuple[str, ...] = Field((), description="label ids to keep")
-    include_categories: tuple[str, ...] = Field((), description="categories to keep")
-    exclude_labels: tuple[str, ...] = Field((), description="label ids to take out afterwards")
-    exclude_categories: tuple[str, ...] = Field((), description="categories to take out afterwards")
+    include_labels: tuple[LabelName, ...] = Field((), description="label ids to keep")
+    include_categories: tuple[LabelName, ...] = Field((), description="categories to keep")
+    exclude_labels: tuple[LabelName, ...] = Field(
+        (), description="label ids to take out afterwards"
+    )
+    exclude_categories: tuple[LabelName, ...] = Field(
+        (), description="categories to take out afterwards"
+    )
     all_scores: bool = Field(
         False, description="every label that the filters leave, whatever its threshold"
     )
@@ -54,7 +61,7 @@ class ZeroShotOptions(Options):
     """Which texts to score, and how."""
 
     labels: tuple[LabelText, ...] = Field(min_length=1, description="1 to 1000 texts")
-    template: str = Field("a photo with {}", description="the text around each label")
+    template: Template = Field("a photo with {}", description="the text around each label")
     scoring: Scoring = Field(
         "sigmoid",
         description="sigmoid: each label by itself (MuMIC); softmax: just one of the labels; "
