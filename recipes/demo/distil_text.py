@@ -15,6 +15,7 @@ from pathlib import Path
 import open_clip
 import torch
 from open_clip.model import CustomTextCLIP
+from open_clip.transformer import TextTransformer
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
@@ -58,11 +59,11 @@ def bucketed_batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor
     for bucket in range(len(BUCKETS)):
         members = torch.nonzero(bucket_of == bucket).flatten()
         members = members[torch.randperm(len(members), generator=generator)]
-        batches += [batch for batch in members.split(BATCH_SIZE) if len(batch) >= 32]
+        batches += [batch for batch in torch.split(members, BATCH_SIZE) if len(batch) >= 32]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
-def encode(tower: nn.Module, tokens: Tensor, length: int) -> Tensor:
+def encode(tower: TextTransformer, tokens: Tensor, length: int) -> Tensor:
     """Unit embeddings of token rows of which nothing but padding lies after `length`."""
     mask = tower.attn_mask
     tower.attn_mask = mask[:length, :length]
@@ -73,7 +74,7 @@ def encode(tower: nn.Module, tokens: Tensor, length: int) -> Tensor:
 
 
 def distil(
-    tower: nn.Module,
+    tower: TextTransformer,
     tokens: Tensor,
     targets: Tensor,
     train: Tensor,
@@ -101,7 +102,8 @@ def distil(
         betas=(0.9, 0.98),
         fused=True,
     )
-    started, step, batches = time.monotonic(), 0, []
+    batches: list[Tensor] = []
+    started, step = time.monotonic(), 0
     while (progress := (time.monotonic() - started) / (60 * minutes)) < 1:
         if not batches:
             batches = [train[b] for b in bucketed_batches(lengths[train], generator)]
@@ -127,7 +129,7 @@ def learning_rate_at(progress: float) -> float:
 
 
 @torch.inference_mode()
-def report(tower: nn.Module, tokens: Tensor, targets: Tensor) -> None:
+def report(tower: TextTransformer, tokens: Tensor, targets: Tensor) -> None:
     """Print how well the tower places texts that it never saw."""
     student = torch.cat([encode(tower, part, BUCKETS[-1]) for part in torch.split(tokens, 250)])
     similarity = student @ targets.T

@@ -9,10 +9,13 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
+from scored import SCORED
 
 from app.core.labels import builtin_label_set
 from app.evaluation.metrics import (
@@ -25,17 +28,12 @@ from app.training.manifest import Row, read_manifest
 from app.training.names import Name, load_names
 
 HERE = Path(__file__).parent
-# At least 29 positives each in the part test of the photo set.
-SCORED = (
-    "cat cow dog horse person sheep desert mountains sea sunset trees "
-    "bathroom bedroom frontal kitchen"
-).split()
 BATCH_SIZE = 32
 
 
 def answers(
-    client: httpx.Client, path: str, rows: Sequence[Row], photos: Path, options: dict[str, object]
-) -> Iterator[dict[str, object]]:
+    client: httpx.Client, path: str, rows: Sequence[Row], photos: Path, options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """One result a photo, in order; a photo's error ends the measurement."""
     starts = range(0, len(rows), BATCH_SIZE)
     for start in track(starts, f"POST {path}"):
@@ -50,7 +48,7 @@ def answers(
 
 def zero_shot_scores(
     client: httpx.Client, rows: Sequence[Row], photos: Path, names: dict[str, Name]
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """(N, names) confidences of /zero-shot for the plain English names."""
     texts = [name.text for name in names.values()]
     results = answers(client, "/zero-shot", rows, photos, {"labels": texts})
@@ -60,16 +58,16 @@ def zero_shot_scores(
 
 def predict_scores(
     client: httpx.Client, rows: Sequence[Row], photos: Path, names: dict[str, Name]
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """(N, names) confidences of /predict for the labels that names stand for."""
     labels = [name.label for name in names.values()]
-    options: dict[str, object] = {"all_scores": "true", "include_labels": labels}
+    options: dict[str, Any] = {"all_scores": "true", "include_labels": labels}
     results = answers(client, "/predict", rows, photos, options)
     by_id = [{label["id"]: label["confidence"] for label in r["labels"]} for r in results]
     return np.array([[scores[label] for label in labels] for scores in by_id])
 
 
-def known_targets(rows: Sequence[Row], names: Sequence[str]) -> np.ndarray:
+def known_targets(rows: Sequence[Row], names: Sequence[str]) -> NDArray[np.float64]:
     """(N, names): 1 present, 0 absent, -1 nobody was asked."""
     return np.array(
         [

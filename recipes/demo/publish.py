@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scored import SCORED
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -31,12 +32,6 @@ from app.training.validation import embed_texts
 
 HERE = Path(__file__).parent
 Floats = NDArray[np.floating]
-# The classes with at least 29 positives in the test part.
-SCORED = (
-    *("cat", "cow", "dog", "horse", "person", "sheep"),
-    *("desert", "mountains", "sea", "sunset", "trees"),
-    *("bathroom", "bedroom", "frontal", "kitchen"),
-)
 MIN_POSITIVES = 10
 TEACHER_SURE = 0.5
 FALLBACK_FLOOR = 0.5
