@@ -18,6 +18,7 @@ from app.errors import DataError, OptionError
 from app.training.command import train_command
 from app.training.config import TrainConfig
 from app.training.loop import Trained, epoch_batches, train
+from app.training.photos import Photos
 from tests.training_set import NAMES, data_of, write_init, write_manifest, write_photos
 
 
@@ -42,7 +43,9 @@ def weights_of(trained: Trained) -> Mapping[str, torch.Tensor]:
     return state
 
 
-CONFIG_FAST = TrainConfig(learning_rate=1e-3, batch_size=2, epochs=3, save_every_steps=1)
+CONFIG_FAST = TrainConfig(
+    learning_rate=1e-3, batch_size=2, epochs=3, min_crop=0.5, save_every_steps=1
+)
 
 
 def test_a_photo_that_does_not_decode_stops_the_run_by_name(
@@ -103,7 +106,9 @@ def test_training_lowers_the_loss_and_keeps_the_scale_under_its_cap(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
-    config = replace(CONFIG_FAST, epochs=15, max_logit_scale=3.65, learning_rate=3e-3)
+    config = replace(
+        CONFIG_FAST, epochs=15, max_logit_scale=3.65, learning_rate=3e-3, min_crop=1.0
+    )
     trained = train(init, data, config, tmp_path / "run", progress=progress)
     assert trained.history[-1]["loss"] < 0.3 * trained.history[0]["loss"]
     assert trained.history[-1]["logit_scale"] <= 3.65 + 1e-6
@@ -118,6 +123,34 @@ def test_frozen_towers_stay_as_they_are(
     before = load_model(init.directory).clip.state_dict()
     changed = {key for key, value in before.items() if not torch.equal(value, trained[key])}
     assert changed == {"visual.head.proj.weight", "logit_scale"}
+
+
+@pytest.mark.parametrize("min_crop", [1.0, 0.3])
+def test_augmentation_repeats_for_the_same_epoch_and_differs_in_the_next(
+    photos: Path, init: Checkpoint, min_crop: float
+) -> None:
+    paths = [photos / "cat.png"]
+    plain = Photos(paths, init.preprocess)[0]
+    first, again, second = (
+        Photos(paths, init.preprocess, (0, epoch), min_crop)[0] for epoch in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert first.shape == plain.shape
+    assert first.dtype == torch.uint8
+
+
+def test_augmentation_keeps_the_whole_photo_unless_told(photos: Path, init: Checkpoint) -> None:
+    paths = [photos / "cat.png"]
+    plain = Photos(paths, init.preprocess)[0].float()
+    for epoch in range(4):
+        other = Photos(paths, init.preprocess, (0, epoch))[0].float()
+        difference = min(
+            ((view * factor).clamp(max=255) - other).abs().max()
+            for view in (plain, plain.flip(-1))
+            for factor in torch.linspace(0.8, 1.2, 401)
+        )
+        assert difference <= 2
 
 
 def test_the_order_of_photos_changes_with_the_epoch_and_repeats_with_the_seed() -> None:

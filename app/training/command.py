@@ -63,6 +63,10 @@ def train_command(
     feature_cache: Annotated[
         Path | None, typer.Option(help="file for the frozen tower's features, shared by runs")
     ] = None,
+    min_crop: Annotated[
+        float,
+        typer.Option(min=0.05, max=1, help="least share of a photo that augmentation keeps"),
+    ] = PAPER.min_crop,
     compile: Annotated[bool, typer.Option("--compile", help="compile the image tower")] = False,
     seed: Annotated[int, typer.Option(min=0)] = PAPER.seed,
     workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
@@ -100,6 +104,7 @@ def train_command(
         soft_target_weight=soft_target_weight,
         freeze_text=freeze_text,
         freeze_image=freeze_image,
+        min_crop=min_crop,
         compile=compile,
         seed=seed,
         workers=workers,

@@ -21,6 +21,7 @@ class TrainConfig:
         freeze_text: leave the text tower as it is; its embeddings are computed once.
         freeze_image: leave the image tower but its projection as it is; its features are
             computed once.
+        min_crop: smallest share of a photo's area that augmentation keeps; 1: all of it.
         compile: compile the image tower (about a minute, then faster steps).
         seed: of the order of the photos and their augmentation.
         workers: processes that load photos.
@@ -37,6 +38,7 @@ class TrainConfig:
     soft_target_weight: float = 1.0
     freeze_text: bool = False
     freeze_image: bool = False
+    min_crop: float = 1.0
     compile: bool = False
     seed: int = 0
     workers: int = 0

@@ -197,7 +197,7 @@ class _Source:
                 draws = [np.random.default_rng((seed, epoch, int(i))) for i in batch]
                 yield self.features[[int(is_mirrored(draw)) for draw in draws], batch], batch
             return
-        photos = Photos(self.paths, self.preprocess, augment=(seed, epoch))
+        photos = Photos(self.paths, self.preprocess, (seed, epoch), self.config.min_crop)
         order = [batch.tolist() for batch in batches]
         loader = DataLoader(photos, batch_sampler=order, num_workers=self.config.workers)
         for batch, pixels in zip(batches, loader, strict=True):

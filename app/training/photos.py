@@ -1,11 +1,13 @@
 """Photos as model input, augmented for training in a way that a resumed run repeats."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from app.core.images import ImageLimits
@@ -13,6 +15,7 @@ from app.core.preprocess import Preprocess, load_pixels
 from app.errors import DataError, ImageError
 
 BRIGHTNESS = 0.2
+MAX_STRETCH = 0.2
 
 
 class Photos(Dataset[Tensor]):
@@ -22,6 +25,7 @@ class Photos(Dataset[Tensor]):
         paths: N files.
         preprocess: the checkpoint's.
         augment: (seed, epoch) of the random mirroring and brightness; None for the plain photo.
+        min_crop: smallest share of a photo's area that augmentation keeps; 1 keeps all of it.
     """
 
     def __init__(
@@ -29,10 +33,12 @@ class Photos(Dataset[Tensor]):
         paths: Sequence[Path],
         preprocess: Preprocess,
         augment: tuple[int, int] | None = None,
+        min_crop: float = 1.0,
     ) -> None:
         self._paths = paths
         self._preprocess = preprocess
         self._augment = augment
+        self._min_crop = min_crop
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -43,28 +49,41 @@ class Photos(Dataset[Tensor]):
             pixels = load_pixels(path.read_bytes(), ImageLimits(), self._preprocess).values
         except (OSError, ImageError) as error:
             raise DataError(f"{path}: cannot be used: {error}") from error
-        return pixels if self._augment is None else augmented(pixels, *self._augment, index)
+        if self._augment is None:
+            return pixels
+        draw = np.random.default_rng((*self._augment, index))
+        return augmented(pixels, draw, self._min_crop)
 
 
-def augmented(pixels: Tensor, seed: int, epoch: int, index: int) -> Tensor:
-    """Mirror every other photo and change its brightness by up to a fifth.
-
-    Nothing is cropped (section 2.3). What is drawn depends on the arguments alone, whichever
-    process loads the photo, so that a resumed run sees the same pixels.
+def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:
+    """Mirror every other photo, change its brightness by up to a fifth and, if wanted, crop it.
 
     Args:
         pixels: uint8 (3, S, S).
-        seed: of the run, at least 0.
-        epoch: from 0.
-        index: of the photo in the data.
+        draw: seeded by run, epoch and photo, whichever process loads it, so that a resumed run
+            sees the same pixels.
+        min_crop: smallest share of the area to keep; the paper keeps all of it (section 2.3).
 
     Returns:
         uint8 (3, S, S).
     """
-    draw = np.random.default_rng((seed, epoch, index))
-    mirrored = pixels.flip(-1) if is_mirrored(draw) else pixels
+    values = (pixels.flip(-1) if is_mirrored(draw) else pixels).float()
     factor = draw.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
-    return (mirrored.float() * factor).clamp(max=255).to(torch.uint8)
+    if min_crop < 1:
+        values = _cropped(values, draw, min_crop)
+    return (values * factor).clamp(0, 255).to(torch.uint8)
+
+
+def _cropped(values: Tensor, draw: np.random.Generator, min_crop: float) -> Tensor:
+    """A random part, somewhat wider or taller than the whole, at the size of the whole."""
+    side = values.shape[-1]
+    area, stretch = draw.uniform(min_crop, 1), math.exp(draw.uniform(-MAX_STRETCH, MAX_STRETCH))
+    height, width = (
+        min(side, max(1, round(side * math.sqrt(area * ratio)))) for ratio in (stretch, 1 / stretch)
+    )
+    top, left = draw.integers(side - height + 1), draw.integers(side - width + 1)
+    part = values[None, :, top : top + height, left : left + width]
+    return interpolate(part, size=(side, side), mode="bilinear")[0]
 
 
 def is_mirrored(draw: np.random.Generator) -> bool:
