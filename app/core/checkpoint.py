@@ -6,21 +6,21 @@ reader what each one holds. Reading verifies every hash before a weight is loade
 
 import hashlib
 import json
-import shutil
-import tempfile
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import open_clip
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from app.core.golden import Golden, embed_golden
+from app.core.card import CARD_FILE, Card, file_hash, make_card, read_card, write_card
+from app.core.drafts import draft_of
+from app.core.golden import embed_golden
 from app.core.labels import LabelSet, dump_label_set, load_label_set
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess
@@ -29,34 +29,12 @@ from app.errors import CheckpointError
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 LABELS_FILE = "labels.yaml"
-CARD_FILE = "mumic.json"
 LABEL_EMBEDDINGS_FILE = "label_embeddings.safetensors"
 README_FILE = "README.md"
 HASHED_FILES = (WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE)
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
-
-class Card(BaseModel):
-    """mumic.json: what a checkpoint says of itself, and the hashes that hold it together.
-
-    Attributes:
-        sha256: the hash of each file in `HASHED_FILES`.
-        exif_orientation: whether photos are turned upright before the model sees them.
-        training: how the checkpoint was made, free-form.
-        metrics: what it reached, free-form.
-        golden: embeddings that a loaded model must reproduce.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    version: str = Field(min_length=1)
-    sha256: dict[str, str]
-    exif_orientation: bool = True
-    training: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
-    golden: Golden
+log = logging.getLogger("mumic.checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +56,9 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         LabelSetError: labels.yaml is not valid.
     """
     _refuse_incomplete_or_unsafe(directory)
-    try:
-        card = Card.model_validate_json((directory / CARD_FILE).read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckpointError(f"{directory / CARD_FILE}: {where}: {first['msg']}") from error
-    for name, found in file_hashes(directory).items():
-        if card.sha256.get(name) != found:
+    card = read_card(directory)
+    for name in HASHED_FILES:
+        if card.sha256.get(name) != file_hash(directory / name):
             raise CheckpointError(
                 f"{directory / name}: its sha256 is not the one in {CARD_FILE}: the file was "
                 "altered or is incomplete. Copy the checkpoint again; if you edited labels or "
@@ -107,13 +80,31 @@ def load_model(directory: Path) -> MumicModel:
     Raises:
         CheckpointError: open_clip cannot build the architecture or the weights do not fit it.
     """
+    refuse_hub_text_tower(_read_config(directory)["model_cfg"])
     source = f"local-dir:{directory}"
     try:
         clip = open_clip.create_model(source, require_pretrained=True, weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
-    except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
-        raise CheckpointError(f"{directory}: open_clip cannot load it: {error}") from error
+    except Exception as error:  # open_clip names no errors: a bad config can raise anything
+        raise CheckpointError(
+            f"{directory}: open_clip cannot load it: {error}. Do {WEIGHTS_FILE} and "
+            f"{CONFIG_FILE} belong together?"
+        ) from error
     return MumicModel(clip.eval(), tokenizer)
+
+
+def refuse_hub_text_tower(model_cfg: Mapping[str, Any]) -> None:
+    """Refuse a text tower or tokenizer that open_clip would fetch from a hub.
+
+    Raises:
+        CheckpointError: the configuration names one.
+    """
+    text_cfg = model_cfg.get("text_cfg")
+    if isinstance(text_cfg, dict) and {"hf_model_name", "hf_tokenizer_name"} & text_cfg.keys():
+        raise CheckpointError(
+            "the text tower or its tokenizer comes from a hub; MuMIC reads CLIP's own tokenizer "
+            "alone: use an architecture with it, e.g. ViT-B-32"
+        )
 
 
 def write_checkpoint(
@@ -132,10 +123,8 @@ def write_checkpoint(
 ) -> None:
     """Write a whole checkpoint directory, or nothing.
 
-    The files are made in a temporary folder beside it, which then takes its place.
-
     Args:
-        directory: where it goes; an existing checkpoint there is replaced.
+        directory: where it goes; a checkpoint that is there is replaced.
         model: the towers.
         config: open_clip's `model_cfg` and `preprocess_cfg`.
         labels: the label set with prompts, positive weights and thresholds.
@@ -147,10 +136,11 @@ def write_checkpoint(
         exif_orientation: whether photos are turned upright first.
         dtype: how floating weights are stored. The golden embeddings are those of the stored
             weights.
+
+    Raises:
+        CheckpointError: something else than a checkpoint is there, or a field is not valid.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    with draft_of(directory, CARD_FILE) as draft:
         state = {
             key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
             for key, value in model.clip.state_dict().items()
@@ -167,16 +157,6 @@ def write_checkpoint(
             training=dict(training or {}),
             metrics=dict(metrics or {}),
         )
-        draft.chmod(0o755)  # mkdtemp and safetensors keep others out
-        for file in draft.iterdir():
-            file.chmod(0o644)
-        replaced = draft.with_name(f"{draft.name}-replaced")
-        if directory.exists():
-            directory.rename(replaced)
-        draft.rename(directory)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def seal(directory: Path) -> None:
@@ -189,24 +169,26 @@ def seal(directory: Path) -> None:
         LabelSetError: labels.yaml is not valid.
     """
     _refuse_incomplete_or_unsafe(directory)
-    card = json.loads((directory / CARD_FILE).read_bytes())
     kept = {"name", "version", "exif_orientation", "training", "metrics"}
-    _sign(directory, **{key: value for key, value in card.items() if key in kept})
+    _sign(directory, **read_card(directory).model_dump(include=kept))
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
-    """The label-text embeddings: from the cache file when its key matches, else computed.
+    """The label-text embeddings: from the cache file when it belongs here, else computed.
+
+    It belongs here when the card signs it and its key is that of these weights, configuration
+    and prompts. It can be made again, so one that does not is no reason to refuse a start.
 
     Returns:
         (C, D) float32 unit rows, in the order of the label set.
     """
     path = checkpoint.directory / LABEL_EMBEDDINGS_FILE
-    if path.exists():
-        with safe_open(path, framework="pt") as cache:
-            if (cache.metadata() or {}).get("key") == _cache_key(
-                checkpoint.card, checkpoint.labels
-            ):
-                return load_file(path)["text_embeddings"]
+    if path.is_file():
+        key = _cache_key(checkpoint.card.sha256, checkpoint.labels)
+        if checkpoint.card.sha256.get(path.name) == file_hash(path) and _key_of(path) == key:
+            # Cloned, or the rows would lie in the file, which `mumic seal` writes anew.
+            return load_file(path)["text_embeddings"].clone()
+        log.warning("%s does not belong to this checkpoint: label texts are embedded anew", path)
     return embed_prompts(model, checkpoint.labels)
 
 
@@ -221,15 +203,6 @@ def embed_prompts(model: MumicModel, labels: LabelSet) -> Tensor:
     return torch.cat([model.encode_text(part).cpu() for part in torch.split(tokens, 256)])
 
 
-def file_hashes(directory: Path) -> dict[str, str]:
-    """The sha256 of each file in `HASHED_FILES`, as hex."""
-    hashes = {}
-    for name in HASHED_FILES:
-        with (directory / name).open("rb") as file:
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
-
-
 def _sign(directory: Path, **fields: Any) -> None:
     """Write the label embeddings and the card from the other files of the directory."""
     config = _read_config(directory)
@@ -238,20 +211,27 @@ def _sign(directory: Path, **fields: Any) -> None:
         config["preprocess_cfg"], fields.get("exif_orientation", True)
     )
     model = load_model(directory)
-    card = Card(sha256=file_hashes(directory), golden=embed_golden(model, preprocess), **fields)
+    hashes = {name: file_hash(directory / name) for name in HASHED_FILES}
+    cache = directory / LABEL_EMBEDDINGS_FILE
     save_file(
         {"text_embeddings": embed_prompts(model, labels)},
-        directory / LABEL_EMBEDDINGS_FILE,
-        metadata={"key": _cache_key(card, labels)},
+        cache,
+        metadata={"key": _cache_key(hashes, labels)},
     )
-    partial = directory / f".{CARD_FILE}"
-    partial.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(directory / CARD_FILE)
+    cache.chmod(0o644)  # safetensors keeps others out
+    hashes[cache.name] = file_hash(cache)
+    card = make_card(sha256=hashes, golden=embed_golden(model, preprocess), **fields)
+    write_card(directory, card)
 
 
-def _cache_key(card: Card, labels: LabelSet) -> str:
-    sources = [card.sha256[WEIGHTS_FILE], card.sha256[CONFIG_FILE], *labels.prompts]
+def _cache_key(hashes: Mapping[str, str], labels: LabelSet) -> str:
+    sources = [hashes[WEIGHTS_FILE], hashes[CONFIG_FILE], *labels.prompts]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def _key_of(cache: Path) -> str | None:
+    with safe_open(cache, framework="pt") as file:
+        return (file.metadata() or {}).get("key")
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
@@ -275,7 +255,7 @@ def _refuse_incomplete_or_unsafe(directory: Path) -> None:
             f"{directory}: {', '.join(missing)} missing; a checkpoint directory holds "
             f"{', '.join((*HASHED_FILES, CARD_FILE))}"
         )
-    pickles = sorted(p.name for p in directory.rglob("*") if p.suffix in PICKLE_SUFFIXES)
+    pickles = sorted(p.name for p in directory.rglob("*") if p.suffix.lower() in PICKLE_SUFFIXES)
     if pickles:
         raise CheckpointError(
             f"{directory}: {', '.join(pickles)} may hold a pickle, which can run code when it is "
@@ -286,5 +266,6 @@ def _refuse_incomplete_or_unsafe(directory: Path) -> None:
             pass
     except SafetensorError as error:
         raise CheckpointError(
-            f"{directory / WEIGHTS_FILE}: not a whole safetensors file: {error}"
+            f"{directory / WEIGHTS_FILE}: not a whole safetensors file ({error}). "
+            "Copy the checkpoint again"
         ) from error

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from app.core import scoring
@@ -68,9 +69,9 @@ class Classifier:
             OptionError: the device or precision cannot be had.
         """
         checkpoint = read_checkpoint(directory)
-        transformer = "timm_model_name" not in checkpoint.config["model_cfg"]["vision_cfg"]
-        placement = choose_placement(device, precision, transformer=transformer)
         model = load_model(directory)
+        transformer = isinstance(model.clip.visual, VisionTransformer)
+        placement = choose_placement(device, precision, transformer=transformer)
         check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         text_embeddings = label_embeddings(checkpoint, model)
         model.to(placement.device)

@@ -6,9 +6,9 @@ an activation that changed from QuickGELU to GELU.
 """
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from app.core.card import Golden
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
 from app.errors import CheckpointError
@@ -18,20 +18,6 @@ GOLDEN_TEXTS = ("a photo with a swimming pool", "a photo")
 # far more than the bound. Low precision keeps directions, not digits.
 MAX_DIFFERENCE_FP32 = 5e-4
 MIN_COSINE_LOW_PRECISION = 0.99
-
-
-class Golden(BaseModel):
-    """Expected unit embeddings, in float32 on a CPU.
-
-    Attributes:
-        image_embeddings: (4, D), one row for each of `golden_images`.
-        text_embeddings: (2, D), one row for each of `GOLDEN_TEXTS`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_embeddings: tuple[tuple[float, ...], ...]
-    text_embeddings: tuple[tuple[float, ...], ...]
 
 
 def golden_images(size_px: int) -> Tensor:

@@ -2,24 +2,26 @@
 
 import pickle
 import zipfile
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 
-from app.core.checkpoint import write_checkpoint
+from app.core.checkpoint import refuse_hub_text_tower, write_checkpoint
 from app.core.labels import LabelSet, nearest
 from app.core.model import MumicModel
 from app.errors import CheckpointError, OptionError
 
+# OpenAI's archives keep three numbers among the weights.
 TORCHSCRIPT_ADVICE = (
     "is a TorchScript archive, which holds code. Convert it once where you trust it, with: "
     'python -c "import torch; '
-    "torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), 'state_dict.pt')\""
+    "state = torch.jit.load('{path}', map_location='cpu').state_dict(); "
+    "torch.save({{k: v for k, v in state.items() if k not in "
+    "('input_resolution', 'context_length', 'vocab_size')}}, 'state_dict.pt')\""
 )
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def import_checkpoint(
@@ -51,13 +53,14 @@ def import_checkpoint(
         CheckpointError: the weights cannot be read safely or do not fit the architecture.
     """
     config = _config(architecture, pretrained)
+    refuse_hub_text_tower(config["model_cfg"])
     if weights is not None:
         _refuse_unsafe(weights)
     torch.manual_seed(seed)
     try:
         clip = open_clip.create_model(
             architecture,
-            pretrained=str(weights) if weights else pretrained,
+            pretrained=str(weights.resolve()) if weights else pretrained,
             require_pretrained=bool(weights or pretrained),
             force_quick_gelu=bool(config["model_cfg"].get("quick_gelu")),
             weights_only=True,
@@ -68,7 +71,7 @@ def import_checkpoint(
             f"{weights}: holds more than tensors, which could run code when read. Save its "
             "state_dict alone, best as .safetensors"
         ) from error
-    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
+    except Exception as error:  # a foreign file can make open_clip raise anything
         source = weights or pretrained or "random weights"
         raise CheckpointError(f"{source} cannot be loaded as {architecture}: {error}") from error
     origin = _origin(pretrained, weights)
@@ -87,9 +90,8 @@ def import_checkpoint(
 
 def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
     """open_clip's own configuration, with MuMIC's squash instead of CLIP's crop."""
-    model_cfg = open_clip.get_model_config(architecture)
-    if model_cfg is None:
-        known = open_clip.list_models()
+    known = open_clip.list_models()
+    if architecture not in known:  # get_model_config would go to a hub for some names
         close = nearest(architecture, known)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise OptionError("architecture", f"open_clip has no {architecture!r}{hint}")
@@ -97,9 +99,10 @@ def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
     if pretrained and not tag:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise OptionError(
-            "pretrained", f"no {pretrained!r} for {architecture}; known: {', '.join(tags)}"
+            "pretrained",
+            f"no {pretrained!r} for {architecture}; known: {', '.join(tags) or 'none'}",
         )
-    model_cfg = deepcopy(model_cfg)
+    model_cfg = open_clip.get_model_config(architecture)
     if tag.get("quick_gelu"):
         model_cfg["quick_gelu"] = True
     image_size = model_cfg["vision_cfg"].get("image_size", 224)
@@ -119,6 +122,8 @@ def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
 def _refuse_unsafe(weights: Path) -> None:
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file")
+    if weights.suffix not in SUFFIXES:
+        raise CheckpointError(f"{weights}: not one of {', '.join(SUFFIXES)}, by its name")
     if weights.suffix == ".safetensors":
         return
     if zipfile.is_zipfile(weights):

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from app.core.scoring import l2_normalize
 from app.errors import CheckpointError, TextError
 
+LONGEST_TOKEN_CHARS = 32  # of CLIP's vocabulary
+MAX_CACHED_WORDS = 100_000
+
 
 class MumicModel(nn.Module):
     """Image and text towers in one embedding space, with their tokenizer.
@@ -31,6 +34,7 @@ class MumicModel(nn.Module):
             raise CheckpointError(
                 "the model needs a tokenizer from a hub; use an architecture with CLIP's own"
             )
+        tokenizer.cache = _BoundedDict(tokenizer.cache)
         self.clip = clip
         self.tokenizer = tokenizer
 
@@ -72,18 +76,11 @@ class MumicModel(nn.Module):
             (N, context_length) int64.
 
         Raises:
-            TextError: a text is empty or longer than the context; none is ever cut.
+            TextError: a text is empty, longer than the context or holds one of the tokenizer's
+                own marks; none is ever cut.
         """
-        room = self.tokenizer.context_length - 2  # start and end of text
         for text in texts:
-            if not text.strip():
-                raise TextError("a text is empty; write a word or a short phrase")
-            length = len(self.tokenizer.encode(text))
-            if length > room:
-                raise TextError(
-                    f"the text {_shortened(text)!r} has {length} tokens; "
-                    f"this checkpoint reads at most {room}"
-                )
+            self._refuse_unreadable(text)
         tokens: Tensor = self.tokenizer(list(texts))
         return tokens
 
@@ -97,6 +94,36 @@ class MumicModel(nn.Module):
             (N, D) float32 unit rows.
         """
         return l2_normalize(self.clip.encode_text(tokens))
+
+    def _refuse_unreadable(self, text: str) -> None:
+        room = self.tokenizer.context_length - 2  # start and end of text
+        longest = room * LONGEST_TOKEN_CHARS
+        if len(text) > longest:  # encoding takes a long word's length squared
+            raise TextError(
+                f"the text {_shortened(text)!r} has {len(text)} characters; "
+                f"this checkpoint reads at most {room} tokens, never more than {longest} characters"
+            )
+        tokens = self.tokenizer.encode(text)
+        if not tokens:
+            raise TextError("a text is empty; write a word or a short phrase")
+        if len(tokens) > room:
+            raise TextError(
+                f"the text {_shortened(text)!r} has {len(tokens)} tokens; "
+                f"this checkpoint reads at most {room}"
+            )
+        if not set(tokens).isdisjoint(self.tokenizer.all_special_ids):
+            raise TextError(
+                f"the text {_shortened(text)!r} holds <start_of_text> or <end_of_text>, which the "
+                "tokenizer keeps for itself; take it out"
+            )
+
+
+class _BoundedDict(dict[str, str]):
+    """The tokenizer's cache of words, which would grow with every new word that callers send."""
+
+    def __setitem__(self, word: str, tokens: str) -> None:
+        if len(self) < MAX_CACHED_WORDS:
+            super().__setitem__(word, tokens)
 
 
 def _shortened(text: str, length: int = 60) -> str:

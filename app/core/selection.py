@@ -119,5 +119,7 @@ def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Seque
     for name in names:
         if name not in known:
             close = nearest(name, known)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise OptionError(option, f"no {kind} {name!r}{hint} GET /labels lists them")
+            hint = (
+                f"did you mean {' or '.join(close)}?" if close else "the label set has none like it"
+            )
+            raise OptionError(option, f"no {kind} {name!r}; {hint}")

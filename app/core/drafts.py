@@ -1,0 +1,62 @@
+"""Write a whole directory, or nothing."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import CheckpointError
+
+
+@contextmanager
+def draft_of(directory: Path, marker: str) -> Iterator[Path]:
+    """A folder to fill, which takes a directory's place when the block ends well.
+
+    Args:
+        directory: what to write, or to replace when it holds the marker. A link stays, and what
+            it points to is replaced.
+        marker: name of the file without which a directory is not ours to replace.
+
+    Yields:
+        An empty folder beside it. It is gone afterwards, whatever happened.
+
+    Raises:
+        CheckpointError: something else is there; it is left as it is.
+    """
+    directory = directory.resolve()
+    if not _is_ours(directory, marker):
+        raise CheckpointError(
+            f"{directory}: there is something without a {marker}, so not a checkpoint; it was "
+            "left as it is. Choose another place"
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        yield draft
+        draft.chmod(0o755)  # mkdtemp and safetensors keep others out
+        for file in draft.iterdir():
+            file.chmod(0o644)
+        _swap_in(draft, directory)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_ours(directory: Path, marker: str) -> bool:
+    if not directory.is_dir():
+        return not directory.exists()
+    return (directory / marker).is_file() or not any(directory.iterdir())
+
+
+def _swap_in(draft: Path, directory: Path) -> None:
+    if not directory.exists():
+        draft.rename(directory)
+        return
+    old = draft.with_name(f"{draft.name}-replaced")
+    directory.rename(old)
+    try:
+        draft.rename(directory)
+    except OSError:
+        old.rename(directory)
+        raise
+    shutil.rmtree(old)
