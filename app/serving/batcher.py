@@ -140,7 +140,10 @@ class Batcher:
                 entry.answer.set_exception(_inference_error(None))
 
     def _embed_all(self, batch: list[_Waiting]) -> Tensor:
-        return self._embed(torch.stack([entry.pixels for entry in batch]))
+        rows = self._embed(torch.stack([entry.pixels for entry in batch]))
+        if rows.ndim != 2 or len(rows) != len(batch):
+            raise ValueError(f"{len(batch)} images gave embeddings of shape {tuple(rows.shape)}")
+        return rows
 
 
 def _inference_error(cause: Exception | None) -> InferenceError:

@@ -13,7 +13,7 @@ from torch import Tensor
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
 from app.core.preprocess import Pixels, load_pixels
-from app.errors import ImageError, OverloadedError
+from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
 from app.serving.metrics import Metrics
 from app.settings import Settings
@@ -63,6 +63,8 @@ class Engine:
         )
         self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
         self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._seconds_per_image = 0.0
         self.draining = False
         metrics.watch_queue(lambda: self._in_flight)
@@ -74,6 +76,7 @@ class Engine:
     async def close(self) -> None:
         """Refuse new work, answer what was accepted, stop every thread."""
         self.draining = True
+        await self._idle.wait()  # what was accepted may still be in the decoders
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
         self._text_thread.shutdown(cancel_futures=True)
@@ -92,6 +95,7 @@ class Engine:
             InferenceError: the model failed on a batch that held one of them.
             DrainingError: the service is stopping.
         """
+        self._refuse_when_draining()
         if self._in_flight + len(sources) > self._max_queued:
             raise OverloadedError(
                 f"{self._in_flight} images are waiting and at most {self._max_queued} may; "
@@ -99,6 +103,7 @@ class Engine:
                 retry_after_s=max(1, math.ceil(self._in_flight * self._seconds_per_image)),
             )
         self._in_flight += len(sources)
+        self._idle.clear()
         started = time.perf_counter()
         tasks = [asyncio.create_task(self._embed_one(source)) for source in sources]
         try:
@@ -107,6 +112,8 @@ class Engine:
             for task in tasks:
                 task.cancel()
             self._in_flight -= len(sources)
+            if self._in_flight == 0:
+                self._idle.set()
         self._note_pace(len(sources), time.perf_counter() - started)
         return results
 
@@ -121,19 +128,33 @@ class Engine:
 
         Raises:
             TextError: a text is empty or longer than the tokenizer's context.
+            DrainingError: the service is stopping.
         """
+        self._refuse_when_draining()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._text_thread, self._classifier.embed_texts, list(texts)
         )
 
     async def in_decoder(self, function: Callable[[], T]) -> T:
-        """Run something slow that is not the model beside the event loop."""
+        """Run something slow that is not the model beside the event loop.
+
+        Raises:
+            DrainingError: the service is stopping.
+        """
+        self._refuse_when_draining()
+        return await self._in_pool(function)
+
+    async def _in_pool(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise DrainingError("the service is stopping; send the request to another instance")
 
     async def _embed_one(self, source: Source) -> EmbeddedImage | ImageError:
         try:
-            pixels, decode_s = await self.in_decoder(lambda: self._decode(source))
+            pixels, decode_s = await self._in_pool(lambda: self._decode(source))
         except ImageError as error:
             self._metrics.count_image(error.code)
             return error

@@ -1,0 +1,145 @@
+"""The batch loop: it takes what waits, and nothing that fails in it hurts others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import torch
+
+from app.errors import DrainingError, InferenceError
+from app.serving.batcher import Batcher, Embedding
+from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, until
+
+
+@asynccontextmanager
+async def running(tower: FakeTower, max_batch_size: int = 4) -> AsyncIterator[Batcher]:
+    batcher = Batcher(tower, max_batch_size, on_batch=lambda _images, _seconds: None)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        tower.go.set()
+        await batcher.close()
+
+
+async def submit_in_order(
+    batcher: Batcher, tower: FakeTower, greys: Sequence[int]
+) -> list[asyncio.Task[Embedding]]:
+    """Hold the model on a first image, let the others queue behind it, give all their tasks."""
+    tower.go.clear()
+    first = asyncio.create_task(batcher.submit(grey_pixels(GOOD)))
+    await until(lambda: tower.batches == [1])
+    tasks = [asyncio.create_task(batcher.submit(grey_pixels(grey))) for grey in greys]
+    await until(lambda: len(batcher) == len(greys))
+    return [first, *tasks]
+
+
+def test_a_batch_is_what_waited_while_the_model_was_busy() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower, max_batch_size=4) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD] * 7)
+            tower.go.set()
+            embeddings = await asyncio.gather(*tasks)
+        assert tower.batches == [1, 4, 3]
+        assert all(embedding.values.norm() == 1 for embedding in embeddings)
+        assert all(embedding.queue_s >= 0 and embedding.infer_s >= 0 for embedding in embeddings)
+
+    asyncio.run(scenario())
+
+
+def test_a_lone_image_does_not_wait_for_company() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            for _ in range(3):
+                await batcher.submit(grey_pixels(GOOD))
+        assert tower.batches == [1, 1, 1]
+
+    asyncio.run(scenario())
+
+
+def test_each_image_gets_its_own_row() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+
+        def by_grey(pixels: torch.Tensor) -> torch.Tensor:
+            return torch.stack([tower(pixels)[:, 0], pixels[:, 0, 0, 0].float()], dim=1)
+
+        batcher = Batcher(by_grey, 4, on_batch=lambda _images, _seconds: None)
+        batcher.start()
+        tasks = await submit_in_order(batcher, tower, range(100, 110))
+        tower.go.set()
+        embeddings = await asyncio.gather(*tasks)
+        await batcher.close()
+        assert [int(e.values[1]) for e in embeddings] == [GOOD, *range(100, 110)]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("how", [RAISES, TOO_FEW])
+def test_a_failing_batch_fails_its_own_images_only(how: int) -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower, max_batch_size=2) as batcher:
+            tasks = await submit_in_order(batcher, tower, [how, GOOD, GOOD, GOOD])
+            tower.go.set()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [isinstance(outcome, InferenceError) for outcome in outcomes] == [
+                False,
+                True,
+                True,
+                False,
+                False,
+            ]
+            assert (await batcher.submit(grey_pixels(GOOD))).values.norm() == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_embedding_that_is_not_finite_fails_alone() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD, NAN, GOOD])
+            tower.go.set()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert tower.batches == [1, 3]
+        failed = [isinstance(outcome, InferenceError) for outcome in outcomes]
+        assert failed == [False, False, True, False]
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_image_never_reaches_the_model() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD] * 3)
+            tasks[1].cancel()
+            tasks[3].cancel()
+            await asyncio.sleep(0)
+            tower.go.set()
+            await tasks[2]
+        assert tower.batches == [1, 1]
+
+    asyncio.run(scenario())
+
+
+def test_closing_answers_what_waits_then_refuses() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD] * 6)
+            closing = asyncio.create_task(batcher.close())
+            await asyncio.sleep(0)
+            with pytest.raises(DrainingError):
+                await batcher.submit(grey_pixels(GOOD))
+            tower.go.set()
+            await closing
+            assert all(task.done() for task in tasks)
+            embeddings = await asyncio.gather(*tasks)
+            assert all(embedding.values.norm() == 1 for embedding in embeddings)
+
+    asyncio.run(scenario())
