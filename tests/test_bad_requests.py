@@ -253,7 +253,7 @@ BODIES = [
         words="reads at most 30",
         path="/zero-shot",
     ),
-    Bad("unknown route", {}, 404, "not_found", words="/predct", path="/predct"),
+    Bad("unknown route", {}, 404, "not_found", words="/openapi.json", path="/predct"),
     Bad("GET", {}, 405, "method_not_allowed", words="POST", method="GET"),
 ]
 

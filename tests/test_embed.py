@@ -103,6 +103,7 @@ def test_texts_come_as_base64_and_as_an_array_too(client: httpx.Client) -> None:
         ({"images": [{"data": "aa"}], "texts": ["beach"]}, "give either images or texts"),
         ({"texts": []}, "at least 1"),
         ({"texts": [" "]}, "at least 1 character"),
+        ({"texts": [str(number) for number in range(1001)]}, "at most 1000"),
         ({"texts": "beach"}, "valid list"),
         ({"texts": ["beach"], "encoding": "hex"}, "'float' or 'base64'"),
     ],

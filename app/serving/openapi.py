@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.serving.problems import INTERNAL, KINDS, MEDIA_TYPE
+from app.serving.problems import CODES, INTERNAL, KINDS, MEDIA_TYPE
 from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
 
 REF = "#/components/schemas/{model}"
@@ -41,7 +41,7 @@ def image_operation(
     ]
     responses: dict[int | str, dict[str, Any]] = {
         200: {"content": answers or {}},
-        **_problem_responses(),
+        **problem_responses(),
     }
     return {
         "responses": responses,
@@ -59,6 +59,25 @@ def image_operation(
     }
 
 
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What an operation says of its problems.
+
+    Args:
+        statuses: those that it can answer with; none stands for all.
+    """
+    responses: dict[int | str, dict[str, Any]] = {}
+    by_status: dict[int, list[str]] = {}
+    for kind in (*KINDS.values(), INTERNAL):
+        if not statuses or kind.status in statuses:
+            by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
+    for status, codes in sorted(by_status.items()):
+        responses[status] = {
+            "description": "; ".join(codes),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="ProblemDetails")}}},
+        }
+    return responses
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The app's OpenAPI document, with the schemas that its operations only name."""
     document = FastAPI.openapi(app)
@@ -67,17 +86,5 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=REF)
         components |= schema.pop("$defs", {})
         components[model.__name__] = schema
+    components["ProblemDetails"]["properties"]["code"]["enum"] = CODES
     return document
-
-
-def _problem_responses() -> dict[int | str, dict[str, Any]]:
-    responses: dict[int | str, dict[str, Any]] = {}
-    by_status: dict[int, list[str]] = {}
-    for kind in (*KINDS.values(), INTERNAL):
-        by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
-    for status, codes in sorted(by_status.items()):
-        responses[status] = {
-            "description": "; ".join(codes),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="ProblemDetails")}}},
-        }
-    return responses

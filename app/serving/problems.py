@@ -1,7 +1,6 @@
 """The one place that turns errors into HTTP answers (RFC 9457)."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -53,6 +52,11 @@ KINDS: dict[type[MumicError], Kind] = {
     DeadlineError: Kind(504, "deadline_exceeded", "The time is up"),
 }
 INTERNAL = Kind(500, "internal_error", "Something went wrong on our side")
+FRAMEWORK = {
+    404: Kind(404, "not_found", "There is no such address"),
+    405: Kind(405, "method_not_allowed", "The address does not take this method"),
+}
+CODES = [kind.code for kind in (*KINDS.values(), INTERNAL, *FRAMEWORK.values())]
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -64,11 +68,11 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def answer_framework(request: Request, error: HTTPException) -> Response:
-        phrase = HTTPStatus(error.status_code).phrase
-        kind = Kind(error.status_code, phrase.lower().replace(" ", "_"), phrase)
+        kind = FRAMEWORK.get(error.status_code, INTERNAL)
         headers = dict(error.headers or {})
-        allowed = f"; allowed: {headers['Allow']}" if "Allow" in headers else ""
-        detail = f"{request.method} {request.url.path}: {error.detail}{allowed}"
+        allowed = headers.get("Allow")
+        hint = f"it takes {allowed}" if allowed else "GET /openapi.json lists what there is"
+        detail = f"{request.method} {request.url.path}: {error.detail}; {hint}"
         return _response(request, kind, detail, headers=headers)
 
 

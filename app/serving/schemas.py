@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.core.scoring import Scoring
-from app.errors import ImageError
+from app.errors import ImageError, ImageErrorCode
 
 # Far more than a tokenizer's context holds: what these bound is the cost of finding that out.
 LabelText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
@@ -123,7 +123,7 @@ class ModelInfo(BaseModel):
 class ItemError(BaseModel):
     """Why one image could not be used."""
 
-    code: str
+    code: ImageErrorCode
     message: str
 
 

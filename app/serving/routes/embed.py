@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.errors import ImageError, NoUsableImageError
+from app.errors import ImageError, NoUsableImageError, OptionError
 from app.serving.answering import answer_within, build_results, embed_uploads, model_info
 from app.serving.body import Upload, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
@@ -38,6 +38,9 @@ def embed_router(engine: Engine, classifier: Classifier, settings: Settings) -> 
         )
         as_npy = NPY in request.headers.get("accept", "")
         if isinstance(options, EmbedBody) and options.texts is not None:
+            most = settings.max_zero_shot_labels
+            if len(options.texts) > most:
+                raise OptionError("texts", f"{len(options.texts)} were sent; at most {most} may be")
             rows = await answer_within(
                 request, settings.request_timeout_s, engine.embed_texts(options.texts)
             )

@@ -7,6 +7,7 @@ from app.core.classifier import Classifier
 from app.errors import DrainingError
 from app.serving.engine import Engine
 from app.serving.metrics import Metrics
+from app.serving.openapi import problem_responses
 from app.serving.schemas import Health, LabelInfo, LabelsResponse, ModelCard
 
 
@@ -55,7 +56,12 @@ def info_router(engine: Engine, classifier: Classifier, metrics: Metrics) -> API
     async def healthz() -> Health:
         return Health()
 
-    @router.get("/readyz", summary="The model is loaded, checked and warm", response_model=Health)
+    @router.get(
+        "/readyz",
+        summary="The model is loaded, checked and warm",
+        response_model=Health,
+        responses=problem_responses(503),
+    )
     async def readyz() -> Health:
         if engine.draining:
             raise DrainingError("the service is stopping; send requests to another instance")
