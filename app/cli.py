@@ -129,7 +129,7 @@ def openapi() -> None:
 
     from app.main import create_app, load_classifier
 
-    settings = Settings()
+    settings = read_settings()
     document = create_app(settings, load_classifier(settings)).openapi()
     sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
 
@@ -145,7 +145,8 @@ def read_settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]).lower()
-        message = f"{first['msg']}, got {first['input']!r} (--{field} or MUMIC_{field.upper()})"
+        option = f"--{field} or " if field in given else ""
+        message = f"{first['msg']}, got {first['input']!r} ({option}MUMIC_{field.upper()})"
         raise OptionError(field, message) from error
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.core.classifier import Classifier
+from app.errors import OptionError
 from app.serving.engine import Engine
 from app.serving.metrics import Metrics
 from app.serving.middleware import RequestContext
@@ -93,23 +94,39 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         announce: given the one line that says so, once requests are answered.
 
     Raises:
+        OptionError: the address is taken or is none of this machine's.
         MumicError: the checkpoint cannot be served; nothing has listened yet.
     """
-    classifier = load_classifier(settings)
-    card, placement = classifier.checkpoint.card, classifier.placement
-    config = uvicorn.Config(
-        create_app(settings, classifier),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
-    )
-    served = (
-        f"checkpoint {card.name} {card.version} ({settings.checkpoint}), "
-        f"{placement.device} {placement.precision}"
-    )
-    _AnnouncingServer(config, lambda url: announce(f"MuMIC listens on {url}: {served}")).run()
+    # Bound first, since that is quick to fail; it listens once the model is ready.
+    with _bind(settings.host, settings.port) as bound:
+        classifier = load_classifier(settings)
+        card, placement = classifier.checkpoint.card, classifier.placement
+        config = uvicorn.Config(
+            create_app(settings, classifier),
+            host=settings.host,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
+        )
+        served = (
+            f"checkpoint {card.name} {card.version} ({settings.checkpoint}), "
+            f"{placement.device} {placement.precision}"
+        )
+        server = _AnnouncingServer(
+            config, lambda url: announce(f"MuMIC listens on {url}: {served}")
+        )
+        server.run(sockets=[bound])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise OptionError("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return bound
 
 
 class _AnnouncingServer(uvicorn.Server):

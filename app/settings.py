@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
-    precision: Literal["auto"] | Precision = Field("auto", description="auto, fp32, bf16 or fp16")
+    precision: Literal["auto", Precision] = Field("auto", description="auto, fp32, bf16 or fp16")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     max_batch_size: int = Field(32, ge=1, le=4096, description="most images in one model call")

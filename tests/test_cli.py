@@ -1,0 +1,216 @@
+"""The command line: lines, exit codes, and one clear line when something is wrong."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.command import Run, mumic
+from tests.sending import photo, raw, truncated
+
+SECONDS_TO_START = 120  # torch alone takes several on a busy machine
+Mumic = Callable[..., Run]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path
+) -> Mumic:
+    """`mumic ARGUMENTS...` with the tiny checkpoint as `MUMIC_CHECKPOINT`."""
+    monkeypatch.setenv("MUMIC_CHECKPOINT", str(tiny_checkpoint))
+    monkeypatch.setenv("MUMIC_DEVICE", "cpu")
+    return lambda *arguments: mumic(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """A good photo, a truncated one, another good one."""
+    contents = {"cat.jpg": photo(), "cut.jpg": truncated(), "temple.jpg": photo("china")}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    return [tmp_path / name for name in contents]
+
+
+def assert_one_line(said: str, *words: str) -> None:
+    assert said.count("\n") == 1, said
+    assert said.startswith("mumic: ")
+    assert "Traceback" not in said
+    for word in words:
+        assert word in said
+
+
+def test_predict_says_a_line_for_each_photo(run: Mumic, files: list[Path]) -> None:
+    ran = run("predict", files[0], files[2])
+    assert (ran.code, ran.err) == (0, "")
+    lines = [line.split("\t") for line in ran.out.splitlines()]
+    assert [path for path, _ in lines] == [str(files[0]), str(files[2])]
+    for _, tags in lines:
+        assert re.fullmatch(r"[^,]+ [01]\.\d\d(, .+ [01]\.\d\d)*", tags)
+
+
+def test_predict_tells_a_bad_photo_in_its_place_and_exits_1(run: Mumic, files: list[Path]) -> None:
+    ran = run("predict", *files)
+    assert ran.code == 1
+    lines = ran.out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(f"{files[1]}\terror: the JPEG image is truncated")
+    ran = run("predict", "--json", *files)
+    assert ran.code == 1
+    assert [result["status"] for result in json.loads(ran.out)["results"]] == ["ok", "error", "ok"]
+
+
+def test_predict_takes_more_photos_than_a_batch(
+    run: Mumic, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUMIC_MAX_BATCH_SIZE", "2")
+    ran = run("predict", "--json", *[files[0]] * 5)
+    results = json.loads(ran.out)["results"]
+    assert [result["id"] for result in results] == [str(files[0])] * 5
+    assert ran.code == 0
+
+
+def test_predict_refuses_a_path_that_is_no_file(
+    run: Mumic, files: list[Path], tmp_path: Path
+) -> None:
+    ran = run("predict", files[0], tmp_path / "no.jpg", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, "no such file", str(tmp_path / "no.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--device", "tpu", "MUMIC_DEVICE"),
+        ("--precision", "fp8", "'fp32', 'bf16' or 'fp16'"),
+    ],
+)
+def test_an_options_bad_value_is_named(
+    run: Mumic, files: list[Path], option: str, value: str, words: str
+) -> None:
+    ran = run("predict", option, value, files[0])
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, option, repr(value), words)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("MUMIC_PORT", "99999", "less than or equal to 65535"),
+        ("MUMIC_MAX_BATCH_SIZE", "none", "valid integer"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "0", "greater than 0"),
+    ],
+)
+def test_a_variables_bad_value_is_named(
+    run: Mumic,
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for command in ("predict", "openapi"):
+        ran = run(command, *(files if command == "predict" else []))
+        assert (ran.code, ran.out) == (2, "")
+        assert_one_line(ran.err, f"({variable})", repr(value), words)
+
+
+def test_what_typer_refuses_exits_2(run: Mumic) -> None:
+    for wrong in (["predict"], ["serve", "--port", "x"], ["frobnicate"], ["predict", "--jsn", "a"]):
+        ran = run(*wrong)
+        assert (ran.code, ran.out) == (2, "")
+        assert "Usage" in ran.err
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys, app.cli; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert said.stdout == b"False\n"
+
+
+@pytest.mark.parametrize(
+    "sources", [[], ["--random", "--pretrained", "openai"], ["--random", "--weights", "a.pt"]]
+)
+def test_import_takes_just_one_source(run: Mumic, tmp_path: Path, sources: list[str]) -> None:
+    ran = run("import", "ViT-B-32-quickgelu", "--out", tmp_path / "new", *sources)
+    assert ran.code == 2
+    assert_one_line(ran.err, "give one of --pretrained, --weights and --random")
+    assert not (tmp_path / "new").exists()
+
+
+def test_import_names_what_it_does_not_know(run: Mumic, tmp_path: Path) -> None:
+    ran = run("import", "ViT-B-23-quickgelu", "--random", "--out", tmp_path / "new")
+    assert ran.code == 2
+    assert_one_line(ran.err, "did you mean", "ViT-B-32-quickgelu")
+    ran = run("import", "ViT-B-32", "--weights", tmp_path / "no.pt", "--out", tmp_path / "new")
+    assert ran.code == 1
+    assert_one_line(ran.err, "no such file")
+
+
+@pytest.mark.parametrize("command", ["serve", "predict"])
+def test_a_wrong_checkpoint_is_one_clear_line(
+    run: Mumic, tmp_path: Path, files: list[Path], command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ["--port", str(port)] if command == "serve" else [str(files[0])]
+    ran = run(command, "--checkpoint", tmp_path / "nothing", *where)
+    assert (ran.code, ran.out) == (1, "")
+    assert_one_line(ran.err, str(tmp_path / "nothing"))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", str(port))
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, f"port: cannot listen on 127.0.0.1:{port}: Address already in use")
+
+
+@contextmanager
+def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
+    environment = os.environ | {"MUMIC_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr
+    ready, _, _ = select.select([process.stderr], [], [], SECONDS_TO_START)
+    assert ready, "it said nothing"
+    return process.stderr.readline()
+
+
+def test_serve_says_one_line_answers_and_ends_on_sigterm(tiny_checkpoint: Path) -> None:
+    with serving(tiny_checkpoint) as server:
+        said = first_line(server)
+        found = re.search(r"listens on (http://127\.0\.0\.1:\d+)", said)
+        assert found, said
+        for words in ("tiny 1.2.3", str(tiny_checkpoint), "cpu", "fp32"):
+            assert words in said
+        assert httpx.get(f"{found[1]}/readyz").status_code == 200
+        assert httpx.post(f"{found[1]}/predict", **raw(photo())).status_code == 200
+        server.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert server.wait(SECONDS_TO_START) in (0, -signal.SIGTERM)
+        assert time.monotonic() - started < 20
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{found[1]}/readyz")
