@@ -5,16 +5,18 @@ from numpy.typing import NDArray
 
 
 def best_f1_threshold(
-    targets: NDArray[np.floating], scores: NDArray[np.floating]
+    targets: NDArray[np.floating], scores: NDArray[np.floating], slack: float = 0.0
 ) -> tuple[float, float]:
-    """The threshold with the highest F1 over the images for which a label is known (section 7).
+    """The highest threshold whose F1 is the best there is, or at most `slack` below it (section 7).
 
-    It lies in the middle between the lowest score that it lets pass and the next one below, so
-    that a score which moves a little stays on its side.
+    Only images for which the label is known count. The threshold lies in the middle between the
+    lowest score that it lets pass and the next one below, so that a score which moves a little
+    stays on its side.
 
     Args:
         targets: (N,) presence, 1 or 0, or negative where unknown; at least one is 1.
         scores: (N,) in [0, 1]; what is at or above the threshold passes.
+        slack: F1 to give up for a stricter threshold, which is safer on photos unlike these.
 
     Returns:
         The threshold in [0, 1], and its F1.
@@ -25,6 +27,7 @@ def best_f1_threshold(
     hits = np.cumsum(present)
     f1 = 2 * hits / (np.arange(1, len(hits) + 1) + present.sum())
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal scores pass together
-    last = int(f1.argmax())
-    below = ranked[last + 1] if last + 1 < len(ranked) else 0.0
-    return float((ranked[last] + below) / 2), float(f1[last])
+    last = int(np.argmax(f1 >= f1.max() - slack))
+    lowest, below = ranked[last], ranked[last + 1] if last + 1 < len(ranked) else 0.0
+    middle = (lowest + below) / 2  # which rounds to one of the two where they are neighbours
+    return float(middle if middle > below else lowest), float(f1[last])

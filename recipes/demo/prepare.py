@@ -6,6 +6,7 @@ training photo) and `soft_targets.safetensors`.
 
 import argparse
 import csv
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,7 +33,7 @@ FLOOR = 0.02
 # Nobody was asked whether a bathroom photo shows the sea, or a seaside photo a bathroom. What
 # follows is an assumption about two sources, not a human label: the rooms of the `houses` photos
 # hold none of NATURE, the landscapes of `miml` no kitchen and no label of the categories INDOORS.
-ROOMS = {"bathroom", "bedroom", "kitchen"}
+ROOMS = ("bathroom", "bedroom", "kitchen")
 NATURE = {
     *("natural_landscape", "beach", "sea", "lake", "river", "mountains", "desert", "forest"),
     *("countryside", "sunset", "snow", "sea_view", "mountain_view", "harbor", "street", "city"),
@@ -114,7 +115,11 @@ def soft_targets(
 
 
 def add_sure_negatives(
-    texts: list[str], targets: Tensor, rows: list[dict[str, str]], label_set: LabelSet
+    texts: list[str],
+    targets: Tensor,
+    rows: list[dict[str, str]],
+    rooms: Collection[str],
+    label_set: LabelSet,
 ) -> tuple[list[str], Tensor]:
     """Zeros where the source of a photo rules a label out, whatever the teacher thinks."""
     prompts = dict(zip(label_set.ids, label_set.prompts, strict=True))
@@ -125,7 +130,7 @@ def add_sure_negatives(
     wider = torch.full((len(rows), len(texts)), UNKNOWN)
     wider[:, : targets.shape[1]] = targets
     for i, row in enumerate(rows):
-        absent = nature if row["positive"] in ROOMS else indoors if row["source"] == "miml" else []
+        absent = nature if row["positive"] in rooms else indoors if row["source"] == "miml" else []
         wider[i, [texts.index(text) for text in absent]] = 0.0
     return texts, wider
 
@@ -137,6 +142,9 @@ def main() -> None:
     parser.add_argument("--pretrained", type=Path, required=True, help="folder of the tower")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument(
+        "--rooms", nargs="*", default=ROOMS, help="human labels by which a photo shows no landscape"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     label_set = load_label_set(args.labels)
@@ -151,7 +159,7 @@ def main() -> None:
     imagenet = imagenet_names(args.pretrained / "imagenet_classes.txt")
     probabilities = teacher_probabilities(weights, [args.photos / file for file in files])
     texts, targets = soft_targets(probabilities, imagenet, label_set)
-    texts, targets = add_sure_negatives(texts, targets, rows, label_set)
+    texts, targets = add_sure_negatives(texts, targets, rows, args.rooms, label_set)
     write_soft_targets(args.work / "soft_targets.safetensors", files, texts, targets)
     print(
         f"{len(files)} photos, {len(texts)} texts; mean of the largest {targets.amax(1).mean():.2f}"

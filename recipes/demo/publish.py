@@ -1,6 +1,7 @@
 """Fit the thresholds of a trained checkpoint, measure it on the test part, and write its card.
 
-The thresholds are those of best F1 on the validation part. Where humans were not asked, the
+The thresholds are those of best F1 on the validation part, or the strictest within `SLACK` of it:
+the photos show far less than the world does. Where humans were not asked, the
 teacher's word counts when it is clear; a label with too few positives of either kind gets a
 fallback: what one validation photo in a hundred passes, and at least `FALLBACK_FLOOR`.
 """
@@ -33,6 +34,7 @@ from app.training.validation import embed_texts
 HERE = Path(__file__).parent
 Floats = NDArray[np.floating]
 MIN_POSITIVES = 10
+SLACK = 0.01
 TEACHER_SURE = 0.5
 FALLBACK_FLOOR = 0.5
 FALLBACK_SHARE = 0.01
@@ -58,7 +60,7 @@ def fit(label: Label, human: Floats, teacher: Floats, scores: Floats) -> tuple[L
     sure = np.where(teacher >= TEACHER_SURE, 1.0, np.where(teacher == 0.0, 0.0, UNKNOWN))
     targets = np.where(human >= 0, human, sure)
     if (targets == 1).sum() >= MIN_POSITIVES:
-        threshold, f1 = best_f1_threshold(targets, scores)
+        threshold, f1 = best_f1_threshold(targets, scores, SLACK)
         source = "human" if (human == 1).sum() >= MIN_POSITIVES else "teacher"
         evidence = f"{source}, F1 {f1:.2f}"
     else:

@@ -1,0 +1,83 @@
+"""Average the weights of checkpoints that were trained from the same start.
+
+A fine-tuned tower forgets what its photos do not show; on the way back to its start it is better
+on both, and runs averaged with each other are better than each. The start's projection is brought
+to the length of the others', which their cosines do not see.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
+from app.evaluation.metrics import macro_map
+from app.training.data import load_data
+from app.training.names import load_names
+from app.training.validation import evaluate
+
+HERE = Path(__file__).parent
+PROJECTION = "visual.head.proj.weight"
+
+
+def averaged(states: list[dict[str, Tensor]], shares: list[float]) -> dict[str, Tensor]:
+    """The weighted mean of state dicts, counters being those of the last."""
+    length = states[-1][PROJECTION].norm()
+    for state in states:
+        state[PROJECTION] = state[PROJECTION] * (length / state[PROJECTION].norm())
+    return {
+        key: sum((s[key] * w for s, w in zip(states, shares, strict=True)), torch.zeros(()))
+        if last.is_floating_point()
+        else last
+        for key, last in states[-1].items()
+    }
+
+
+def main() -> None:
+    """Measure mixtures on the part validation; write the last one where `--out` is given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="the last one's text and scale")
+    parser.add_argument(
+        "--shares", action="append", required=True, help="such as 0.2,0.8 (repeatable)"
+    )
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--scored", nargs="+", required=True, help="names whose mean AP is printed")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+
+    last = read_checkpoint(args.checkpoints[-1])
+    names = load_names(HERE / "names.yaml", last.labels)
+    data = load_data(args.manifest, args.photos, last.labels, names=names)
+    states = [load_model(path).clip.state_dict() for path in args.checkpoints]
+    model = load_model(args.checkpoints[-1])
+    for text in args.shares:
+        shares = [float(share) for share in text.split(",")]
+        state = averaged(states, shares)
+        state["logit_scale"] = states[-1]["logit_scale"]
+        model.clip.load_state_dict(state)
+        ap = evaluate(model, last.preprocess, data, "validation")
+        scored = macro_map([ap[name] for name in args.scored])
+        print(
+            f"{text}: validation {scored:.4f}, all {macro_map(list(ap.values())):.4f}", flush=True
+        )
+    if args.out:
+        write_checkpoint(
+            args.out,
+            model,
+            last.config,
+            last.labels,
+            name=last.card.name,
+            version=last.card.version,
+            readme="# An average of checkpoints\n",
+            training={
+                **last.card.training,
+                "averaged": dict(zip([p.name for p in args.checkpoints], shares, strict=True)),
+            },
+            metrics={"validation": {"macro_map_scored": scored, **ap}},
+        )
+
+
+if __name__ == "__main__":
+    main()
