@@ -7,7 +7,7 @@ import torch
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
-from app.core.preprocess import Pixels, load_pixels
+from app.core.pixels import Pixels, load_pixels
 from app.core.selection import make_selection
 from app.errors import ImageError, OptionError
 from app.serving.answering import model_info

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
-from app.core.preprocess import load_pixels
+from app.core.pixels import load_pixels
 from app.errors import OptionError, TextError
 from tests.photos import NAMES, encoded, sample
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
-from app.core.preprocess import load_pixels
+from app.core.pixels import load_pixels
 from tests.command import mumic
 from tests.photos import NAMES
 from tests.sending import FORMS, Form, json_body, multipart, photo, raw

@@ -12,7 +12,8 @@ from open_clip.transform import image_transform
 from PIL import ExifTags, Image
 
 from app.core.images import ImageLimits, decode
-from app.core.preprocess import Interpolation, Preprocess, load_pixels, normalize, resize
+from app.core.pixels import load_pixels
+from app.core.preprocess import Interpolation, Preprocess, normalize, resize
 from app.errors import CheckpointError, ImageError
 from tests.photos import NAMES, encoded, sample
 

@@ -14,7 +14,6 @@ from PIL import Image
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from torch import Tensor
 
-from app.core.images import ImageLimits, decode
 from app.errors import CheckpointError
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -87,41 +86,6 @@ class Preprocess:
                 f"found {preprocess_cfg.get(str(first['loc'][0]))!r}"
             ) from error
         return cls(config.size, config.mean, config.std, config.interpolation, exif_orientation)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
-    """One photo, ready to be put in a batch.
-
-    Args:
-        values: uint8 (3, S, S), 0 to 255.
-        width: of the photo itself after EXIF orientation, in pixels.
-        height: of the photo itself after EXIF orientation, in pixels.
-    """
-
-    values: Tensor
-    width: int
-    height: int
-
-
-def load_pixels(data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pixels:
-    """The one way from the bytes of a file to the model's input, for every side.
-
-    Args:
-        data: the whole image file.
-        limits: most bytes and pixels.
-        preprocess: how the checkpoint wants its photos.
-
-    Raises:
-        ImageError: the bytes cannot be used.
-    """
-    photo = decode(
-        data,
-        limits,
-        min_side_px=2 * preprocess.size_px,
-        exif_orientation=preprocess.exif_orientation,
-    )
-    return Pixels(resize(photo.image, preprocess), photo.width, photo.height)
 
 
 def resize(image: Image.Image, preprocess: Preprocess) -> Tensor:

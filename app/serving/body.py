@@ -23,7 +23,6 @@ from app.errors import (
     OptionError,
     UnsupportedMediaError,
 )
-from app.serving.engine import Source
 from app.serving.form import IMAGES_FIELD, File, read_form
 from app.serving.options import Opts, parse_options, validated
 from app.serving.schemas import JsonImage
@@ -42,7 +41,7 @@ class Upload:
     """
 
     id: str
-    source: Source
+    source: Callable[[], bytes]
 
 
 async def read_uploads(

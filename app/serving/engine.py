@@ -12,7 +12,7 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
-from app.core.preprocess import Pixels, load_pixels
+from app.core.pixels import Pixels, load_pixels
 from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
 from app.serving.metrics import Metrics

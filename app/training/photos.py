@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from app.core.images import ImageLimits
-from app.core.preprocess import Preprocess, load_pixels
+from app.core.pixels import load_pixels
+from app.core.preprocess import Preprocess
 from app.errors import DataError, ImageError
 
 BRIGHTNESS = 0.2
