@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.core.checkpoint import load_model, read_checkpoint
+from app.core.checkpoint import load_model, read_checkpoint, seal
 from app.core.classifier import Classifier
 from app.core.golden import check_golden, embed_golden, golden_images
 from app.errors import CheckpointError
@@ -132,3 +132,10 @@ def assert_noticed(checkpoint: Path, precision: str = "fp32") -> None:
     read_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match=r"golden \w+ do not match .*quick_gelu"):
         Classifier.load(checkpoint, device="cpu", precision=precision)
+
+
+def test_another_size_than_the_tower_s_is_refused(checkpoint: Path) -> None:
+    with edited_json(checkpoint / "open_clip_config.json") as config:
+        config["preprocess_cfg"]["size"] = 96
+    with pytest.raises(CheckpointError, match="size is 96, but the image tower takes 64"):
+        seal(checkpoint)

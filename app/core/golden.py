@@ -38,7 +38,16 @@ def golden_images(size_px: int) -> Tensor:
 
 @torch.inference_mode()
 def embed_golden(model: MumicModel, preprocess: Preprocess) -> Golden:
-    """What a model gives for the golden inputs, rounded to six digits."""
+    """What a model gives for the golden inputs, rounded to six digits.
+
+    Raises:
+        CheckpointError: the image tower takes another size than the preprocessing makes.
+    """
+    if preprocess.size_px != model.image_size_px:
+        raise CheckpointError(
+            f"preprocess_cfg: size is {preprocess.size_px}, but the image tower takes "
+            f"{model.image_size_px}; write the tower's"
+        )
     images = golden_images(preprocess.size_px).to(model.device)
     image_embeddings = model.encode_image(normalize(images, preprocess, model.dtype))
     text_embeddings = model.encode_text(model.tokenize(GOLDEN_TEXTS).to(model.device))

@@ -55,6 +55,12 @@ class MumicModel(nn.Module):
         dtype: torch.dtype = next(self.clip.visual.parameters()).dtype
         return dtype
 
+    @property
+    def image_size_px(self) -> int:
+        """S, the side of the square that the image tower takes."""
+        size = self.clip.visual.image_size
+        return int(size[0] if isinstance(size, tuple) else size)
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Embed normalised images.
 
