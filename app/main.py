@@ -23,6 +23,10 @@ from app.serving.routes.predict import predict_router
 from app.serving.routes.zero_shot import zero_shot_router
 from app.settings import Settings
 
+# Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
+# the client, or a request that is just being sent is lost with it.
+KEEP_ALIVE_S = 75
+
 
 class MumicApp(FastAPI):
     """FastAPI with the bodies that are read by hand in its OpenAPI document."""
@@ -106,6 +110,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
             host=settings.host,
             log_config=None,
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
         )
         served = (

@@ -15,6 +15,7 @@ from open_clip.model import CustomTextCLIP
 from app.core.checkpoint import write_checkpoint
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
+from app.main import KEEP_ALIVE_S
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -77,7 +78,10 @@ def write_tiny(directory: Path, labels: LabelSet | None = None, seed: int = 0) -
 @contextlib.contextmanager
 def live_server(app: FastAPI) -> Iterator[str]:
     """Serve an app on a free loopback port; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
