@@ -3,7 +3,7 @@
     MumicError
     ├── InputError            what a caller sent cannot be used
     │   ├── ImageError        one image: empty, not an image, corrupt, too large
-    │   ├── NoUsableImageError  every image of a request has an ImageError
+    │   ├── UnusableImagesError  images without which a request has no answer
     │   ├── TextError         one text: empty, longer than the tokenizer's context
     │   ├── OptionError       an option's name or value
     │   └── BodyError         the request as a whole
@@ -60,18 +60,17 @@ class ImageError(InputError):
         self.message = message
 
 
-class NoUsableImageError(InputError):
-    """Every image of a request is unusable.
+class UnusableImagesError(InputError):
+    """Images of a request are unusable and nothing can be answered without them.
 
     Args:
-        failures: id and error of each image, in the order sent; at least one.
+        failures: id and error of each such image, in the order sent; at least one.
     """
 
     def __init__(self, failures: Sequence[tuple[str, ImageError]]) -> None:
-        super().__init__(
-            f"{len(failures)} of {len(failures)} images cannot be used; "
-            f"the first, {failures[0][0]!r}: {failures[0][1].message}"
-        )
+        id, first = failures[0]
+        others = f" ({len(failures) - 1} more cannot be used)" if len(failures) > 1 else ""
+        super().__init__(f"the image {id!r}: {first.message}{others}")
         self.failures = failures
 
 

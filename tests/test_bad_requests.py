@@ -39,12 +39,12 @@ def option(name: str, send: dict[str, Any], field: str, words: str, path: str = 
 
 
 def image(name: str, data: bytes, code: str, words: str) -> Bad:
-    return Bad(name, raw(data), 422, "no_usable_image", image_code=code, words=words)
+    return Bad(name, raw(data), 422, "unusable_images", image_code=code, words=words)
 
 
 def encoded_image(name: str, code: str, words: str, **item: str) -> Bad:
     send = {"json": {"images": [item]}}
-    return Bad(name, send, 422, "no_usable_image", image_code=code, words=words)
+    return Bad(name, send, 422, "unusable_images", image_code=code, words=words)
 
 
 def malformed(name: str, content: bytes, headers: dict[str, str], words: str) -> Bad:
@@ -81,7 +81,7 @@ IMAGES = [
         "zero-byte file",
         multipart(b""),
         422,
-        "no_usable_image",
+        "unusable_images",
         image_code="empty",
         words="no bytes",
     ),

@@ -12,10 +12,10 @@ from app.errors import (
     ImageError,
     InputError,
     MumicError,
-    NoUsableImageError,
     OptionError,
     OverloadedError,
     ServiceError,
+    UnusableImagesError,
 )
 from app.serving.problems import KINDS
 from tests.imports import modules
@@ -99,6 +99,6 @@ def test_texts_say_what_is_wrong() -> None:
     assert (str(image), image.code) == ("the image has no bytes", "empty")
     assert str(OptionError("template", "must hold {}")) == "template: must hold {}"
     assert OverloadedError("the queue is full", 2).retry_after_s == 2
-    none = NoUsableImageError([("a.jpg", image), ("b.jpg", image)])
-    assert str(none) == ("2 of 2 images cannot be used; the first, 'a.jpg': the image has no bytes")
-    assert not issubclass(NoUsableImageError, BodyError)
+    none = UnusableImagesError([("a.jpg", image), ("b.jpg", image)])
+    assert str(none) == "the image 'a.jpg': the image has no bytes (1 more cannot be used)"
+    assert not issubclass(UnusableImagesError, BodyError)

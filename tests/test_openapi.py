@@ -132,7 +132,7 @@ def test_every_code_is_listed(document: dict[str, Any]) -> None:
         "unsupported_media_type",
         "invalid_option",
         "invalid_text",
-        "no_usable_image",
+        "unusable_images",
         "overloaded",
         "inference_failed",
         "internal_error",

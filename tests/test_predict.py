@@ -161,7 +161,7 @@ def test_when_every_image_is_bad_the_problem_holds_the_results(
     problem = answer.json()
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert problem["code"] == "no_usable_image"
+    assert problem["code"] == "unusable_images"
     assert [result["error"]["code"] for result in problem["results"]] == ["corrupt", "not_an_image"]
 
 

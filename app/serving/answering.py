@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.core.classifier import Classifier
-from app.errors import DeadlineError, ImageError, NoUsableImageError
+from app.errors import DeadlineError, ImageError, UnusableImagesError
 from app.serving.body import Upload
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.schemas import FailedResult, ModelInfo, failed_result
@@ -50,12 +50,12 @@ async def embed_uploads(
         Each image's embedding or error, and the slowest image's times as `Server-Timing`.
 
     Raises:
-        NoUsableImageError: every image has an error.
+        UnusableImagesError: every image has an error.
     """
     outcomes = await engine.embed([upload.source for upload in uploads])
     embedded = [outcome for outcome in outcomes if isinstance(outcome, EmbeddedImage)]
     if not embedded:
-        raise NoUsableImageError(
+        raise UnusableImagesError(
             [
                 (upload.id, outcome)
                 for upload, outcome in zip(uploads, outcomes, strict=True)

@@ -13,11 +13,11 @@ from app.errors import (
     InferenceError,
     MalformedBodyError,
     MumicError,
-    NoUsableImageError,
     OptionError,
     OverloadedError,
     TextError,
     UnsupportedMediaError,
+    UnusableImagesError,
 )
 from app.serving.schemas import FailedResult, ProblemDetails, failed_result
 
@@ -45,7 +45,7 @@ KINDS: dict[type[MumicError], Kind] = {
     UnsupportedMediaError: Kind(415, "unsupported_media_type", "This content type is not read"),
     OptionError: Kind(422, "invalid_option", "An option is not allowed"),
     TextError: Kind(422, "invalid_text", "A text cannot be used"),
-    NoUsableImageError: Kind(422, "no_usable_image", "No image of the request can be used"),
+    UnusableImagesError: Kind(422, "unusable_images", "Images cannot be used"),
     OverloadedError: Kind(429, "overloaded", "The queue is full"),
     InferenceError: Kind(500, "inference_failed", "The model failed"),
     DrainingError: Kind(503, "draining", "The service is stopping"),
@@ -88,7 +88,7 @@ def problem_response(request: Request, kind: Kind, error: MumicError) -> Respons
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
     results = None
-    if isinstance(error, NoUsableImageError):
+    if isinstance(error, UnusableImagesError):
         results = [failed_result(id, failure) for id, failure in error.failures]
     field = error.field if isinstance(error, OptionError) else None
     return _response(request, kind, str(error), field=field, results=results, headers=headers)

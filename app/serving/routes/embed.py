@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.errors import ImageError, NoUsableImageError, OptionError
+from app.errors import ImageError, OptionError, UnusableImagesError
 from app.serving.answering import answer_within, build_results, embed_uploads, model_info
 from app.serving.body import Upload, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
@@ -90,7 +90,7 @@ def _all_rows(uploads: Sequence[Upload], outcomes: Sequence[EmbeddedImage | Imag
         if isinstance(outcome, ImageError)
     ]
     if bad:
-        raise NoUsableImageError(bad)
+        raise UnusableImagesError(bad)
     return torch.stack([o.embedding for o in outcomes if isinstance(o, EmbeddedImage)])
 
 
