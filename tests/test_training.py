@@ -106,9 +106,7 @@ def test_training_lowers_the_loss_and_keeps_the_scale_under_its_cap(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
-    config = replace(
-        CONFIG_FAST, epochs=15, max_logit_scale=3.65, learning_rate=3e-3, min_crop=1.0
-    )
+    config = replace(CONFIG_FAST, epochs=15, max_logit_scale=3.65, learning_rate=3e-3, min_crop=1.0)
     trained = train(init, data, config, tmp_path / "run", progress=progress)
     assert trained.history[-1]["loss"] < 0.3 * trained.history[0]["loss"]
     assert trained.history[-1]["logit_scale"] <= 3.65 + 1e-6

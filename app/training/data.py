@@ -28,6 +28,7 @@ class TrainingData:
         soft_targets: (N, L) float16 in [0, 1] from a teacher, or -1 where there is none.
         positive_weights: (L,) float32.
         classes: each name that the manifest may use, and the column of its own text.
+        left_out: columns of which training photos know nothing, since their names were left out.
         warnings: what is odd but can be trained on.
     """
 
@@ -39,6 +40,7 @@ class TrainingData:
     soft_targets: Tensor
     positive_weights: Tensor
     classes: Mapping[str, int]
+    left_out: tuple[int, ...]
     warnings: tuple[str, ...]
 
     def indices(self, part: Part) -> Tensor:
@@ -110,6 +112,7 @@ def load_data(
         soft_targets=teacher,
         positive_weights=weights,
         classes=expansion.classes,
+        left_out=tuple(hidden),
         warnings=tuple(_warnings(rows, known, leave_out)),
     )
 

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from scored import SCORED
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
@@ -43,7 +44,6 @@ def main() -> None:
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--scored", nargs="+", required=True, help="names whose mean AP is printed")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
 
@@ -58,7 +58,7 @@ def main() -> None:
         state["logit_scale"] = states[-1]["logit_scale"]
         model.clip.load_state_dict(state)
         ap = evaluate(model, last.preprocess, data, "validation")
-        scored = macro_map([ap[name] for name in args.scored])
+        scored = macro_map([ap[name] for name in SCORED])
         print(
             f"{text}: validation {scored:.4f}, all {macro_map(list(ap.values())):.4f}", flush=True
         )

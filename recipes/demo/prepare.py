@@ -95,8 +95,10 @@ def soft_targets(
 ) -> tuple[list[str], Tensor]:
     """Texts and (N, T) targets: the 1000 class names, and the labels which some of them mean.
 
-    A label's probability is the sum over its classes and over those of the labels below it.
+    A label's probability is the sum over its classes and over those of the labels below it. What
+    is below `FLOOR` is dropped first: a label of 200 classes would add up noise.
     """
+    probabilities = torch.where(probabilities < FLOOR, 0.0, probabilities)
     classes_of: dict[str, set[str]] = {}
     mapping = yaml.safe_load((HERE / "teacher_classes.yaml").read_text())["labels"]
     for label, classes in mapping.items():
@@ -110,8 +112,7 @@ def soft_targets(
         members = [imagenet.index(name) for name in sorted(classes)]
         prompt = label_set.prompts[label_set.index(id)]
         columns[prompt] = probabilities[:, members].sum(-1).clamp(max=1.0)
-    targets = torch.stack(list(columns.values()), dim=1)
-    return list(columns), torch.where(targets < FLOOR, 0.0, targets)
+    return list(columns), torch.stack(list(columns.values()), dim=1)
 
 
 def add_sure_negatives(
