@@ -93,7 +93,7 @@ def test_no_threshold_has_a_better_f1(pairs: list[tuple[float, float]]) -> None:
 def test_slack_gives_the_strictest_threshold_that_is_nearly_as_good() -> None:
     scores = np.linspace(0.99, 0.5, 50)
     targets = np.array([1.0] * 40 + [0.0] * 10)
-    assert best_f1_threshold(targets, scores) == (pytest.approx(0.595), 1.0)
+    assert best_f1_threshold(targets, scores) == pytest.approx((0.595, 1.0))
     threshold, f1 = best_f1_threshold(targets, scores, slack=0.02)
     assert threshold == pytest.approx(0.605)
     assert f1 == pytest.approx(78 / 79)
