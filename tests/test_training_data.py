@@ -61,7 +61,7 @@ def test_soft_targets_find_their_photos_and_texts(tmp_path: Path, photos: Path) 
     column = data.texts.index("a photo with espresso")
     assert data.soft_targets[data.files.index("coffee.png"), column] == 0.75
     assert data.soft_targets[data.files.index("cat.png"), column] == 0.5
-    assert (data.soft_targets[:, data.classes["cat"]] == -1).all()
+    assert data.soft_targets[data.files.index("coffee.png"), data.classes["cat"]] == 0.25
     assert (data.soft_targets[data.files.index("china.png")] == -1).all()
 
 

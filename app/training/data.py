@@ -28,7 +28,6 @@ class TrainingData:
         soft_targets: (N, L) float16 in [0, 1] from a teacher, or -1 where there is none.
         positive_weights: (L,) float32.
         classes: each name that the manifest may use, and the column of its own text.
-        left_out: columns of which training photos know nothing, since their names were left out.
         warnings: what is odd but can be trained on.
     """
 
@@ -40,7 +39,6 @@ class TrainingData:
     soft_targets: Tensor
     positive_weights: Tensor
     classes: Mapping[str, int]
-    left_out: tuple[int, ...]
     warnings: tuple[str, ...]
 
     def indices(self, part: Part) -> Tensor:
@@ -68,7 +66,7 @@ def load_data(
         soft_targets: a safetensors file with `targets` (N, T) in [0, 1] or -1, whose metadata
             hold the JSON lists `files` and `texts`.
         leave_out: names of which no training photo's human label is used: not its own, not its
-            label's, not that of what it implies. Teacher's targets of the same texts go too.
+            label's, not that of what it implies. A teacher's targets stay.
         positive_weight: p of texts that are no label's prompt.
 
     Raises:
@@ -98,7 +96,6 @@ def load_data(
             teacher[i, soft_columns] = soft[row_of[row.file]]
         if left_out:
             targets[i, hidden] = UNKNOWN
-            teacher[i, hidden] = UNKNOWN
 
     weights = torch.full((size[1],), positive_weight)
     for label, prompt in zip(label_set.labels, label_set.prompts, strict=True):
@@ -112,7 +109,6 @@ def load_data(
         soft_targets=teacher,
         positive_weights=weights,
         classes=expansion.classes,
-        left_out=tuple(hidden),
         warnings=tuple(_warnings(rows, known, leave_out)),
     )
 

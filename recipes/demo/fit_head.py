@@ -168,7 +168,6 @@ def main() -> None:
     position = {text.casefold(): i for i, text in enumerate(data.texts)}
     prompts_of_class = torch.full((len(imagenet), len(data.texts)), UNKNOWN)
     prompts_of_class[:, [position[text.casefold()] for text in texts]] = of_class
-    prompts_of_class[:, list(data.left_out)] = UNKNOWN
 
     text_embeddings = embed_texts(model, model.tokenize(data.texts))
     problem = set_up(data, features, text_embeddings, args.pretrained, prompts_of_class)
