@@ -9,7 +9,7 @@ import torch
 
 from app.core.classifier import Classifier
 from app.main import create_app
-from app.settings import Settings
+from app.settings import SHIPPED_CHECKPOINT, Settings
 from tests.tiny import live_server, write_tiny
 
 torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
@@ -23,6 +23,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier(tiny_checkpoint: Path) -> Classifier:
     return Classifier.load(tiny_checkpoint, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def shipped_classifier() -> Classifier:
+    return Classifier.load(SHIPPED_CHECKPOINT, device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="session")
