@@ -14,6 +14,7 @@ from rich.console import Console
 
 from app.errors import InputError, MumicError, OptionError
 from app.settings import Settings
+from app.training.command import train_command
 
 app = typer.Typer(
     help="Tag photos: serve, predict, train, import.",
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+EXTRA_OF = {"sklearn": "train"}  # modules that a plain install does not bring
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -113,6 +115,9 @@ def import_(
     errors.print(f"wrote {out}; serve it with: mumic serve --checkpoint {out}", markup=False)
 
 
+app.command("train")(train_command)
+
+
 @app.command()
 def seal(directory: Annotated[Path, typer.Argument(help="a checkpoint directory")]) -> None:
     """Sign a checkpoint whose labels, thresholds or weights you edited on purpose."""
@@ -159,6 +164,12 @@ def main() -> None:
         sys.exit(2)
     except MumicError as error:
         errors.print(f"mumic: {error}", markup=False)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_OF:
+            raise
+        extra = EXTRA_OF[error.name]
+        errors.print(f"mumic: {error.name} is missing; pip install 'mumic[{extra}]'", markup=False)
         sys.exit(1)
 
 

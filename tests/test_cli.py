@@ -139,6 +139,20 @@ def test_help_does_not_wait_for_torch() -> None:
     assert said.stdout == b"False\n"
 
 
+def test_train_makes_a_checkpoint_that_predict_takes(
+    run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "photos.csv"
+    rows = ["cat.jpg,train,pets,flowers", "temple.jpg,train,place_of_worship,pets"]
+    manifest.write_text("\n".join(["file,part,positive,negative", *rows]))
+    out = tmp_path / "mine"
+    options = ["--init", tiny_checkpoint, "--manifest", manifest, "--photos", files[0].parent]
+    trained = run("train", *options, "--out", out, "--epochs", "1", "--batch-size", "2")
+    assert trained.code == 0
+    assert "macro mAP" in trained.err
+    assert run("predict", "--checkpoint", out, files[0]).code == 0
+
+
 @pytest.mark.parametrize(
     "sources", [[], ["--random", "--pretrained", "openai"], ["--random", "--weights", "a.pt"]]
 )
