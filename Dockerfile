@@ -22,8 +22,10 @@ ENV PATH=/opt/mumic/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HF_HUB_OFFLINE=1 \
+    TMPDIR=/dev/shm \
     MUMIC_HOST=0.0.0.0 \
     MUMIC_CHECKPOINT=/weights/mumic-demo
+# torch wants a temporary directory at import; /dev/shm is there when the root is read-only.
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
