@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.core.labels import builtin_label_set
+from app.dataset.names import Name, load_names
 from app.errors import DataError
-from app.training.names import Name, load_names
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo" / "names.yaml"
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint
 from app.core.classifier import Classifier
+from app.dataset.photos import Photos
 from app.errors import DataError, OptionError
 from app.training.command import train_command
 from app.training.config import TrainConfig
 from app.training.loop import Trained, epoch_batches, train
-from app.training.photos import Photos
 from tests.training_set import NAMES, data_of, write_init, write_manifest, write_photos
 
 

@@ -11,8 +11,8 @@ from open_clip.model import CustomTextCLIP
 from app.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.core.labels import Label, LabelSet
 from app.core.model import MumicModel
-from app.training.data import TrainingData, load_data
-from app.training.names import Name
+from app.dataset.labelled import LabelledPhotos, load_labelled
+from app.dataset.names import Name
 from tests.photos import sample
 
 CONFIG: dict[str, Any] = {
@@ -114,12 +114,14 @@ def write_manifest(folder: Path, rows: str = ROWS) -> Path:
     return path
 
 
-def data_of(folder: Path, photos: Path, rows: str = ROWS, **options: Any) -> TrainingData:
+def data_of(folder: Path, photos: Path, rows: str = ROWS, **options: Any) -> LabelledPhotos:
     """The targets that some rows give."""
-    return load_data(write_manifest(folder, rows), photos, LABELS, **{"names": NAMES, **options})
+    return load_labelled(
+        write_manifest(folder, rows), photos, LABELS, **{"names": NAMES, **options}
+    )
 
 
-def known(data: TrainingData, file: str) -> Mapping[str, float]:
+def known(data: LabelledPhotos, file: str) -> Mapping[str, float]:
     """What is known of a photo: text, without its template, to presence."""
     row = data.targets[data.files.index(file)]
     pairs = zip(data.texts, row.tolist(), strict=True)

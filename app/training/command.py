@@ -75,14 +75,14 @@ def train_command(
     """Fine-tune a checkpoint on photos with labels; started again after a kill, it goes on."""
     from app.core.checkpoint import read_checkpoint, write_checkpoint
     from app.core.device import choose_placement
+    from app.dataset.labelled import load_labelled
+    from app.dataset.names import load_names
     from app.evaluation.metrics import macro_map
-    from app.training.data import load_data
     from app.training.loop import train
-    from app.training.names import load_names
 
     console = Console(stderr=True)
     checkpoint = read_checkpoint(init)
-    data = load_data(
+    data = load_labelled(
         manifest,
         photos,
         checkpoint.labels,

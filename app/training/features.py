@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
+from app.dataset.photos import Photos
 from app.errors import OptionError
-from app.training.photos import Photos
 
 BATCH_SIZE = 64
 

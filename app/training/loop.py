@@ -18,15 +18,16 @@ from app.core.checkpoint import Checkpoint, load_model
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
 from app.core.scoring import cosines, l2_normalize
+from app.dataset.labelled import LabelledPhotos
+from app.dataset.photos import Photos, is_mirrored
+from app.dataset.soft_targets import UNKNOWN
+from app.evaluation.embedding import embed_texts
 from app.evaluation.metrics import macro_map
 from app.training.config import TrainConfig
-from app.training.data import TrainingData
 from app.training.features import cached_features, trunk_and_head
 from app.training.losses import tempered_bce
-from app.training.photos import Photos, is_mirrored
-from app.training.soft_targets import UNKNOWN
 from app.training.state import History, load_state, save_state
-from app.training.validation import embed_texts, evaluate
+from app.training.validation import evaluate
 
 LOG_EVERY_STEPS = 10
 
@@ -53,7 +54,7 @@ class Trained:
 
 def train(
     init: Checkpoint,
-    data: TrainingData,
+    data: LabelledPhotos,
     config: TrainConfig,
     run_folder: Path,
     *,
@@ -166,7 +167,7 @@ class _Losses:
     positive_weights: Tensor
 
     @classmethod
-    def of(cls, data: TrainingData, device: torch.device) -> Self:
+    def of(cls, data: LabelledPhotos, device: torch.device) -> Self:
         soft = torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN)
         return cls(data.targets.to(device), soft.to(device), data.positive_weights.to(device))
 
@@ -244,7 +245,7 @@ def _optimizer(model: MumicModel, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _fingerprint(init: Checkpoint, data: TrainingData, config: TrainConfig) -> str:
+def _fingerprint(init: Checkpoint, data: LabelledPhotos, config: TrainConfig) -> str:
     digest = hashlib.sha256()
     for part in (asdict(config), init.card.sha256, data.files, data.parts, data.texts):
         digest.update(json.dumps(part).encode())

@@ -13,9 +13,9 @@ from scored import SCORED
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
+from app.dataset.labelled import load_labelled
+from app.dataset.names import load_names
 from app.evaluation.metrics import macro_map
-from app.training.data import load_data
-from app.training.names import load_names
 from app.training.validation import evaluate
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def main() -> None:
 
     last = read_checkpoint(args.checkpoints[-1])
     names = load_names(HERE / "names.yaml", last.labels)
-    data = load_data(args.manifest, args.photos, last.labels, names=names)
+    data = load_labelled(args.manifest, args.photos, last.labels, names=names)
     states = [load_model(path).clip.state_dict() for path in args.checkpoints]
     model = load_model(args.checkpoints[-1])
     for text in args.shares:

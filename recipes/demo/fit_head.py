@@ -23,13 +23,14 @@ from vocabulary import imagenet_names
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.scoring import cosines, l2_normalize
+from app.dataset.labelled import LabelledPhotos, load_labelled
+from app.dataset.names import load_names
+from app.dataset.soft_targets import UNKNOWN
+from app.evaluation.embedding import embed_texts
 from app.evaluation.metrics import macro_map
-from app.training.data import TrainingData, load_data
 from app.training.features import cached_features, trunk_and_head
 from app.training.losses import tempered_bce
-from app.training.names import load_names
-from app.training.soft_targets import UNKNOWN
-from app.training.validation import embed_texts, evaluate
+from app.training.validation import evaluate
 
 HERE = Path(__file__).parent
 ITERATIONS = 50
@@ -84,7 +85,11 @@ class Problem:
 
 
 def set_up(
-    data: TrainingData, features: Tensor, texts: Tensor, pretrained: Path, prompts_of_class: Tensor
+    data: LabelledPhotos,
+    features: Tensor,
+    texts: Tensor,
+    pretrained: Path,
+    prompts_of_class: Tensor,
 ) -> Problem:
     """The problem of the part train; `prompts_of_class` (1000, L) is -1 where nothing is known."""
     tower = load_file(pretrained / "mobilenetv2_100_imagenet1k.safetensors")
@@ -149,7 +154,7 @@ def main() -> None:
 
     start = read_checkpoint(args.start)
     model = load_model(args.start)
-    data = load_data(
+    data = load_labelled(
         args.manifest,
         args.photos,
         start.labels,

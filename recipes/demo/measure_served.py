@@ -18,14 +18,14 @@ from rich.progress import track
 from scored import SCORED
 
 from app.core.labels import builtin_label_set
+from app.dataset.manifest import Row, read_manifest
+from app.dataset.names import Name, load_names
 from app.evaluation.metrics import (
     average_precision,
     bootstrap_interval,
     lift_over_chance,
     macro_map,
 )
-from app.training.manifest import Row, read_manifest
-from app.training.names import Name, load_names
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32

@@ -21,10 +21,10 @@ from vocabulary import imagenet_names
 
 from app.core.labels import LabelSet, load_label_set, render
 from app.core.preprocess import Preprocess, normalize
-from app.training.manifest import COLUMNS, Part
-from app.training.names import Name, load_names
-from app.training.photos import Photos
-from app.training.soft_targets import UNKNOWN, write_soft_targets
+from app.dataset.manifest import COLUMNS, Part
+from app.dataset.names import Name, load_names
+from app.dataset.photos import Photos
+from app.dataset.soft_targets import UNKNOWN, write_soft_targets
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32

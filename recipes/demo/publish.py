@@ -11,25 +11,17 @@ import math
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scored import SCORED
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.labels import Label, LabelSet, Thresholds
-from app.core.model import MumicModel
-from app.core.preprocess import Preprocess, normalize
-from app.core.scoring import cosines, tempered_sigmoid
+from app.dataset.labelled import load_labelled
+from app.dataset.names import load_names
+from app.dataset.soft_targets import UNKNOWN
 from app.evaluation.metrics import average_precision, bootstrap_interval, macro_map
+from app.evaluation.scores import score_part
 from app.evaluation.thresholds import best_f1_threshold
-from app.training.data import TrainingData, load_data
-from app.training.manifest import Part
-from app.training.names import load_names
-from app.training.photos import Photos
-from app.training.soft_targets import UNKNOWN
-from app.training.validation import embed_texts
 
 HERE = Path(__file__).parent
 Floats = NDArray[np.floating]
@@ -38,21 +30,6 @@ SLACK = 0.01
 TEACHER_SURE = 0.5
 FALLBACK_FLOOR = 0.5
 FALLBACK_SHARE = 0.01
-
-
-@torch.inference_mode()
-def scores_of(
-    model: MumicModel, preprocess: Preprocess, data: TrainingData, part: Part
-) -> NDArray[np.floating]:
-    """(n, L) probabilities of a part's photos for every text of the data."""
-    texts = embed_texts(model, model.tokenize(data.texts))
-    photos = Photos([data.photos / data.files[i] for i in data.indices(part)], preprocess)
-    rows = [
-        model.encode_image(normalize(pixels, preprocess, torch.float32))
-        for pixels in DataLoader(photos, 64, num_workers=1)
-    ]
-    probabilities: Tensor = tempered_sigmoid(cosines(torch.cat(rows), texts), model.logit_scale)
-    return probabilities.numpy()
 
 
 def fit(label: Label, human: Floats, teacher: Floats, scores: Floats) -> tuple[Label, str]:
@@ -100,11 +77,11 @@ def main() -> None:
     model = load_model(args.checkpoint)
     label_set = checkpoint.labels
     names = load_names(HERE / "names.yaml", label_set)
-    data = load_data(
+    data = load_labelled(
         args.manifest, args.photos, label_set, names=names, soft_targets=args.soft_targets
     )
     columns = {text: column for column, text in enumerate(data.texts)}
-    validation = scores_of(model, checkpoint.preprocess, data, "validation")
+    validation = score_part(model, checkpoint.preprocess, data, "validation").numpy()
     rows = data.indices("validation")
     human, teacher = data.targets[rows].numpy(), data.soft_targets[rows].float().numpy()
     fitted = {}
@@ -118,7 +95,7 @@ def main() -> None:
     )
 
     own = list(data.classes.values())
-    test = scores_of(model, checkpoint.preprocess, data, "test")[:, own]
+    test = score_part(model, checkpoint.preprocess, data, "test").numpy()[:, own]
     targets = data.targets[data.indices("test")][:, own].numpy()
     ap = dict(zip(data.classes, average_precision(targets, test).tolist(), strict=True))
     scored = macro_map([ap[name] for name in SCORED])

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from app.core.labels import LabelSet, render
-from app.training.manifest import Row
-from app.training.names import Name
+from app.dataset.manifest import Row
+from app.dataset.names import Name
 
 
 class Columns:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.dataset.labelled import load_labelled
+from app.dataset.soft_targets import write_soft_targets
 from app.errors import DataError, OptionError
-from app.training.data import load_data
-from app.training.soft_targets import write_soft_targets
 from tests.training_set import LABELS, data_of, known, write_photos
 
 
@@ -91,7 +91,7 @@ def test_a_bad_manifest_is_refused_with_its_place(
 def test_a_manifest_without_a_column_is_refused(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "manifest.csv").write_text("file,part\n")
     with pytest.raises(DataError, match="no column positive, negative"):
-        load_data(tmp_path / "manifest.csv", photos, LABELS)
+        load_labelled(tmp_path / "manifest.csv", photos, LABELS)
 
 
 def test_rows_of_one_photo_that_agree_are_one(tmp_path: Path, photos: Path) -> None:

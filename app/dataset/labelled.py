@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from app.core.labels import LabelSet, nearest
+from app.dataset.manifest import PARTS, Part, Row, read_manifest
+from app.dataset.names import Name
+from app.dataset.soft_targets import UNKNOWN, read_soft_targets
+from app.dataset.targets import Columns, Expansion
 from app.errors import OptionError
-from app.training.manifest import PARTS, Part, Row, read_manifest
-from app.training.names import Name
-from app.training.soft_targets import UNKNOWN, read_soft_targets
-from app.training.targets import Columns, Expansion
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingData:
+class LabelledPhotos:
     """N photos, L rendered label texts, and what is known of each pair.
 
     Attributes:
@@ -46,7 +46,7 @@ class TrainingData:
         return torch.tensor([i for i, p in enumerate(self.parts) if p == part], dtype=torch.int64)
 
 
-def load_data(
+def load_labelled(
     manifest: Path,
     photos: Path,
     label_set: LabelSet,
@@ -55,11 +55,11 @@ def load_data(
     soft_targets: Path | None = None,
     leave_out: Collection[str] = (),
     positive_weight: float = 10.0,
-) -> TrainingData:
+) -> LabelledPhotos:
     """Read a manifest and expand its names to targets over all prompts, see `Expansion`.
 
     Args:
-        manifest: CSV, see `app.training.manifest`.
+        manifest: CSV, see `app.dataset.manifest`.
         photos: the folder that the manifest's files are relative to.
         label_set: its prompts are columns; without `names` its ids are the manifest's names.
         names: the manifest's names, where they are not label ids.
@@ -100,7 +100,7 @@ def load_data(
     weights = torch.full((size[1],), positive_weight)
     for label, prompt in zip(label_set.labels, label_set.prompts, strict=True):
         weights[columns.add(prompt)] = label.positive_weight
-    return TrainingData(
+    return LabelledPhotos(
         files=tuple(row.file for row in rows),
         photos=photos,
         parts=tuple(row.part for row in rows),
