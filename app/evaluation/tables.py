@@ -1,0 +1,118 @@
+"""The numbers of an evaluation as rows of text."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.evaluation.measures import ClassMeasure, Estimate, Measures, SubsetMeasure
+
+Table = list[list[str]]
+
+
+def summary_tables(measures: Mapping[str, Measures], k: int) -> Iterator[tuple[str, Table]]:
+    """A title and a table of all subsets for each checkpoint, then one of their differences.
+
+    Args:
+        measures: one or two checkpoints by their titles.
+        k: K of GAP@K.
+
+    Yields:
+        Title, and the table with its header first.
+    """
+    header = ["", "classes", "positives", "macro mAP", "weighted mAP", "GAP", f"GAP@{k}", "ECE"]
+    for title, measured in measures.items():
+        yield title, [header, *map(_subset_row, measured.subsets)]
+    if len(measures) == 2:
+        (first, one), (second, two) = measures.items()
+        rows = [
+            [a.title, *(_difference(x - y) for x, y in zip(_of(a), _of(b), strict=True))]
+            for a, b in zip(one.subsets, two.subsets, strict=True)
+        ]
+        yield f"{first} minus {second}", [[header[0], *header[3:]], *rows]
+
+
+def class_table(measures: Mapping[str, Measures]) -> Table:
+    """A row for each class with a known positive, best first by the first checkpoint.
+
+    Args:
+        measures: one or two checkpoints by their titles.
+
+    Returns:
+        The table, its header first.
+    """
+    header = ["class", "category", "positives", "of known"]
+    for title in measures:
+        header += [f"AP, {title}" if len(measures) > 1 else "AP", "lift"]
+    if len(measures) == 2:
+        header.append("difference")
+    rows = zip(*(measured.classes for measured in measures.values()), strict=True)
+    defined = [row for row in rows if row[0].positives]
+    defined.sort(key=lambda row: -row[0].average_precision.value)
+    return [header, *map(_class_row, defined)]
+
+
+def without_positives(measured: Measures) -> list[str]:
+    """The classes without a known positive, for which nothing can be measured."""
+    return [each.key for each in measured.classes if not each.positives]
+
+
+def as_text(table: Table) -> str:
+    """A table for a terminal: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in table
+    )
+    return "\n".join(lines)
+
+
+def as_markdown(table: Table, text_columns: int = 1) -> str:
+    """A table in Markdown; after the first columns, which hold text, all are to the right."""
+    header, *rows = ([cell.replace("|", "\\|") for cell in row] for row in table)
+    marks = ["---" if i < text_columns else "---:" for i in range(len(header))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, marks, *rows])
+
+
+def _of(subset: SubsetMeasure) -> Sequence[Estimate]:
+    return (
+        subset.macro_map,
+        subset.weighted_map,
+        subset.gap,
+        subset.gap_at_k,
+        subset.calibration_error,
+    )
+
+
+def _subset_row(subset: SubsetMeasure) -> list[str]:
+    return [
+        subset.title,
+        str(subset.classes),
+        str(subset.positives),
+        *map(_estimate, _of(subset)),
+    ]
+
+
+def _class_row(row: Sequence[ClassMeasure]) -> list[str]:
+    first = row[0]
+    cells = [first.key, first.category, str(first.positives), str(first.known)]
+    for each in row:
+        cells += [_estimate(each.average_precision), _number(each.lift)]
+    if len(row) == 2:
+        cells.append(_difference(row[0].average_precision - row[1].average_precision))
+    return cells
+
+
+def _estimate(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return f"{_number(estimate.value)} [{_number(low)}, {_number(high)}]"
+
+
+def _difference(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return f"{_number(estimate.value, '+')} [{_number(low, '+')}, {_number(high, '+')}]"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.3f}"
