@@ -122,7 +122,7 @@ def evaluate_command(
             plots=list(progress.track(plots, description="plots")),
         )
     write_report(out, evaluation)
-    for title, table in summary_tables(measures, k):
+    for title, table in summary_tables(measures, k, intervals=False):
         typer.echo(f"{title}, {part}: {len(files)} photos\n{as_text(table)}\n")
     console.print(f"wrote {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 

@@ -59,7 +59,7 @@ def plot_embedding_map(
         shown = np.random.default_rng(0).choice(shown, MAX_PHOTOS, replace=False)
     category = np.array([categories[i] for i in shown])
     names = sorted(set(category), key=lambda name: -np.count_nonzero(category == name))
-    figure = Figure(figsize=(6.2 * max(len(embeddings), 1.3), 6.6), layout="constrained")
+    figure = Figure(figsize=(6.8 * len(embeddings), 6.8), layout="constrained")
     for axes, (title, rows) in zip(
         figure.subplots(1, len(embeddings), squeeze=False)[0], embeddings.items(), strict=True
     ):
@@ -80,7 +80,12 @@ def plot_embedding_map(
         axes.set_yticks([])
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, frameon=False, markerscale=1.8
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=2 * len(embeddings),
+        frameon=False,
+        markerscale=1.8,
     )
     return figure
 

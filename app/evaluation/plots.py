@@ -103,6 +103,8 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
     above.set_ylim(-0.02, 1.02)
     above.legend(loc="upper left", frameon=False)
     below.set_yscale("log")
+    below.set_ylim(bottom=0.7)  # a bin of one pair is seen
+    below.yaxis.set_major_formatter("{x:,.0f}")
     below.set_ylabel("known pairs")
     below.set_xlabel("predicted probability")
     below.set_xlim(-0.02, 1.02)

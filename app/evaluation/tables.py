@@ -8,19 +8,31 @@ from app.evaluation.measures import ClassMeasure, Estimate, Measures, SubsetMeas
 Table = list[list[str]]
 
 
-def summary_tables(measures: Mapping[str, Measures], k: int) -> Iterator[tuple[str, Table]]:
+def summary_tables(
+    measures: Mapping[str, Measures], k: int, *, intervals: bool = True
+) -> Iterator[tuple[str, Table]]:
     """A title and a table of all subsets for each checkpoint, then one of their differences.
 
     Args:
         measures: one or two checkpoints by their titles.
         k: K of GAP@K.
+        intervals: whether each number comes with its own; a difference always does.
 
     Yields:
         Title, and the table with its header first.
     """
     header = ["", "classes", "positives", "macro mAP", "weighted mAP", "GAP", f"GAP@{k}", "ECE"]
     for title, measured in measures.items():
-        yield title, [header, *map(_subset_row, measured.subsets)]
+        rows = [
+            [
+                subset.title,
+                str(subset.classes),
+                str(subset.positives),
+                *(_estimate(each) if intervals else _number(each.value) for each in _of(subset)),
+            ]
+            for subset in measured.subsets
+        ]
+        yield title, [header, *rows]
     if len(measures) == 2:
         (first, one), (second, two) = measures.items()
         rows = [
@@ -83,15 +95,6 @@ def _of(subset: SubsetMeasure) -> Sequence[Estimate]:
         subset.gap_at_k,
         subset.calibration_error,
     )
-
-
-def _subset_row(subset: SubsetMeasure) -> list[str]:
-    return [
-        subset.title,
-        str(subset.classes),
-        str(subset.positives),
-        *map(_estimate, _of(subset)),
-    ]
 
 
 def _class_row(row: Sequence[ClassMeasure]) -> list[str]:
