@@ -1,7 +1,7 @@
 """`mumic evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -9,9 +9,6 @@ from rich.progress import Progress
 
 from app.dataset.manifest import Part
 from app.errors import DataError, OptionError
-
-if TYPE_CHECKING:
-    from app.core.checkpoint import Checkpoint
 
 
 def evaluate_command(
@@ -56,14 +53,17 @@ def evaluate_command(
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.evaluation.bootstrap import draw_images
-    from app.evaluation.classes import scored_classes, subsets_of, texts_of
+    from app.evaluation.classes import scored_classes, texts_of
     from app.evaluation.measures import measure
-    from app.evaluation.predictions import predict_photos
+    from app.evaluation.predictions import predict_photos, titled
     from app.evaluation.report import Evaluation, write_report
     from app.evaluation.report_plots import draw_plots
+    from app.evaluation.subsets import subsets_of
     from app.evaluation.tables import as_text, summary_tables
+    from app.evaluation.training_log import read_logit_scales
 
     _make_folder(out)
+    logit_scales = read_logit_scales(log) if log else None
     first = read_checkpoint(checkpoint)
     checkpoints = [first, *([read_checkpoint(compare_with)] if compare_with else [])]
     meanings = load_names(names, first.labels) if names else None
@@ -96,7 +96,7 @@ def evaluate_command(
                 workers=workers,
                 progress=progress,
             )
-            for i, (title, each) in enumerate(_titled(checkpoints).items())
+            for i, (title, each) in enumerate(titled(checkpoints).items())
         }
         draws = draw_images(len(files), resamples=resamples, seed=seed)
         measures = {
@@ -110,7 +110,7 @@ def evaluate_command(
             scored,
             paths=[photos / file for file in files],
             example=shown,
-            log=log,
+            logit_scales=logit_scales,
         )
         evaluation = Evaluation(
             measures=measures,
@@ -125,18 +125,6 @@ def evaluate_command(
     for title, table in summary_tables(measures, k, intervals=False):
         typer.echo(f"{title}, {part}: {len(files)} photos\n{as_text(table)}\n")
     console.print(f"wrote {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _titled(checkpoints: "list[Checkpoint]") -> "dict[str, Checkpoint]":
-    """The checkpoints by name and version, and by their folders where these are the same."""
-    titled = {f"{each.card.name} {each.card.version}": each for each in checkpoints}
-    if len(titled) < len(checkpoints):
-        titled = {
-            f"{each.card.name} {each.card.version} ({each.directory})": each for each in checkpoints
-        }
-    if len(titled) < len(checkpoints):
-        raise OptionError("compare-with", "is the checkpoint itself; give another one")
-    return titled
 
 
 def _make_folder(folder: Path) -> None:

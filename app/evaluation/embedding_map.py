@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from app.evaluation.classes import ScoredClass
+from app.evaluation.subsets import ScoredClass
 
 # After Okabe and Ito, told apart by colour-blind readers; a category has its own shape as well.
 PALETTE = (
@@ -16,6 +16,7 @@ PALETTE = (
 MARKERS = "o^sDvPX*"
 MIN_PHOTOS = 5
 MAX_PHOTOS = 3000
+WIDTH_INCHES = 12.0
 PERPLEXITY = 30.0
 
 
@@ -59,7 +60,7 @@ def plot_embedding_map(
         shown = np.random.default_rng(0).choice(shown, MAX_PHOTOS, replace=False)
     category = np.array([categories[i] for i in shown])
     names = sorted(set(category), key=lambda name: -np.count_nonzero(category == name))
-    figure = Figure(figsize=(6.8 * len(embeddings), 6.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 6.8), layout="constrained")
     for axes, (title, rows) in zip(
         figure.subplots(1, len(embeddings), squeeze=False)[0], embeddings.items(), strict=True
     ):
@@ -83,7 +84,7 @@ def plot_embedding_map(
         handles,
         labels,
         loc="outside lower center",
-        ncols=2 * len(embeddings),
+        ncols=4,
         frameon=False,
         markerscale=1.8,
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -23,6 +22,7 @@ BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#999999", "#000000"
 CHECKPOINT_STYLES = ((BLUE, "o"), (VERMILLION, "D"))
 CLASSES_PER_COLUMN = 40
 ROW_INCHES = 0.21
+WIDTH_INCHES = 12.0
 TOP_LABELS = 15
 PHOTO_PX = 600
 DPI = 150
@@ -51,7 +51,7 @@ def plot_average_precision(measures: Mapping[str, Measures]) -> Figure:
     columns = math.ceil(len(order) / CLASSES_PER_COLUMN)
     rows = math.ceil(len(order) / columns)
     figure = Figure(
-        figsize=(max(8.0, 4.4 * columns), 1.3 + ROW_INCHES * rows), layout="constrained"
+        figsize=(max(WIDTH_INCHES, 4.4 * columns), 1.3 + ROW_INCHES * rows), layout="constrained"
     )
     for c, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         shown = order[c * rows : (c + 1) * rows]
@@ -80,16 +80,16 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
         measures: one or two checkpoints by their titles.
 
     Returns:
-        The diagram above, the number of pairs a bin below on a logarithmic scale.
+        The diagram to the left, the number of pairs a bin to the right on a logarithmic scale.
     """
-    figure = Figure(figsize=(6.5, 7), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    above.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1, label="calibrated")
+    figure = Figure(figsize=(WIDTH_INCHES, 5.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1, label="calibrated")
     for k, (title, measured) in enumerate(measures.items()):
         (colour, marker), found = CHECKPOINT_STYLES[k], measured.reliability
         filled = found.pairs > 0
         error = found.calibration_error
-        above.plot(
+        left.plot(
             found.probability[filled],
             found.frequency[filled],
             color=colour,
@@ -97,18 +97,18 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
             label=f"{title}, calibration error {error:.3f}",
         )
         width = np.diff(found.edges) / len(measures)
-        left = found.edges[:-1] + k * width
-        below.bar(left, found.pairs, width * 0.9, align="edge", color=colour)
-    above.set_ylabel("share that is positive")
-    above.set_ylim(-0.02, 1.02)
-    above.legend(loc="upper left", frameon=False)
-    below.set_yscale("log")
-    below.set_ylim(bottom=0.7)  # a bin of one pair is seen
-    below.yaxis.set_major_formatter("{x:,.0f}")
-    below.set_ylabel("known pairs")
-    below.set_xlabel("predicted probability")
-    below.set_xlim(-0.02, 1.02)
-    for axes in (above, below):
+        starts = found.edges[:-1] + k * width
+        right.bar(starts, found.pairs, width * 0.9, align="edge", color=colour)
+    left.set_ylabel("share that is positive")
+    left.set_ylim(-0.02, 1.02)
+    left.legend(loc="upper left", frameon=False)
+    right.set_yscale("log")
+    right.set_ylim(bottom=0.7)  # a bin of one pair is seen
+    right.yaxis.set_major_formatter("{x:,.0f}")
+    right.set_ylabel("known pairs")
+    for axes in (left, right):
+        axes.set_xlabel("predicted probability")
+        axes.set_xlim(-0.02, 1.02)
         axes.grid(color=GREY, alpha=0.3)
         _plain(axes)
     return figure
@@ -128,7 +128,7 @@ def plot_one_photo(
         The photo; the first checkpoint's best labels with their `serve` and `store` thresholds;
         the sorted probabilities of all labels.
     """
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
     with Image.open(photo) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
@@ -145,13 +145,13 @@ def plot_one_photo(
         passed = values[order] >= serve[order]
         ranks = np.arange(1, len(order) + 1)
         right.plot(ranks, values[order], color=colour, linewidth=1, label=title)
-        right.plot(ranks[passed], values[order][passed], marker, color=colour, markersize=5)
+        right.plot(ranks[passed], values[order][passed], marker, color=colour, markersize=4)
     right.set_xlabel("rank of the label")
     right.set_ylabel("probability")
     right.set_ylim(-0.02, 1.02)
     right.grid(color=GREY, alpha=0.3)
     right.legend(loc="upper right", frameon=False)
-    right.set_title("all labels; a marker: at or above its serve threshold", fontsize=9)
+    right.set_title("all labels; a marker: reaches its serve threshold", fontsize=9)
     _plain(right)
     return figure
 
@@ -166,7 +166,7 @@ def plot_logit_scale(steps: Sequence[float], logit_scales: Sequence[float]) -> F
     Returns:
         The curve, with the temperature on a second scale.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.plot(steps, logit_scales, color=BLUE, marker="o" if len(steps) < 30 else "")
     axes.set_xlabel("step")
@@ -205,13 +205,23 @@ def _best_labels(axes: Axes, probabilities: NDArray[np.floating], label_set: Lab
     ]
     axes.barh(rows, probabilities[order], 0.7, color=colours, alpha=0.8)
     store = [label.thresholds.store for label in labels]
-    axes.plot(serve, rows, "|", color=BLACK, markersize=12, markeredgewidth=2, label="serve")
-    axes.plot(store, rows, "|", color=VERMILLION, markersize=12, markeredgewidth=2, label="store")
+    axes.plot(
+        serve, rows, "|", color=BLACK, markersize=12, markeredgewidth=2, label="serve threshold"
+    )
+    axes.plot(
+        store,
+        rows,
+        "|",
+        color=VERMILLION,
+        markersize=12,
+        markeredgewidth=2,
+        label="store threshold",
+    )
     axes.set_yticks(rows, [label.name for label in labels], fontsize=8)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", title="thresholds", fontsize=8, title_fontsize=8)
+    axes.set_xlabel("probability")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     _plain(axes)
 
 

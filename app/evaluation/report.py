@@ -34,7 +34,7 @@ h2 {{ margin-top: 2.5rem; border-bottom: 1px solid #ccc; padding-bottom: .3rem; 
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }}
-th {{ background: #f4f4f4; }}
+th {{ background: #f4f4f4; text-align: left; }}
 tbody tr:hover {{ background: #f0f6fb; }}
 img {{ max-width: 100%; height: auto; }}
 </style>
@@ -44,6 +44,12 @@ img {{ max-width: 100%; height: auto; }}
 </body>
 </html>
 """
+
+
+LIFT = (
+    "*lift*: (AP - p) / (1 - p), p being the share of positives among the known; 0 is a random "
+    "order, 1 a perfect one."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,8 @@ def as_report(evaluation: Evaluation, images: Mapping[str, str]) -> str:
         "*ECE*: expected calibration error, 0 is best."
     )
     parts += ["## Classes", as_markdown(class_table(measures), text_columns=2)]
-    parts.append(
-        "*lift*: (AP - p) / (1 - p), p being the share of positives among the known; 0 is a "
-        "random order, 1 a perfect one."
-    )
+    if len(measures) == 1:
+        parts.append(LIFT)
     if missing := without_positives(next(iter(measures.values()))):
         parts.append(
             f"No known positive in this part, so not measured ({len(missing)}): "

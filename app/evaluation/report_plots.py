@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from app.evaluation.classes import ScoredClass
 from app.evaluation.embedding_map import category_of_photos, plot_embedding_map
 from app.evaluation.measures import Measures
 from app.evaluation.plots import (
@@ -19,7 +18,8 @@ from app.evaluation.plots import (
 )
 from app.evaluation.predictions import Predictions
 from app.evaluation.report import Plot
-from app.evaluation.training_log import read_logit_scale
+from app.evaluation.subsets import ScoredClass
+from app.evaluation.training_log import LogitScales
 
 
 def draw_plots(
@@ -30,7 +30,7 @@ def draw_plots(
     *,
     paths: Sequence[Path],
     example: int,
-    log: Path | None,
+    logit_scales: LogitScales | None,
 ) -> Iterator[Plot]:
     """Draw the plots of a report, in its order.
 
@@ -41,13 +41,10 @@ def draw_plots(
         classes: what the C columns are.
         paths: N photos.
         example: position of the photo whose scores are shown.
-        log: `log.csv` of the training run, if there is one.
+        logit_scales: of the training run, if they are known.
 
     Yields:
         The plots. A map of embeddings is left out where there are too few photos for one.
-
-    Raises:
-        DataError: the log cannot be used.
     """
     with mpl.rc_context({"text.parse_math": False}):  # a $ in a label's name is a dollar
         yield Plot(
@@ -60,8 +57,8 @@ def draw_plots(
         yield Plot(
             "reliability",
             "Calibration",
-            "Above: of all known pairs that were given about the same probability, the share "
-            "that is positive. On the dashed line probabilities mean what they say. Below: on "
+            "Left: of all known pairs that were given about the same probability, the share "
+            "that is positive. On the dashed line probabilities mean what they say. Right: on "
             "how many pairs each dot rests.",
             as_png(plot_reliability(measures)),
         )
@@ -70,16 +67,16 @@ def draw_plots(
         yield Plot(
             "one_photo",
             "Scores of one photo",
-            "The checkpoint's own labels. Blue bars reach their `serve` threshold and would be "
-            "answered; a backfill keeps what reaches `store`.",
+            f"{paths[example]}, by the checkpoint's own labels. Blue bars reach their `serve` "
+            "threshold and would be answered; a backfill keeps what reaches `store`.",
             as_png(plot_one_photo(paths[example], scores, label_sets)),
         )
-        if log is not None:
+        if logit_scales is not None:
             yield Plot(
                 "logit_scale",
                 "logit_scale in training",
-                f"ln(1 / temperature) over the optimizer steps of {log}.",
-                as_png(plot_logit_scale(*read_logit_scale(log))),
+                f"ln(1 / temperature) over the optimizer steps of {logit_scales.log}.",
+                as_png(plot_logit_scale(logit_scales.steps, logit_scales.values)),
             )
         embeddings = {title: each.image_embeddings for title, each in predictions.items()}
         figure = plot_embedding_map(embeddings, category_of_photos(targets, classes))

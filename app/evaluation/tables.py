@@ -52,10 +52,10 @@ def class_table(measures: Mapping[str, Measures]) -> Table:
         The table, its header first.
     """
     header = ["class", "category", "positives", "of known"]
-    for title in measures:
-        header += [f"AP, {title}" if len(measures) > 1 else "AP", "lift"]
-    if len(measures) == 2:
-        header.append("difference")
+    if len(measures) == 1:
+        header += ["AP", "lift"]
+    else:
+        header += [*(f"AP, {title}" for title in measures), "difference"]
     rows = zip(*(measured.classes for measured in measures.values()), strict=True)
     defined = [row for row in rows if row[0].positives]
     defined.sort(key=lambda row: -row[0].average_precision.value)
@@ -100,11 +100,10 @@ def _of(subset: SubsetMeasure) -> Sequence[Estimate]:
 def _class_row(row: Sequence[ClassMeasure]) -> list[str]:
     first = row[0]
     cells = [first.key, first.category, str(first.positives), str(first.known)]
-    for each in row:
-        cells += [_estimate(each.average_precision), _number(each.lift)]
-    if len(row) == 2:
-        cells.append(_difference(row[0].average_precision - row[1].average_precision))
-    return cells
+    if len(row) == 1:
+        return [*cells, _estimate(first.average_precision), _number(first.lift)]
+    one, two = (each.average_precision for each in row)
+    return [*cells, _estimate(one), _estimate(two), _difference(one - two)]
 
 
 def _estimate(estimate: Estimate) -> str:
