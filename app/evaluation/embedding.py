@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
 from app.dataset.photos import Photos
+from app.errors import DataError
 
 BATCH_SIZE = 64
 TEXTS_AT_ONCE = 256
@@ -17,7 +19,12 @@ TEXTS_AT_ONCE = 256
 
 @torch.no_grad()
 def embed_photos(
-    model: MumicModel, preprocess: Preprocess, paths: Sequence[Path], *, workers: int = 0
+    model: MumicModel,
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Embed photos on the path that serving takes.
 
@@ -26,6 +33,7 @@ def embed_photos(
         preprocess: the checkpoint's.
         paths: N files, at least one.
         workers: processes that load them.
+        progress: where the time left is shown.
 
     Returns:
         (N, D) float32 unit rows, where the model is.
@@ -35,10 +43,14 @@ def embed_photos(
     """
     model.eval()
     loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
-    rows = [
-        model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
-        for pixels in loader
-    ]
+    batches = progress.track(loader, description="photos") if progress else loader
+    try:
+        rows = [
+            model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
+            for pixels in batches
+        ]
+    except DataError as error:  # a worker's comes with its whole traceback, the text at its end
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
     return torch.cat(rows)
 
 
