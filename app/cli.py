@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from app.errors import InputError, MumicError, OptionError
+from app.evaluation.thresholds_command import thresholds_command
 from app.settings import Settings
 from app.training.command import train_command
 
@@ -116,6 +117,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.command("thresholds")(thresholds_command)
 
 
 @app.command()
