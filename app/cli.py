@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from app.errors import InputError, MumicError, OptionError
+from app.evaluation.prompts_command import prompts_command
 from app.evaluation.thresholds_command import thresholds_command
 from app.settings import Settings
 from app.training.command import train_command
@@ -117,6 +118,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.command("prompts")(prompts_command)
 app.command("thresholds")(thresholds_command)
 
 
