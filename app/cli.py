@@ -17,6 +17,7 @@ from app.evaluation.prompts_command import prompts_command
 from app.evaluation.thresholds_command import thresholds_command
 from app.settings import Settings
 from app.training.command import train_command
+from app.training.tune_command import tune_command
 
 app = typer.Typer(
     help="Tag photos: serve, predict, train, import.",
@@ -118,6 +119,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.command("tune")(tune_command)
 app.command("prompts")(prompts_command)
 app.command("thresholds")(thresholds_command)
 

@@ -44,7 +44,7 @@ def photos_of(seed: int, images: int = 600) -> tuple[Floats, Floats]:
 
 def test_store_keeps_its_recall_on_other_photos_as_often_as_it_is_confident() -> None:
     held = []
-    for seed in range(20):
+    for seed in range(10):
         fitted = fit_thresholds(*photos_of(seed), ThresholdRules(recall=0.98, confidence=0.95))
         assert (fitted.store <= fitted.serve).all()
         other = photos_of(seed + 1000, images=2000)
@@ -52,7 +52,7 @@ def test_store_keeps_its_recall_on_other_photos_as_often_as_it_is_confident() ->
         held.append(pooled.recall[0] >= 0.98)
         assert pooled.recall[0] > 0.97
         assert pooled.dropped[0] > 0.75
-    assert sum(held) >= 18
+    assert sum(held) >= 9
 
 
 def test_what_cross_validation_says_holds_on_other_photos() -> None:
