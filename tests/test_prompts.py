@@ -105,7 +105,13 @@ def test_the_command_writes_a_signed_checkpoint_and_a_plot(
     names = tmp_path / "names.yaml"
     names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
     init, out = write_init(tmp_path / "init"), tmp_path / "chosen"
-    arguments = ["prompts", "--checkpoint", init.directory, "--manifest", write_manifest(tmp_path)]
+    arguments: list[str | Path] = [
+        "prompts",
+        "--checkpoint",
+        init.directory,
+        "--manifest",
+        write_manifest(tmp_path),
+    ]
     arguments += ["--photos", write_photos(tmp_path / "photos"), "--names", names, "--out", out]
     run = mumic(monkeypatch, capsys, *arguments, "--min-positives", "1", "--level", "0.01")
     assert run.code == 0, run.err

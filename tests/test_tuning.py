@@ -13,7 +13,8 @@ from rich.progress import Progress
 from app.core.checkpoint import Checkpoint
 from app.errors import DataError, OptionError
 from app.training.config import TrainConfig
-from app.training.tuning import Search, TrialResult, tune
+from app.training.search import Search, TrialResult
+from app.training.tuning import tune
 from tests.command import mumic
 from tests.training_set import NAMES, data_of, write_init, write_manifest, write_photos
 
@@ -146,7 +147,13 @@ def test_the_command_names_the_best_and_draws_the_trials(
 ) -> None:
     names, out = tmp_path / "names.yaml", tmp_path / "study"
     names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
-    arguments = ["tune", "--init", init.directory, "--manifest", write_manifest(tmp_path)]
+    arguments: list[str | Path] = [
+        "tune",
+        "--init",
+        init.directory,
+        "--manifest",
+        write_manifest(tmp_path),
+    ]
     arguments += ["--photos", photos, "--names", names, "--out", out, "--freeze-image"]
     arguments += ["--freeze-text", "--epochs", "1", "--batch-size", "2", "--random-trials", "2"]
     run = mumic(monkeypatch, capsys, *arguments, "--trials", "4", "--max-logit-scale", "3")

@@ -54,7 +54,8 @@ def tune_command(
     from app.core.device import choose_placement
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
-    from app.training.tuning import TABLE_FILE, Search, tune
+    from app.training.search import Search
+    from app.training.tuning import TABLE_FILE, tune
     from app.training.tuning_plot import plot_trials
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)

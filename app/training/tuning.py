@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from app.errors import DataError, OptionError
 from app.evaluation.metrics import macro_map
 from app.training.config import TrainConfig
 from app.training.loop import train
+from app.training.search import Search, TrialResult
 
 PARAMETER = "initial_logit_scale"
 JOURNAL_FILE = "study.journal"
@@ -34,38 +35,6 @@ FEATURES_FILE = "features.safetensors"
 SETTINGS_KEY = "settings"
 NOT_OF_THE_RESULT = {PARAMETER, "workers", "compile", "save_every_steps"}
 SEEDS_APART = 1_000_003
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which values are tried.
-
-    Attributes:
-        trials: how many runs in all, those of an interrupted search included.
-        random_trials: how many of them come first, at random, before the Gaussian process chooses.
-        low: least initial logit_scale.
-        high: largest; not above the cap of the runs, which would cut it at once.
-    """
-
-    trials: int = 15
-    random_trials: int = 4
-    low: float = 0.7
-    high: float = math.log(100)
-
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """A finished run.
-
-    Attributes:
-        number: of the trial; its run folder is `trial-NUMBER`.
-        initial_logit_scale: what it started from.
-        macro_map: what it reached on the part validation.
-    """
-
-    number: int
-    initial_logit_scale: float
-    macro_map: float
 
 
 def tune(

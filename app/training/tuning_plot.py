@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from app.training.tuning import TrialResult
+from app.training.search import TrialResult
 
 MIN_FOR_A_CURVE = 4
 
