@@ -10,6 +10,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
@@ -34,7 +35,6 @@ TABLE_FILE = "trials.csv"
 FEATURES_FILE = "features.safetensors"
 SETTINGS_KEY = "settings"
 NOT_OF_THE_RESULT = {PARAMETER, "workers", "compile", "save_every_steps"}
-SEEDS_APART = 1_000_003
 
 
 def tune(
@@ -178,9 +178,9 @@ def _unfinished(study: Study) -> FrozenTrial | None:
 def _ask(study: Study, seed: int, search: Search) -> FrozenTrial:
     """The next trial, decided by those before it and the seed, be it in this process or another."""
     number = len(study.get_trials(deepcopy=False))
-    study.sampler = GPSampler(
-        seed=seed * SEEDS_APART + number, n_startup_trials=search.random_trials
-    )
+    # Mixed: the first draws of small neighbouring seeds lie close together.
+    mixed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    study.sampler = GPSampler(seed=mixed, n_startup_trials=search.random_trials)
     trial = study.ask({PARAMETER: FloatDistribution(search.low, search.high)})
     return study.get_trials(deepcopy=False)[trial.number]
 
