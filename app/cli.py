@@ -14,8 +14,11 @@ from rich.console import Console
 
 from app.errors import InputError, MumicError, OptionError
 from app.evaluation.command import evaluate_command
+from app.evaluation.prompts_command import prompts_command
+from app.evaluation.thresholds_command import thresholds_command
 from app.settings import Settings
 from app.training.command import train_command
+from app.training.tune_command import tune_command
 
 app = typer.Typer(
     help="Tag photos: serve, predict, train, import.",
@@ -118,6 +121,9 @@ def import_(
 
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("tune")(tune_command)
+app.command("prompts")(prompts_command)
+app.command("thresholds")(thresholds_command)
 
 
 @app.command()

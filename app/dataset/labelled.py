@@ -1,6 +1,6 @@
 """What a model is trained on: photos, label texts, and the targets between them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,11 @@ class LabelledPhotos:
     def indices(self, part: Part) -> Tensor:
         """(n,) int64 positions of a part's photos."""
         return torch.tensor([i for i, p in enumerate(self.parts) if p == part], dtype=torch.int64)
+
+    def columns_of(self, texts: Iterable[str]) -> Tensor:
+        """(t,) int64 positions of texts among those of the data, upper and lower case alike."""
+        column = {text.casefold(): i for i, text in enumerate(self.texts)}
+        return torch.tensor([column[text.casefold()] for text in texts], dtype=torch.int64)
 
 
 def load_labelled(
