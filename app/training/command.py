@@ -28,7 +28,7 @@ part validation: {validation:.3f}. The settings are in `mumic.json`.
 def train_command(
     *,
     init: Annotated[Path, typer.Option(help="checkpoint directory to start from")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
+    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
     photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
     out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
     names: Annotated[
