@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.annotation.command import data_app
 from app.errors import InputError, MumicError, OptionError
 from app.settings import Settings
 from app.training.command import train_command
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-EXTRA_OF = {"sklearn": "train"}  # modules that a plain install does not bring
+EXTRA_OF = {"sklearn": "train", "pyarrow": "train"}  # modules that a plain install does not bring
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -116,6 +117,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.add_typer(data_app, name="data")
 
 
 @app.command()
