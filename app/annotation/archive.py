@@ -57,11 +57,10 @@ def read_embeddings(path: Path) -> tuple[list[str], Tensor]:
     if len(set(files)) != len(files):
         twice = next(file for i, file in enumerate(files) if file in files[:i])
         raise DataError(f"{path}: {twice} is there twice")
-    finite = torch.isfinite(embeddings).all(dim=1)
-    if not bool(finite.all()):
+    broken = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
+    if broken:
         raise DataError(
-            f"{path}: the embedding of {files[int(finite.logical_not().argmax())]} "
-            "has values that are not finite"
+            f"{path}: the embedding of {files[broken[0]]} has values that are not finite"
         )
     return files, embeddings
 

@@ -115,8 +115,11 @@ def pick_threshold(
     """
     if min(grades[0].positives, grades[0].negatives) < max(1, min_golden):
         return default
-    best = max(grades, key=lambda g: (g.f1, -abs(g.threshold - default), g.threshold))
-    return best.threshold
+
+    def merit(one: Grade) -> tuple[float, float, float]:
+        return one.f1, -round(abs(one.threshold - default), 6), one.threshold
+
+    return max(grades, key=merit).threshold
 
 
 def as_lines(grades: Mapping[str, Sequence[Grade]], picked: Mapping[str, float]) -> Iterator[str]:

@@ -41,7 +41,7 @@ class Question(BaseModel):
 
 
 class Grouping(BaseModel):
-    """A questions file.
+    """A questions file; one that is loaded speaks of known labels alone.
 
     Attributes:
         exclusive: sets of labels of which at most one is true of a photo.
@@ -56,7 +56,7 @@ class Grouping(BaseModel):
     questions: tuple[Question, ...] = ()
 
     @model_validator(mode="after")
-    def _is_consistent(self, info: ValidationInfo[Collection[str]]) -> Self:
+    def _is_consistent(self, info: ValidationInfo[Collection[str] | None]) -> Self:
         problems = ProblemsError(_inconsistencies(self, info.context))
         if problems.found:
             raise problems
@@ -203,7 +203,7 @@ def _sum(first: Cost, second: Cost) -> Cost:
     return a, b, c, d, e
 
 
-def _inconsistencies(grouping: Grouping, names: Collection[str]) -> Iterator[Problem]:
+def _inconsistencies(grouping: Grouping, names: Collection[str] | None) -> Iterator[Problem]:
     exclusive, hard, questions = grouping.exclusive, grouping.hard, grouping.questions
     places: list[list[tuple[Location, str]]] = [
         [(("exclusive", i, j), id) for i, ids in enumerate(exclusive) for j, id in enumerate(ids)],
@@ -217,7 +217,7 @@ def _inconsistencies(grouping: Grouping, names: Collection[str]) -> Iterator[Pro
     for found in places:
         first: dict[str, Location] = {}
         for place, label in found:
-            if label not in names:
+            if names is not None and label not in names:
                 yield Problem(place, unknown("label", label, names))
             elif label in first:
                 yield Problem(place, f"{label!r} is there twice; keep one", first[label])
