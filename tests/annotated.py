@@ -38,7 +38,7 @@ def write_crops(folder: Path, count: int) -> list[str]:
 
 def annotation(file: str, positive: Sequence[str] = (), negative: Sequence[str] = ()) -> Annotation:
     """An annotation of a photo."""
-    return Annotation(file=file, positive=frozenset(positive), negative=frozenset(negative), row=1)
+    return Annotation(file=file, positive=frozenset(positive), negative=frozenset(negative), line=1)
 
 
 def said(annotations: Sequence[Annotation]) -> Mapping[str, tuple[str, str]]:

@@ -49,7 +49,7 @@ def test_a_parquet_manifest_gives_the_targets_of_its_csv(tmp_path: Path, photos:
         assert [(r.file, r.part, r.positive, r.negative) for r in read] == [
             (r.file, r.part, r.positive, r.negative) for r in rows
         ]
-        assert [row.row for row in read] == list(range(1, len(rows) + 1))
+        assert [row.line for row in read] == list(range(1, len(rows) + 1))
     assert len(rows) == len(expected.files) == ROWS.count("\n")
 
 

@@ -36,9 +36,9 @@ def to_targets(
             file=file,
             positive=frozenset(positive[file]),
             negative=frozenset(negative[file]),
-            row=row,
+            line=line,
         )
-        for row, file in enumerate(positive, 1)
+        for line, file in enumerate(positive, 1)
     ]
 
 

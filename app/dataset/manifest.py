@@ -29,13 +29,13 @@ class Annotation:
         file: the photo, relative to the photo folder.
         positive: names that are present.
         negative: names that are absent.
-        row: where it stands in its table, as `Record.row` counts.
+        line: where it stands in its table, as `Record.row` counts.
     """
 
     file: str
     positive: frozenset[str]
     negative: frozenset[str]
-    row: int
+    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def in_part(annotation: Annotation, part: Part) -> Row:
         file=annotation.file,
         positive=annotation.positive,
         negative=annotation.negative,
-        row=annotation.row,
+        line=annotation.line,
         part=part,
     )
 
@@ -163,7 +163,7 @@ def _annotation(record: Record, photos: Path, names: Collection[str] | None) -> 
     if both := sorted(known["positive"] & known["negative"]):
         where = record.where("positive", "negative")
         raise DataError(f"{where}: both hold {', '.join(both)}")
-    return Annotation(file=file, **known, row=record.row)
+    return Annotation(file=file, **known, line=record.row)
 
 
 def _row(record: Record, photos: Path, names: Collection[str]) -> Row:
@@ -180,7 +180,7 @@ def _merged(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
         first = by_file.setdefault(row.file, row)
         if first is row:
             continue
-        where = f"{path}: rows {first.row} and {row.row} are both of {row.file}"
+        where = f"{path}: rows {first.line} and {row.line} are both of {row.file}"
         if isinstance(first, Row) and isinstance(row, Row) and first.part != row.part:
             raise DataError(f"{where}, column part: {first.part} and {row.part} disagree")
         positive, negative = first.positive | row.positive, first.negative | row.negative

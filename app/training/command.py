@@ -77,6 +77,7 @@ def train_command(
     from app.core.device import choose_placement
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
+    from app.dataset.trainable import refuse_untrainable
     from app.evaluation.metrics import macro_map
     from app.training.loop import train
 
@@ -93,6 +94,7 @@ def train_command(
     )
     for warning in data.warnings:
         console.print(f"[yellow]warning:[/] {manifest}: {warning}")
+    refuse_untrainable(data, manifest)
     config = TrainConfig(
         learning_rate=learning_rate,
         weight_decay=weight_decay,

@@ -36,7 +36,7 @@ def annotation_of(row: dict[str, str], names: dict[str, Name]) -> Annotation:
     """What is true of one photo: it was annotated for its own source's names."""
     positive = frozenset(filter(None, row["positive"].split("|")))
     asked = frozenset(key for key, name in names.items() if name.source == row["source"])
-    return Annotation(file=row["file"], positive=positive, negative=asked - positive, row=0)
+    return Annotation(file=row["file"], positive=positive, negative=asked - positive, line=0)
 
 
 def count_yes(present: bool, hard: bool, draw: np.random.Generator) -> int:
