@@ -1,5 +1,6 @@
 """Tables in CSV and Parquet: the same rows from both, and errors with their place."""
 
+import sys
 from pathlib import Path
 
 import pyarrow
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from app.dataset.manifest import read_manifest
 from app.dataset.tables import read_table, write_table
 from app.errors import DataError
+from tests.command import mumic
 from tests.training_set import ROWS, data_of, write_manifest, write_photos
 
 CELL = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=8)
@@ -106,3 +108,14 @@ def test_a_table_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
     for name in ("t.csv", "t.parquet"):
         with pytest.raises(DataError, match="cannot be written"):
             write_table(tmp_path / "file" / name, ("a",), [("1",)])
+
+
+def test_without_the_extra_a_parquet_table_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
+    ran = mumic(
+        *(monkeypatch, capsys, "data", "split", "--targets", tmp_path / "targets.parquet"),
+        *("--photos", tmp_path, "--out", tmp_path / "manifest.csv"),
+    )
+    assert (ran.code, ran.err) == (1, "mumic: pyarrow is missing; pip install 'mumic[train]'\n")
