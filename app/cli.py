@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.annotation.command import data_app
 from app.errors import InputError, MumicError, OptionError
 from app.evaluation.command import evaluate_command
 from app.evaluation.prompts_command import prompts_command
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-EXTRA_OF = {"sklearn": "train"}  # modules that a plain install does not bring
+EXTRA_OF = {"sklearn": "train", "pyarrow": "train"}  # modules that a plain install does not bring
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -124,6 +125,7 @@ app.command("evaluate")(evaluate_command)
 app.command("tune")(tune_command)
 app.command("prompts")(prompts_command)
 app.command("thresholds")(thresholds_command)
+app.add_typer(data_app, name="data")
 
 
 @app.command()

@@ -143,7 +143,12 @@ def test_train_makes_a_checkpoint_that_predict_takes(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "photos.csv"
-    rows = ["cat.jpg,train,pets,flowers", "temple.jpg,train,place_of_worship,pets"]
+    (tmp_path / "cat2.jpg").write_bytes(files[0].read_bytes())
+    rows = [
+        "cat.jpg,train,pets,place_of_worship",
+        "temple.jpg,train,place_of_worship,pets",
+        "cat2.jpg,validation,pets,place_of_worship",
+    ]
     manifest.write_text("\n".join(["file,part,positive,negative", *rows]))
     out = tmp_path / "mine"
     options = ["--init", tiny_checkpoint, "--manifest", manifest, "--photos", files[0].parent]

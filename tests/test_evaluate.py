@@ -26,7 +26,11 @@ from tests.training_set import (
     write_photos,
 )
 
-TEST_ROWS = ROWS.replace("validation", "test").replace("train", "test")
+TEST_ROWS = (
+    ROWS.replace("validation", "test")
+    .replace("train", "test")
+    .replace("coffee.png,test,dog,cat", "coffee.png,test,,cat|dog")  # no dog at all
+)
 LOG = "step,learning_rate,loss,logit_scale\n10,1e-5,0.7,3.652\n20,1e-5,0.6,3.653\n"
 Evaluate = Callable[..., Run]
 

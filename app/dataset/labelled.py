@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.core.labels import LabelSet, nearest
 from app.dataset.manifest import PARTS, Part, Row, read_manifest
-from app.dataset.names import Name
+from app.dataset.names import Name, names_of
 from app.dataset.soft_targets import UNKNOWN, read_soft_targets
 from app.dataset.targets import Columns, Expansion
 from app.errors import OptionError
@@ -65,7 +65,7 @@ def load_labelled(
     """Read a manifest and expand its names to targets over all prompts, see `Expansion`.
 
     Args:
-        manifest: CSV, see `app.dataset.manifest`.
+        manifest: CSV or Parquet, see `app.dataset.manifest`.
         photos: the folder that the manifest's files are relative to.
         label_set: its prompts are columns; without `names` its ids are the manifest's names.
         names: the manifest's names, where they are not label ids.
@@ -80,7 +80,7 @@ def load_labelled(
         DataError: naming file, row and column.
         OptionError: a name to leave out is unknown.
     """
-    known = names or {label.id: Name(text=label.text, label=label.id) for label in label_set.labels}
+    known = names or names_of(label_set)
     for name in leave_out:
         if name not in known:
             raise OptionError("leave-out", f"unknown name {name!r}; {_hint(name, known)}")

@@ -28,7 +28,7 @@ part validation: {validation:.3f}. The settings are in `mumic.json`.
 def train_command(
     *,
     init: Annotated[Path, typer.Option(help="checkpoint directory to start from")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
+    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
     photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
     out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
     names: Annotated[
@@ -77,6 +77,7 @@ def train_command(
     from app.core.device import choose_placement
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
+    from app.dataset.trainable import refuse_untrainable
     from app.evaluation.metrics import macro_map
     from app.training.loop import train
 
@@ -93,6 +94,7 @@ def train_command(
     )
     for warning in data.warnings:
         console.print(f"[yellow]warning:[/] {manifest}: {warning}")
+    refuse_untrainable(data, manifest)
     config = TrainConfig(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
