@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from app.annotation.command import data_app
+from app.baselines.asl_command import asl_command
 from app.errors import InputError, MumicError, OptionError
 from app.evaluation.command import evaluate_command
 from app.evaluation.prompts_command import prompts_command
@@ -27,7 +28,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-EXTRA_OF = {"sklearn": "train", "pyarrow": "train"}  # modules that a plain install does not bring
+# Modules that a plain install does not bring.
+EXTRA_OF = dict.fromkeys(
+    "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
+)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -126,6 +130,9 @@ app.command("tune")(tune_command)
 app.command("prompts")(prompts_command)
 app.command("thresholds")(thresholds_command)
 app.add_typer(data_app, name="data")
+baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_help=True)
+baseline.command("asl")(asl_command)
+app.add_typer(baseline, name="baseline")
 
 
 @app.command()

@@ -35,7 +35,7 @@ def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestor
     weights = dict(zip(data.texts, data.positive_weights.tolist(), strict=True))
     assert weights["a photo with pets"] == 3.0
     assert weights["a photo with cat"] == 10.0
-    assert data.warnings == ("no photo in the part test",)
+    assert data.warnings == ("column part: no photo in the part test",)
 
 
 def test_without_names_the_manifest_speaks_of_label_ids(tmp_path: Path, photos: Path) -> None:
@@ -125,7 +125,7 @@ VALIDATION = "cat2.png,validation,cat,\n"
 def test_a_class_that_training_could_only_deny_is_refused(tmp_path: Path, photos: Path) -> None:
     rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,\n" + VALIDATION
     data = data_of(tmp_path, photos, rows)
-    assert data.warnings[0] == "no positive photo in the part train: dog, flower"
+    assert data.warnings[0] == "column positive: no positive photo in the part train: dog, flower"
     with pytest.raises(DataError, match=r"csv: column positive: .* dog, flower, and") as e:
         refuse_untrainable(data, tmp_path / "manifest.csv")
     options = re.findall(r"--leave-out (\w+)", str(e.value))

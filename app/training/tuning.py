@@ -24,10 +24,10 @@ from rich.progress import Progress
 from app.core.checkpoint import Checkpoint
 from app.dataset.labelled import LabelledPhotos
 from app.errors import DataError, OptionError
-from app.evaluation.metrics import macro_map
 from app.training.config import TrainConfig
 from app.training.loop import train
 from app.training.search import Search, TrialResult
+from app.training.state import discard
 
 PARAMETER = "initial_logit_scale"
 JOURNAL_FILE = "study.journal"
@@ -90,9 +90,8 @@ def tune(
                 device=device,
                 feature_cache=folder / FEATURES_FILE,
             )
-        reached = macro_map(list(trained.validation.values()))
-        study.tell(trial.number, reached)
-        (run_folder / "state.pt").unlink(missing_ok=True)
+        study.tell(trial.number, trained.measures["macro_map"])
+        discard(run_folder)
         finished += 1
         _write_table(folder / TABLE_FILE, results_of(study))
         progress.update(task, completed=finished)
