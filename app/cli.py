@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.baselines.command import compare_command
 from app.errors import InputError, MumicError, OptionError
 from app.settings import Settings
 from app.training.command import train_command
@@ -116,6 +117,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.command("compare")(compare_command)
 
 
 @app.command()
