@@ -55,6 +55,7 @@ def load_labelled(
     soft_targets: Path | None = None,
     leave_out: Collection[str] = (),
     positive_weight: float = 10.0,
+    part: Part = "train",
 ) -> LabelledPhotos:
     """Read a manifest and expand its names to targets over all prompts, see `Expansion`.
 
@@ -68,6 +69,7 @@ def load_labelled(
         leave_out: names of which no training photo's human label is used: not its own, not its
             label's, not that of what it implies. A teacher's targets stay.
         positive_weight: p of texts that are no label's prompt.
+        part: the part that may not be empty.
 
     Raises:
         DataError: naming file, row and column.
@@ -77,7 +79,7 @@ def load_labelled(
     for name in leave_out:
         if name not in known:
             raise OptionError("leave-out", f"unknown name {name!r}; {_hint(name, known)}")
-    rows = read_manifest(manifest, photos, known)
+    rows = read_manifest(manifest, photos, known, part=part)
     columns = Columns(label_set.prompts)
     expansion = Expansion(known, label_set, columns)
     hidden = sorted({column for name in leave_out for column in expansion.own_columns(name)})

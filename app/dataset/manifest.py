@@ -30,13 +30,16 @@ class Row:
     line: int
 
 
-def read_manifest(path: Path, photos: Path, names: Collection[str]) -> list[Row]:
+def read_manifest(
+    path: Path, photos: Path, names: Collection[str], *, part: Part = "train"
+) -> list[Row]:
     """Read and check a manifest; rows that repeat a photo are merged.
 
     Args:
         path: the CSV file.
         photos: the folder that its `file` column is relative to.
         names: every name that may stand in a cell.
+        part: the part that the caller cannot do without.
 
     Returns:
         One row a photo, in the file's order.
@@ -44,7 +47,7 @@ def read_manifest(path: Path, photos: Path, names: Collection[str]) -> list[Row]
     Raises:
         DataError: naming file, row and column: a column or photo is missing, a name is unknown or
             both positive and negative, a part is none of the three, rows of one photo disagree, or
-            no photo is left for training.
+            no photo is in the part that is needed.
     """
     rows: dict[str, Row] = {}
     try:
@@ -63,8 +66,8 @@ def read_manifest(path: Path, photos: Path, names: Collection[str]) -> list[Row]
                 rows[row.file] = _merged(path, rows[row.file], row) if row.file in rows else row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    if not any(row.part == "train" for row in rows.values()):
-        raise DataError(f"{path}: column part: no photo is in the part train")
+    if not any(row.part == part for row in rows.values()):
+        raise DataError(f"{path}: column part: no photo is in the part {part}")
     return list(rows.values())
 
 

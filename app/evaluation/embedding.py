@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,7 +18,12 @@ TEXTS_AT_ONCE = 256
 
 @torch.no_grad()
 def embed_photos(
-    model: MumicModel, preprocess: Preprocess, paths: Sequence[Path], *, workers: int = 0
+    model: MumicModel,
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Embed photos on the path that serving takes.
 
@@ -26,6 +32,7 @@ def embed_photos(
         preprocess: the checkpoint's.
         paths: N files, at least one.
         workers: processes that load them.
+        progress: where the time left is shown.
 
     Returns:
         (N, D) float32 unit rows, where the model is.
@@ -37,7 +44,7 @@ def embed_photos(
     loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
     rows = [
         model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
-        for pixels in loader
+        for pixels in (progress.track(loader, description="photos") if progress else loader)
     ]
     return torch.cat(rows)
 

@@ -19,7 +19,8 @@ from app.core.labels import Label, LabelSet, Thresholds
 from app.dataset.labelled import load_labelled
 from app.dataset.names import load_names
 from app.dataset.soft_targets import UNKNOWN
-from app.evaluation.metrics import average_precision, bootstrap_interval, macro_map
+from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
+from app.evaluation.metrics import average_precision, macro_map
 from app.evaluation.scores import score_part
 from app.evaluation.thresholds import best_f1_threshold
 
@@ -51,12 +52,13 @@ def fit(label: Label, human: Floats, teacher: Floats, scores: Floats) -> tuple[L
 def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
     """Markdown rows: class, positives, AP and its interval."""
     lines = ["| class | positives | AP | 95 % interval |", "|---|---|---|---|"]
+    drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
     for i, (name, value) in enumerate(ap.items()):
         scored = " *" if name in SCORED else ""
         if math.isnan(value):
             lines.append(f"| {name} | 0 | | |")
             continue
-        low, high = bootstrap_interval(targets[:, i], scores[:, i])
+        low, high = interval(drawn[:, i])
         positives = int((targets[:, i] == 1).sum())
         lines.append(f"| {name}{scored} | {positives} | {value:.3f} | {low:.3f} to {high:.3f} |")
     return "\n".join(lines)
