@@ -47,34 +47,16 @@ def compare_command(
     from app.baselines.tables import as_markdown
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
-    from app.errors import DataError
 
     found = parse_contestants(contestants)
     label_set = judging_labels(found)
     known = load_names(names, label_set) if names else None
     data = load_labelled(manifest, photos, label_set, names=known)
-    indices = data.indices(part)
-    if not len(indices):
-        raise DataError(f"{manifest}: no photo in the part {part}")
-    console = Console(stderr=True)
-    with Progress(console=console) as progress:
-        scores = score_contestants(
-            found,
-            [data.photos / data.files[i] for i in indices],
-            list(data.classes),
-            names=known,
-            device=device,
-            workers=workers,
-            progress=progress,
+    with Progress(console=Console(stderr=True)) as progress:
+        scored = score_contestants(
+            found, data, part, names=known, device=device, workers=workers, progress=progress
         )
-    comparison = compare(
-        {name: values.numpy() for name, values in scores.items()},
-        data.targets[indices][:, list(data.classes.values())].numpy(),
-        list(data.classes),
-        top=top,
-        resamples=resamples,
-        seed=seed,
-    )
+    comparison = compare(scored, top=top, resamples=resamples, seed=seed)
     if as_json:
         sys.stdout.write(to_json(comparison) + "\n")
     else:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from app.baselines.contestants import Scored
 from app.evaluation.bootstrap import (
     average_precision_of_draws,
     draw_images,
@@ -18,8 +18,6 @@ from app.evaluation.bootstrap import (
 from app.evaluation.metrics import average_precision, gap, gap_at_k, macro_map, weighted_map
 
 K = 10  # labels of an image that GAP@K keeps
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +51,7 @@ class Comparison:
 
 
 def compare(
-    scores: Mapping[str, Floats],
-    targets: Floats,
-    classes: Sequence[str],
+    scored: Scored,
     *,
     top: int | None = None,
     resamples: int = 1000,
@@ -64,14 +60,13 @@ def compare(
     """Measure every contestant on the same photos, classes and bootstrap draws.
 
     Args:
-        scores: contestant to its (N, C) probabilities in [0, 1].
-        targets: (N, C) presence, 1 or 0, or negative where unknown.
-        classes: C names.
+        scored: probabilities and targets of n photos and C classes.
         top: size of a second subset, the classes with most positives (the paper's 32 majority
             classes); None: all classes alone.
         resamples: bootstrap draws of the intervals.
         seed: of the draws.
     """
+    classes, targets = scored.classes, scored.targets
     positives = (targets == 1).sum(axis=0)
     order = np.argsort(-positives, kind="stable")
     targets, positives = targets[:, order], positives[order]
@@ -81,7 +76,7 @@ def compare(
         subsets[f"the {top} classes with most positives"] = top
     totals: dict[str, dict[str, dict[str, Estimate]]] = {name: {} for name in subsets}
     each: dict[str, list[Estimate]] = {}
-    for name, columns in scores.items():
+    for name, columns in scored.scores.items():
         values = columns[:, order]
         ap, drawn = (
             average_precision(targets, values),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
 
@@ -17,9 +19,12 @@ from app.core.classifier import Classifier
 from app.core.device import choose_placement
 from app.core.labels import LabelSet, nearest, render
 from app.core.scoring import Scoring
+from app.dataset.labelled import LabelledPhotos
+from app.dataset.manifest import Part
 from app.dataset.names import Name
-from app.errors import OptionError
+from app.errors import DataError, OptionError
 
+Floats = NDArray[np.floating]
 SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 
 
@@ -101,35 +106,53 @@ def class_texts(
     return [label_set.prompts[label_set.index(key)] for key in classes]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What contestants say of the same photos, and what is known of them.
+
+    Attributes:
+        classes: C names.
+        targets: (n, C) float32; 1 present, 0 absent, -1 unknown.
+        scores: contestant to its (n, C) float32 probabilities in [0, 1].
+    """
+
+    classes: Sequence[str]
+    targets: Floats
+    scores: Mapping[str, Floats]
+
+
 def score_contestants(
     contestants: Sequence[Contestant],
-    paths: Sequence[Path],
-    classes: Sequence[str],
+    data: LabelledPhotos,
+    part: Part,
     *,
     names: Mapping[str, Name] | None = None,
     device: str = "auto",
     workers: int = 0,
     progress: Progress,
-) -> dict[str, Tensor]:
-    """Score photos with every contestant; one directory scored in several ways is read once.
+) -> Scored:
+    """Score a part of the photos with every contestant.
+
+    A directory that is scored in several ways is read once.
 
     Args:
         contestants: whose directories hold a MuMIC checkpoint or an ASL classifier.
-        paths: n photos, at least one.
-        classes: C names that all of them must know.
+        data: the photos; its classes are scored, and every contestant must know them.
+        part: which of the photos.
         names: what the classes mean, where they are not label ids.
         device: auto, cpu, cuda or cuda:N.
         workers: processes that load photos.
         progress: where the time left is shown.
 
-    Returns:
-        Contestant's name to its (n, C) float32 probabilities in [0, 1], on the CPU.
-
     Raises:
         CheckpointError: a directory is not what it says.
         OptionError: a contestant does not know a class.
-        DataError: a photo cannot be used.
+        DataError: a photo cannot be used, or the part is empty.
     """
+    indices = data.indices(part)
+    if not len(indices):
+        raise DataError(f"no photo in the part {part}: see the manifest's column part")
+    paths, classes = [data.photos / data.files[i] for i in indices], list(data.classes)
     placement = choose_placement(device, "fp32", transformer=False).device
     scores: dict[str, Tensor] = {}
     for directory in dict.fromkeys(contestant.directory for contestant in contestants):
@@ -144,7 +167,11 @@ def score_contestants(
             classifier, texts, paths, methods, progress=progress, workers=workers
         )
         scores |= {contestant.name: found[contestant.scoring] for contestant in same}
-    return {contestant.name: scores[contestant.name] for contestant in contestants}
+    return Scored(
+        classes=classes,
+        targets=data.targets[indices][:, list(data.classes.values())].numpy(),
+        scores={each.name: scores[each.name].numpy() for each in contestants},
+    )
 
 
 def _asl_scores(

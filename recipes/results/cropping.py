@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from rich.progress import track
 from runs import Study, console, mean_and_spread
 
+from app.baselines.compare import compare
 from app.baselines.tables import percent, table
 
 QUALITY = 95  # of the JPEG files that the crops are
@@ -40,7 +41,7 @@ def lines(study: Study) -> Iterator[str]:
     comparisons = {}
     for title, each in (("squash", study), ("centre crop", cropped)):
         runs = {str(seed): each.train(f"mumic-{each.epochs}", seed=seed) for seed in each.seeds}
-        comparisons[title] = each.compare(runs)
+        comparisons[title] = compare(each.score(runs))
     totals = {
         title: next(iter(comparison.totals.values())) for title, comparison in comparisons.items()
     }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runs import Study, mean_and_spread
 
+from app.baselines.compare import compare
 from app.baselines.tables import as_markdown, table
 
 
@@ -15,7 +16,7 @@ def lines(study: Study, asl_epochs: int, top: int) -> Iterator[str]:
             study.train_asl(f"asl-{asl_epochs}", epochs=asl_epochs, seed=seed)
         )
         contestants[f"MuMIC, seed {seed}"] = str(study.train(f"mumic-{study.epochs}", seed=seed))
-    comparison = study.compare(contestants, top)
+    comparison = compare(study.score(contestants), top=top)
     for subset, totals in comparison.totals.items():
         metrics = list(next(iter(totals.values())))
         methods = dict.fromkeys(name.partition(", seed")[0] for name in totals)

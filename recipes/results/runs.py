@@ -4,20 +4,17 @@ import csv
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
 from app.baselines.asl_training import train_asl
-from app.baselines.compare import Comparison, compare
-from app.baselines.contestants import parse_contestants, score_contestants
+from app.baselines.contestants import Scored, parse_contestants, score_contestants
 from app.core.card import CARD_FILE
 from app.core.checkpoint import read_checkpoint
 from app.dataset.labelled import LabelledPhotos, load_labelled
@@ -25,17 +22,7 @@ from app.dataset.manifest import Part
 from app.dataset.names import load_names
 from app.training.config import TrainConfig
 
-Floats = NDArray[np.floating]
 console = Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Contestant to (n, C) probabilities, (n, C) targets, -1 where unknown, and the C classes."""
-
-    scores: Mapping[str, Floats]
-    targets: Floats
-    classes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,30 +121,18 @@ class Study:
         return out
 
     def score(self, contestants: Mapping[str, str | Path]) -> Scored:
-        """Score the part by each `DIR[:SCORING]`."""
-        data = self.data()
+        """Score the part by each `DIR[:SCORING]`, as `mumic compare` does."""
         labels = read_checkpoint(self.init).labels
-        indices = data.indices(self.part)
         with Progress(console=console) as progress:
-            scores = score_contestants(
+            return score_contestants(
                 parse_contestants([f"{name}={where}" for name, where in contestants.items()]),
-                [data.photos / data.files[i] for i in indices],
-                list(data.classes),
+                self.data(),
+                self.part,
                 names=load_names(self.names, labels) if self.names else None,
                 device=self.device,
                 workers=self.workers,
                 progress=progress,
             )
-        return Scored(
-            scores={name: values.numpy() for name, values in scores.items()},
-            targets=data.targets[indices][:, list(data.classes.values())].numpy(),
-            classes=list(data.classes),
-        )
-
-    def compare(self, contestants: Mapping[str, str | Path], top: int | None = None) -> Comparison:
-        """What `mumic compare NAME=DIR[:SCORING]...` measures."""
-        scored = self.score(contestants)
-        return compare(scored.scores, scored.targets, scored.classes, top=top)
 
     def _freezing(self) -> tuple[str, ...]:
         if not self.frozen:

@@ -5,6 +5,7 @@ Runs are kept in the work folder; a command that is started again makes the miss
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cropping
@@ -55,15 +56,15 @@ def main() -> None:
     asl_epochs, top = given.pop("asl_epochs", 0), given.pop("top", 0)
     left_out = given.pop("leave_out", ())
     study = Study(**{**given, "seeds": tuple(given["seeds"])})
-    lines = {
+    lines: dict[str, Callable[[], Iterator[str]]] = {
         "order": lambda: order.lines(study, asl_epochs, top),
         "temperature": lambda: temperature.lines(study),
         "cropping": lambda: cropping.lines(study),
         "saturation": lambda: saturation.lines(study),
         "zero-shot": lambda: zero_shot.lines(study, left_out),
-    }[command]
+    }
     try:
-        sys.stdout.writelines(lines())
+        sys.stdout.writelines(lines[command]())
     except MumicError as error:
         sys.exit(f"study: {error}")
     sys.stdout.write(f"\n{study.setting}")
