@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+import numpy as np
 from runs import Study, mean_and_spread
 
 from app.baselines.tables import percent, table
@@ -10,55 +11,59 @@ from app.core.scoring import Scoring
 from app.evaluation.metrics import average_precision, lift_over_chance
 
 WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
+MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
 
 
 def lines(study: Study, left_out: Sequence[str]) -> Iterator[str]:
     """Each class's average precision, then what each way to score makes of all of them."""
-    contestants = [(model, way) for model in ("left out", "before") for way in WAYS]
-    titles = [f"{model}, {way}" for model, way in contestants]
-    ap: dict[str, dict[str, list[float]]] = {}
-    lift: dict[str, list[float]] = {title: [] for title in titles}
-    present: dict[str, list[float]] = {title: [] for title in titles}
-    absent: dict[str, list[float]] = {title: [] for title in titles}
-    chance: dict[str, float] = {}
-    for name in left_out:
-        ap[name] = {title: [] for title in titles}
-        for seed in study.seeds:
-            out = study.train(f"without-{name}", "--leave-out", name, seed=seed)
-            directories = {"left out": out, "before": study.init}
-            measured = study.score(
-                {
-                    title: f"{directories[model]}:{way}"
-                    for title, (model, way) in zip(titles, contestants, strict=True)
-                }
-            )
-            column = [measured.classes.index(name)]
-            targets = measured.targets[:, column]
-            chance[name] = float((targets == 1).sum() / (targets >= 0).sum())
-            for title in titles:
-                scores = measured.scores[title][:, column]
-                value = average_precision(targets, scores)
-                ap[name][title].append(float(value[0]))
-                lift[title].append(float(lift_over_chance(targets, value)[0]))
-                present[title].append(float(scores[targets == 1].mean()))
-                absent[title].append(float(scores[targets == 0].mean()))
-    yield "Average precision of a class that no training photo had a label of, %:\n\n"
+    runs = [(name, seed) for name in left_out for seed in study.seeds]
+    contestants = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
+    for name, seed in runs:
+        out = study.train(f"without-{name}", "--leave-out", name, seed=seed)
+        contestants |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
+    scored = study.score(contestants)
+
+    def measure(contestant: str, name: str) -> tuple[float, ...]:
+        """One value for each of `MEASURES`."""
+        column = [scored.classes.index(name)]
+        targets, scores = scored.targets[:, column], scored.scores[contestant][:, column]
+        ap = average_precision(targets, scores)
+        lift = lift_over_chance(targets, ap)[0]
+        return (
+            float(ap[0]),
+            float(lift),
+            *(float(np.mean(scores[targets == presence])) for presence in (1, 0)),
+        )
+
+    found = {
+        f"left out, {way}": {
+            name: [measure(f"{name}, {seed}, {way}", name) for seed in study.seeds]
+            for name in left_out
+        }
+        for way in WAYS
+    } | {
+        f"before, {way}": {name: [measure(f"before, {way}", name)] for name in left_out}
+        for way in WAYS
+    }
+    yield "Average precision of a class of which no label was trained on, %:\n\n"
     yield from table(
-        ["class", "chance", *titles],
+        ["class", *found],
         [
-            [name, percent(chance[name]), *(mean_and_spread(values) for values in by.values())]
-            for name, by in ap.items()
+            [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
+            for name in left_out
         ],
     )
     yield "\nMean over these classes, %:\n\n"
     yield from table(
-        ["way", "AP", "(AP - p) / (1 - p)", "score where present", "score where absent"],
+        ["way", *MEASURES],
         [
             [
                 title,
-                percent(fmean(fmean(by[title]) for by in ap.values())),
-                *(percent(fmean(values[title])) for values in (lift, present, absent)),
+                *(
+                    percent(fmean(values[i] for each in by.values() for values in each))
+                    for i in range(len(MEASURES))
+                ),
             ]
-            for title in titles
+            for title, by in found.items()
         ],
     )
