@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
+from open_clip.model import CustomTextCLIP
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -110,8 +110,9 @@ def load_asl(directory: Path, device: torch.device | str = "cpu") -> AslClassifi
         config = json.loads((directory / CONFIG_FILE).read_bytes())
     except (OSError, ValidationError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{directory}: not an ASL classifier: {error}") from error
-    visual = open_clip.create_model(f"local-dir:{directory}", load_weights=False).visual
-    head = nn.Linear(*reversed(weights["head.weight"].shape))
+    visual = _random_tower(config["model_cfg"])
+    classes, features = weights["head.weight"].shape
+    head = nn.Linear(features, classes)
     nn.ModuleDict({"visual": visual, "head": head}).load_state_dict(weights)
     return AslClassifier(
         names=card.names,
@@ -120,6 +121,15 @@ def load_asl(directory: Path, device: torch.device | str = "cpu") -> AslClassifi
         preprocess=Preprocess.from_config(config["preprocess_cfg"], card.exif_orientation),
         card=card,
     )
+
+
+def _random_tower(model_cfg: Mapping[str, Any]) -> nn.Module:
+    """An image tower as the configuration has it, by way of a whole model."""
+    vision_cfg = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+    known = {"embed_dim", "text_cfg", "quick_gelu"} & model_cfg.keys()
+    rest = {name: model_cfg[name] for name in known}
+    visual: nn.Module = CustomTextCLIP(vision_cfg=vision_cfg, **rest).visual
+    return visual
 
 
 def write_asl(

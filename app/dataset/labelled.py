@@ -1,8 +1,9 @@
 """What a model is trained on: photos, label texts, and the targets between them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class LabelledPhotos:
 
     Attributes:
         files: N paths as the manifest has them.
+        lines: N row numbers in the manifest, from 1.
         photos: the folder that they are relative to.
         parts: N parts.
         texts: L prompts, none twice (upper and lower case are one).
@@ -32,6 +34,7 @@ class LabelledPhotos:
     """
 
     files: tuple[str, ...]
+    lines: tuple[int, ...]
     photos: Path
     parts: tuple[Part, ...]
     texts: tuple[str, ...]
@@ -44,6 +47,17 @@ class LabelledPhotos:
     def indices(self, part: Part) -> Tensor:
         """(n,) int64 positions of a part's photos."""
         return torch.tensor([i for i, p in enumerate(self.parts) if p == part], dtype=torch.int64)
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """The same texts, and of the photos only those at some positions."""
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in indices),
+            lines=tuple(self.lines[i] for i in indices),
+            parts=tuple(self.parts[i] for i in indices),
+            targets=self.targets[list(indices)],
+            soft_targets=self.soft_targets[list(indices)],
+        )
 
 
 def load_labelled(
@@ -104,6 +118,7 @@ def load_labelled(
         weights[columns.add(prompt)] = label.positive_weight
     return LabelledPhotos(
         files=tuple(row.file for row in rows),
+        lines=tuple(row.line for row in rows),
         photos=photos,
         parts=tuple(row.part for row in rows),
         texts=tuple(columns.texts),
@@ -118,9 +133,15 @@ def load_labelled(
 def _warnings(rows: Sequence[Row], names: Collection[str], leave_out: Collection[str]) -> list[str]:
     seen = {name for row in rows if row.part == "train" for name in row.positive}
     without = sorted(set(names) - seen - set(leave_out))
-    found = [f"no positive photo in the part train: {', '.join(without)}"] if without else []
+    found = (
+        [f"column positive: no positive photo in the part train: {', '.join(without)}"]
+        if without
+        else []
+    )
     parts = {row.part for row in rows}
-    return found + [f"no photo in the part {part}" for part in PARTS if part not in parts]
+    return found + [
+        f"column part: no photo in the part {part}" for part in PARTS if part not in parts
+    ]
 
 
 def _hint(name: str, known: Collection[str]) -> str:

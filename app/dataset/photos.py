@@ -27,6 +27,7 @@ class Photos(Dataset[Tensor]):
         preprocess: the checkpoint's.
         augment: (seed, epoch) of the random mirroring and brightness; None for the plain photo.
         min_crop: smallest share of a photo's area that augmentation keeps; 1 keeps all of it.
+        pixels: uint8 (N, 3, S, S), where the photos are decoded already.
     """
 
     def __init__(
@@ -35,25 +36,30 @@ class Photos(Dataset[Tensor]):
         preprocess: Preprocess,
         augment: tuple[int, int] | None = None,
         min_crop: float = 1.0,
+        pixels: Tensor | None = None,
     ) -> None:
         self._paths = paths
         self._preprocess = preprocess
         self._augment = augment
         self._min_crop = min_crop
+        self._pixels = pixels
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self._paths[index]
-        try:
-            pixels = load_pixels(path.read_bytes(), ImageLimits(), self._preprocess).values
-        except (OSError, ImageError) as error:
-            raise DataError(f"{path}: cannot be used: {error}") from error
+        pixels = self._load(index) if self._pixels is None else self._pixels[index]
         if self._augment is None:
             return pixels
         draw = np.random.default_rng((*self._augment, index))
         return augmented(pixels, draw, self._min_crop)
+
+    def _load(self, index: int) -> Tensor:
+        path = self._paths[index]
+        try:
+            return load_pixels(path.read_bytes(), ImageLimits(), self._preprocess).values
+        except (OSError, ImageError) as error:
+            raise DataError(f"{path}: cannot be used: {error}") from error
 
 
 def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:
