@@ -17,10 +17,12 @@ from app.baselines.asl_training import train_asl
 from app.baselines.contestants import Scored, parse_contestants, score_contestants
 from app.core.card import CARD_FILE
 from app.core.checkpoint import read_checkpoint
+from app.core.device import choose_placement
 from app.dataset.labelled import LabelledPhotos, load_labelled
 from app.dataset.manifest import Part
 from app.dataset.names import load_names
 from app.training.config import TrainConfig
+from app.training.devices import make_fabric
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -115,9 +117,18 @@ class Study:
             seed=seed,
             workers=self.workers,
         )
+        placement = choose_placement(self.device, "fp32", transformer=False).device
         console.print(f"ASL, {epochs} epochs, seed {seed}: {out}", markup=False)
         with Progress(console=console) as progress:
-            train_asl(read_checkpoint(self.init), self.data(), config, out, progress=progress)
+            train_asl(
+                read_checkpoint(self.init),
+                self.data(),
+                config,
+                out,
+                progress=progress,
+                fabric=make_fabric(placement, config.precision),
+                feature_cache=self._feature_cache,
+            )
         return out
 
     def score(self, contestants: Mapping[str, str | Path]) -> Scored:
@@ -137,8 +148,11 @@ class Study:
     def _freezing(self) -> tuple[str, ...]:
         if not self.frozen:
             return ()
-        cache = self.work / "features.safetensors"
-        return ("--freeze-image", "--freeze-text", "--feature-cache", str(cache))
+        return ("--freeze-image", "--freeze-text", "--feature-cache", str(self._feature_cache))
+
+    @property
+    def _feature_cache(self) -> Path:
+        return self.work / "features.safetensors"
 
 
 def epochs_of(out: Path) -> list[dict[str, float]]:
