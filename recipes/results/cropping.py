@@ -40,7 +40,7 @@ def lines(study: Study) -> Iterator[str]:
     cropped = replace(study, photos=crops, work=study.work / "cropped")
     comparisons = {}
     for title, each in (("squash", study), ("centre crop", cropped)):
-        runs = {str(seed): each.train(f"mumic-{each.epochs}", seed=seed) for seed in each.seeds}
+        runs = {str(seed): each.train("mumic", seed=seed) for seed in each.seeds}
         comparisons[title] = compare(each.score(runs))
     totals = {
         title: next(iter(comparison.totals.values())) for title, comparison in comparisons.items()

@@ -12,10 +12,8 @@ def lines(study: Study, asl_epochs: int, top: int) -> Iterator[str]:
     """Mean over seeds, then the first seed with intervals and each class."""
     contestants = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
     for seed in study.seeds:
-        contestants[f"ASL, seed {seed}"] = str(
-            study.train_asl(f"asl-{asl_epochs}", epochs=asl_epochs, seed=seed)
-        )
-        contestants[f"MuMIC, seed {seed}"] = str(study.train(f"mumic-{study.epochs}", seed=seed))
+        contestants[f"ASL, seed {seed}"] = str(study.train_asl(epochs=asl_epochs, seed=seed))
+        contestants[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
     comparison = compare(study.score(contestants), top=top)
     for subset, totals in comparison.totals.items():
         metrics = list(next(iter(totals.values())))

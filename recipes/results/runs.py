@@ -79,15 +79,17 @@ class Study:
         names = load_names(self.names, labels) if self.names else None
         return load_labelled(self.manifest, self.photos, labels, names=names)
 
-    def train(self, name: str, *options: str, seed: int = 0) -> Path:
+    def train(self, name: str, *options: str, epochs: int | None = None, seed: int = 0) -> Path:
         """Run `mumic train`, or take the run that is there.
 
         Args:
             name: of the run's folder in `work`.
             options: of the command, beside those that all runs share.
+            epochs: instead of the study's.
             seed: of the order of the photos and their augmentation.
         """
-        out = self.work / name / f"seed-{seed}"
+        epochs = epochs or self.epochs
+        out = self._run(name, epochs, self.learning_rate, seed)
         if (out / CARD_FILE).is_file():
             return out
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -97,16 +99,16 @@ class Study:
             *(("--names", str(self.names)) if self.names else ()),
             *("--learning-rate", str(self.learning_rate), "--workers", str(self.workers)),
             *("--device", self.device, *self._freezing()),
-            *(() if "--epochs" in options else ("--epochs", str(self.epochs))),
+            *("--epochs", str(epochs)),
             *options,
         ]
         console.print(f"$ mumic train {shlex.join(arguments)}", markup=False)
         subprocess.run([sys.executable, "-m", "app.cli", "train", *arguments], check=True)
         return out
 
-    def train_asl(self, name: str, *, epochs: int, seed: int = 0) -> Path:
+    def train_asl(self, *, epochs: int, seed: int = 0) -> Path:
         """Train the ASL baseline in the same loop, or take the run that is there."""
-        out = self.work / name / f"seed-{seed}"
+        out = self._run("asl", epochs, self.asl_learning_rate, seed)
         if (out / ASL_CARD_FILE).is_file():
             return out
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +146,10 @@ class Study:
                 workers=self.workers,
                 progress=progress,
             )
+
+    def _run(self, name: str, epochs: int, learning_rate: float, seed: int) -> Path:
+        trained = "projection" if self.frozen else "towers"
+        return self.work / trained / name / f"epochs-{epochs}-lr-{learning_rate:g}-seed-{seed}"
 
     def _freezing(self) -> tuple[str, ...]:
         if not self.frozen:

@@ -16,13 +16,11 @@ def lines(study: Study) -> Iterator[str]:
     values: dict[str, dict[int, list[float]]] = {"MuMIC": {}, "ASL": {}}
     for epochs in BUDGETS:
         values["MuMIC"][epochs] = [
-            epochs_of(study.train(f"mumic-{epochs}", "--epochs", str(epochs), seed=seed))[-1][
-                "macro_map"
-            ]
+            epochs_of(study.train("mumic", epochs=epochs, seed=seed))[-1]["macro_map"]
             for seed in study.seeds
         ]
         values["ASL"][epochs] = [
-            epochs_of(study.train_asl(f"asl-{epochs}", epochs=epochs, seed=seed))[-1]["macro_map"]
+            epochs_of(study.train_asl(epochs=epochs, seed=seed))[-1]["macro_map"]
             for seed in study.seeds
         ]
     yield from table(

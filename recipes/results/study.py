@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cropping
+import learning_rates
 import order
 import saturation
 import temperature
@@ -38,6 +39,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--device", default="auto")
     commands = parser.add_subparsers(dest="command", required=True)
+    rates = commands.add_parser("learning-rates", help=learning_rates.__doc__)
+    rates.add_argument("--asl-epochs", type=int, default=18)
     ordered = commands.add_parser("order", help=order.__doc__)
     ordered.add_argument("--asl-epochs", type=int, default=18)
     ordered.add_argument("--top", type=int, default=15)
@@ -57,6 +60,7 @@ def main() -> None:
     left_out = given.pop("leave_out", ())
     study = Study(**{**given, "seeds": tuple(given["seeds"])})
     lines: dict[str, Callable[[], Iterator[str]]] = {
+        "learning-rates": lambda: learning_rates.lines(study, asl_epochs),
         "order": lambda: order.lines(study, asl_epochs, top),
         "temperature": lambda: temperature.lines(study),
         "cropping": lambda: cropping.lines(study),
