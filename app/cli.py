@@ -12,7 +12,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from app.baselines.command import compare_command
+from app.baselines.asl_command import asl_command
+from app.baselines.compare_command import compare_command
 from app.errors import InputError, MumicError, OptionError
 from app.settings import Settings
 from app.training.command import train_command
@@ -23,7 +24,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-EXTRA_OF = {"sklearn": "train"}  # modules that a plain install does not bring
+EXTRA_OF = {
+    "sklearn": "train",
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+}  # modules that a plain install does not bring
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -118,6 +123,9 @@ def import_(
 
 app.command("train")(train_command)
 app.command("compare")(compare_command)
+baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_help=True)
+baseline.command("asl")(asl_command)
+app.add_typer(baseline, name="baseline")
 
 
 @app.command()

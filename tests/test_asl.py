@@ -45,8 +45,8 @@ def naive(x: float, y: float, gamma_negative: float, gamma_positive: float, clip
     p = 1 / (1 + math.exp(-x))
     shifted = max(p - clip, 0.0)
     if y == 1:
-        return -((1 - p) ** gamma_positive) * math.log(p)
-    return -(shifted**gamma_negative) * math.log(1 - shifted)
+        return -math.pow(1 - p, gamma_positive) * math.log(p)
+    return -math.pow(shifted, gamma_negative) * math.log(1 - shifted)
 
 
 @given(

@@ -34,8 +34,8 @@ def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestor
     assert weights["a photo with pets"] == 3.0
     assert weights["a photo with cat"] == 10.0
     assert data.warnings == (
-        "no positive photo in the part train: dog",
-        "no photo in the part test",
+        "column positive: no positive photo in the part train: dog",
+        "column part: no photo in the part test",
     )
 
 

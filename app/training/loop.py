@@ -45,10 +45,18 @@ class Trained:
     best_step: int
 
     @property
+    def measures(self) -> dict[str, float]:
+        """`macro_map`, `gap` and `gap_at_10` on the part validation, after the best epoch."""
+        return {name: self._best_row[name] for name in ("macro_map", "gap", "gap_at_10")}
+
+    @property
     def validation(self) -> dict[str, float]:
         """Average precision of each class on the part validation, after the best epoch."""
-        best = next(row for row in self.history if row["step"] == self.best_step)
-        return {k.removeprefix("ap_"): v for k, v in best.items() if k.startswith("ap_")}
+        return {k.removeprefix("ap_"): v for k, v in self._best_row.items() if k.startswith("ap_")}
+
+    @property
+    def _best_row(self) -> dict[str, float]:
+        return next(row for row in self.history if row["step"] == self.best_step)
 
 
 def train(
@@ -176,7 +184,7 @@ def fit(
                 if ends_epoch:
                     if fabric.is_global_zero:
                         with average.in_place():
-                            row |= validate(objective, data, inputs)
+                            row |= validate(objective.scores, data, inputs)
                             _keep_if_best(state, row, metric, objective, run_folder)
                     measured, state.best = fabric.broadcast((row, state.best))
                     row |= measured

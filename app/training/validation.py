@@ -1,6 +1,7 @@
 """How good the weights are in the middle of a run."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,17 +18,18 @@ from app.evaluation.metrics import average_precision, macro_map
 from app.training.config import BestBy
 from app.training.features import trunk_and_head
 from app.training.inputs import Inputs
-from app.training.objective import Objective
 
 BATCH_SIZE = 64
 MANY_LABELS = 10  # more known ones an image, and GAP@10 chooses
 
 
-def validate(objective: Objective, data: LabelledPhotos, inputs: Inputs) -> dict[str, float]:
+def validate(
+    score: Callable[[Iterator[Tensor]], Tensor], data: LabelledPhotos, inputs: Inputs
+) -> dict[str, float]:
     """Measure the weights on the part validation.
 
     Args:
-        objective: what is trained; its mode is left as evaluation.
+        score: batches of N photos to (N, C) scores of the data's classes.
         data: the photos and what is known of them.
         inputs: where the photos come from.
 
@@ -37,10 +39,9 @@ def validate(objective: Objective, data: LabelledPhotos, inputs: Inputs) -> dict
     indices = data.indices("validation")
     targets = data.targets[indices][:, list(data.classes.values())].numpy()
     if not len(indices):
-        return dict.fromkeys(
-            ["macro_map", "gap", "gap_at_10", *map("ap_{}".format, data.classes)], math.nan
-        )
-    scores = objective.scores(inputs.batches(torch.split(indices, BATCH_SIZE))).numpy()
+        names = ("macro_map", "gap", "gap_at_10", *(f"ap_{name}" for name in data.classes))
+        return dict.fromkeys(names, math.nan)
+    scores = score(inputs.batches(torch.split(indices, BATCH_SIZE))).numpy()
     ap = average_precision(targets, scores).tolist()
     return {
         "macro_map": macro_map(ap),
