@@ -8,11 +8,11 @@ from app.baselines.compare import compare
 from app.baselines.tables import as_markdown, table
 
 
-def lines(study: Study, asl_epochs: int, top: int) -> Iterator[str]:
+def lines(study: Study, top: int) -> Iterator[str]:
     """Mean over seeds, then the first seed with intervals and each class."""
     contestants = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
     for seed in study.seeds:
-        contestants[f"ASL, seed {seed}"] = str(study.train_asl(epochs=asl_epochs, seed=seed))
+        contestants[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))
         contestants[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
     comparison = compare(study.score(contestants), top=top)
     for subset, totals in comparison.totals.items():

@@ -1,14 +1,13 @@
 """Training runs of a study, each made once, and what came of them."""
 
 import csv
-import shlex
-import subprocess
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any, cast
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -16,14 +15,17 @@ from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
 from app.baselines.asl_training import train_asl
 from app.baselines.contestants import Scored, parse_contestants, score_contestants
 from app.core.card import CARD_FILE
-from app.core.checkpoint import read_checkpoint
+from app.core.checkpoint import read_checkpoint, write_checkpoint
 from app.core.device import choose_placement
 from app.dataset.labelled import LabelledPhotos, load_labelled
 from app.dataset.manifest import Part
 from app.dataset.names import load_names
-from app.training.config import TrainConfig
+from app.training.config import Precision, TrainConfig
 from app.training.devices import make_fabric
+from app.training.loop import train
+from app.training.preparation import progress_bars
 
+README = "# {name}\n\nA run of recipes/results; its settings are in `mumic.json`.\n"
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -39,7 +41,8 @@ class Study:
         work: where the runs go; one that is there is not made again.
         part: what is measured on.
         seeds: of repeated runs.
-        epochs: of a run, where its table does not vary them.
+        epochs: of MuMIC, where a table does not vary them.
+        asl_epochs: of the ASL baseline.
         learning_rate: of MuMIC.
         asl_learning_rate: of the ASL baseline.
         frozen: whether both towers stay as they are, all but the image projection and
@@ -54,8 +57,9 @@ class Study:
     names: Path | None
     work: Path
     part: Part
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
     epochs: int
+    asl_epochs: int
     learning_rate: float
     asl_learning_rate: float
     frozen: bool
@@ -65,70 +69,81 @@ class Study:
     @property
     def setting(self) -> str:
         """One line under a table: what its numbers rest on."""
-        towers = (
-            "both towers frozen but the image projection" if self.frozen else "both towers trained"
-        )
+        trained = "the image projection alone" if self.frozen else "both towers"
         return (
-            f"Part {self.part}; {towers}; learning rate {self.learning_rate:g}; "
-            f"seeds {', '.join(map(str, self.seeds))}.\n"
+            f"Part {self.part}; trained: {trained}; learning rate {self.learning_rate:g}, of ASL "
+            f"{self.asl_learning_rate:g}; seeds {', '.join(map(str, self.seeds))}.\n"
         )
 
-    def data(self) -> LabelledPhotos:
+    def data(self, leave_out: Sequence[str] = ()) -> LabelledPhotos:
         """The photos and human labels."""
         labels = read_checkpoint(self.init).labels
         names = load_names(self.names, labels) if self.names else None
-        return load_labelled(self.manifest, self.photos, labels, names=names)
+        return load_labelled(self.manifest, self.photos, labels, names=names, leave_out=leave_out)
 
-    def train(self, name: str, *options: str, epochs: int | None = None, seed: int = 0) -> Path:
-        """Run `mumic train`, or take the run that is there.
+    def train(self, name: str, *, seed: int, leave_out: Sequence[str] = (), **changes: Any) -> Path:
+        """Train as `mumic train` does, or take the run that is there.
 
         Args:
-            name: of the run's folder in `work`.
-            options: of the command, beside those that all runs share.
-            epochs: instead of the study's.
+            name: of what the run is about.
             seed: of the order of the photos and their augmentation.
+            leave_out: names of which no human label is used.
+            changes: fields of `TrainConfig` in which the run differs from the study's others.
         """
-        epochs = epochs or self.epochs
-        out = self._run(name, epochs, self.learning_rate, seed)
+        config = self._config(
+            **{"learning_rate": self.learning_rate, "epochs": self.epochs, "seed": seed, **changes}
+        )
+        out = self._folder(name, config)
         if (out / CARD_FILE).is_file():
             return out
-        out.parent.mkdir(parents=True, exist_ok=True)
-        arguments = [
-            *("--init", str(self.init), "--manifest", str(self.manifest)),
-            *("--photos", str(self.photos), "--out", str(out), "--seed", str(seed)),
-            *(("--names", str(self.names)) if self.names else ()),
-            *("--learning-rate", str(self.learning_rate), "--workers", str(self.workers)),
-            *("--device", self.device, *self._freezing()),
-            *("--epochs", str(epochs)),
-            *options,
-        ]
-        console.print(f"$ mumic train {shlex.join(arguments)}", markup=False)
-        subprocess.run([sys.executable, "-m", "app.cli", "train", *arguments], check=True)
+        init, run_folder = read_checkpoint(self.init), out.with_name(f"{out.name}.run")
+        console.print(str(out), markup=False)
+        with progress_bars(console, shown=True) as progress:
+            trained = train(
+                init,
+                self.data(leave_out),
+                config,
+                run_folder,
+                progress=progress,
+                feature_cache=self._feature_cache,
+                fabric=make_fabric(self._device, config.precision),
+            )
+        write_checkpoint(
+            out,
+            trained.model.cpu(),
+            init.config,
+            init.labels,
+            name=name,
+            version="0.1.0",
+            readme=README.format(name=name),
+            training={"settings": asdict(config), "left_out": list(leave_out)},
+            metrics={"validation": trained.measures | trained.validation},
+            exif_orientation=init.preprocess.exif_orientation,
+        )
         return out
 
-    def train_asl(self, *, epochs: int, seed: int = 0) -> Path:
+    def train_asl(self, *, seed: int, **changes: Any) -> Path:
         """Train the ASL baseline in the same loop, or take the run that is there."""
-        out = self._run("asl", epochs, self.asl_learning_rate, seed)
+        config = self._config(
+            **{
+                "learning_rate": self.asl_learning_rate,
+                "epochs": self.asl_epochs,
+                "seed": seed,
+                **changes,
+            }
+        )
+        out = self._folder("asl", config)
         if (out / ASL_CARD_FILE).is_file():
             return out
-        out.parent.mkdir(parents=True, exist_ok=True)
-        config = TrainConfig(
-            learning_rate=self.asl_learning_rate,
-            epochs=epochs,
-            freeze_image=self.frozen,
-            seed=seed,
-            workers=self.workers,
-        )
-        placement = choose_placement(self.device, "fp32", transformer=False).device
-        console.print(f"ASL, {epochs} epochs, seed {seed}: {out}", markup=False)
-        with Progress(console=console) as progress:
+        console.print(str(out), markup=False)
+        with progress_bars(console, shown=True) as progress:
             train_asl(
                 read_checkpoint(self.init),
                 self.data(),
                 config,
                 out,
                 progress=progress,
-                fabric=make_fabric(placement, config.precision),
+                fabric=make_fabric(self._device, config.precision),
                 feature_cache=self._feature_cache,
             )
         return out
@@ -147,18 +162,30 @@ class Study:
                 progress=progress,
             )
 
-    def _run(self, name: str, epochs: int, learning_rate: float, seed: int) -> Path:
-        trained = "projection" if self.frozen else "towers"
-        return self.work / trained / name / f"epochs-{epochs}-lr-{learning_rate:g}-seed-{seed}"
-
-    def _freezing(self) -> tuple[str, ...]:
-        if not self.frozen:
-            return ()
-        return ("--freeze-image", "--freeze-text", "--feature-cache", str(self._feature_cache))
+    @property
+    def _device(self) -> torch.device:
+        return choose_placement(self.device, "auto", transformer=False).device
 
     @property
     def _feature_cache(self) -> Path:
         return self.work / "features.safetensors"
+
+    def _config(self, **settings: Any) -> TrainConfig:
+        placement = choose_placement(self.device, "auto", transformer=False)
+        return TrainConfig(
+            freeze_image=self.frozen,
+            freeze_text=self.frozen,
+            precision=cast(Precision, placement.precision),
+            workers=self.workers,
+            **settings,
+        )
+
+    def _folder(self, name: str, config: TrainConfig) -> Path:
+        trained = "projection" if self.frozen else "towers"
+        settings = f"epochs-{config.epochs}-lr-{config.learning_rate:g}-seed-{config.seed}"
+        folder = self.work / trained / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / settings
 
 
 def epochs_of(out: Path) -> list[dict[str, float]]:
@@ -177,7 +204,7 @@ def best_epoch(out: Path) -> dict[str, float]:
     return max(epochs_of(out), key=lambda row: row["macro_map"])
 
 
-def mean_and_spread(values: list[float]) -> str:
+def mean_and_spread(values: Sequence[float]) -> str:
     """Mean of some seeds in percent, and their standard deviation where there are several."""
     spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * fmean(values):.1f}{spread}"

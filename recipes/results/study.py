@@ -33,16 +33,15 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=PARTS, default="validation")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--asl-epochs", type=int, default=18)
     parser.add_argument("--learning-rate", type=float, default=1e-5)
     parser.add_argument("--asl-learning-rate", type=float, default=1e-4)
     parser.add_argument("--frozen", action="store_true", help="train the image projection alone")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--device", default="auto")
     commands = parser.add_subparsers(dest="command", required=True)
-    rates = commands.add_parser("learning-rates", help=learning_rates.__doc__)
-    rates.add_argument("--asl-epochs", type=int, default=18)
+    commands.add_parser("learning-rates", help=learning_rates.__doc__)
     ordered = commands.add_parser("order", help=order.__doc__)
-    ordered.add_argument("--asl-epochs", type=int, default=18)
     ordered.add_argument("--top", type=int, default=15)
     commands.add_parser("temperature", help=temperature.__doc__)
     commands.add_parser("cropping", help=cropping.__doc__)
@@ -56,12 +55,12 @@ def main() -> None:
     """Run one study and print its tables."""
     given = vars(read_arguments())
     command = given.pop("command")
-    asl_epochs, top = given.pop("asl_epochs", 0), given.pop("top", 0)
+    top = given.pop("top", 0)
     left_out = given.pop("leave_out", ())
-    study = Study(**{**given, "seeds": tuple(given["seeds"])})
+    study = Study(**given)
     lines: dict[str, Callable[[], Iterator[str]]] = {
-        "learning-rates": lambda: learning_rates.lines(study, asl_epochs),
-        "order": lambda: order.lines(study, asl_epochs, top),
+        "learning-rates": lambda: learning_rates.lines(study),
+        "order": lambda: order.lines(study, top),
         "temperature": lambda: temperature.lines(study),
         "cropping": lambda: cropping.lines(study),
         "saturation": lambda: saturation.lines(study),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from statistics import fmean
+from typing import Any
 
 from runs import Study, best_epoch, mean_and_spread
 
@@ -17,17 +18,17 @@ CAP = 7.0  # above the largest value, so that no run is held back by it
 def lines(study: Study) -> Iterator[str]:
     """The table, by the best epoch of each run on the part validation."""
     rows = []
-    settings = [
+    settings: list[tuple[str, dict[str, Any], tuple[float, float]]] = [
         *(
-            (f"{value:g}", ("--initial-logit-scale", str(value)), (macro, gap))
+            (f"{value:g}", {"initial_logit_scale": value}, (macro, gap))
             for value, macro, gap in zip(VALUES, PAPER_MACRO_MAP, PAPER_GAP_AT_10, strict=True)
         ),
-        ("0, frozen", ("--initial-logit-scale", "0", "--freeze-logit-scale"), PAPER_FROZEN),
+        ("0, frozen", {"initial_logit_scale": 0.0, "freeze_logit_scale": True}, PAPER_FROZEN),
     ]
-    for title, options, paper in settings:
+    for title, changes, paper in settings:
         name = f"logit-scale-{title.replace(', ', '-')}"
         runs = [
-            best_epoch(study.train(name, *options, "--max-logit-scale", str(CAP), seed=seed))
+            best_epoch(study.train(name, seed=seed, max_logit_scale=CAP, **changes))
             for seed in study.seeds
         ]
         rows.append(

@@ -19,7 +19,7 @@ def lines(study: Study, left_out: Sequence[str]) -> Iterator[str]:
     runs = [(name, seed) for name in left_out for seed in study.seeds]
     contestants = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
     for name, seed in runs:
-        out = study.train(f"without-{name}", "--leave-out", name, seed=seed)
+        out = study.train(f"without-{name}", leave_out=[name], seed=seed)
         contestants |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
     scored = study.score(contestants)
 
