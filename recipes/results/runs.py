@@ -71,8 +71,9 @@ class Study:
         """One line under a table: what its numbers rest on."""
         trained = "the image projection alone" if self.frozen else "both towers"
         return (
-            f"Part {self.part}; trained: {trained}; learning rate {self.learning_rate:g}, of ASL "
-            f"{self.asl_learning_rate:g}; seeds {', '.join(map(str, self.seeds))}.\n"
+            f"Part {self.part}; trained: {trained}; learning rate, where it is not varied, "
+            f"{self.learning_rate:g}, of ASL {self.asl_learning_rate:g}; "
+            f"seeds {', '.join(map(str, self.seeds))}.\n"
         )
 
     def data(self, leave_out: Sequence[str] = ()) -> LabelledPhotos:

@@ -14,9 +14,9 @@ WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
 MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
 
 
-def lines(study: Study, left_out: Sequence[str]) -> Iterator[str]:
+def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
     """Each class's average precision, then what each way to score makes of all of them."""
-    runs = [(name, seed) for name in left_out for seed in study.seeds]
+    runs = [(name, seed) for name in leave_out for seed in study.seeds]
     contestants = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
     for name, seed in runs:
         out = study.train(f"without-{name}", leave_out=[name], seed=seed)
@@ -38,11 +38,11 @@ def lines(study: Study, left_out: Sequence[str]) -> Iterator[str]:
     found = {
         f"left out, {way}": {
             name: [measure(f"{name}, {seed}, {way}", name) for seed in study.seeds]
-            for name in left_out
+            for name in leave_out
         }
         for way in WAYS
     } | {
-        f"before, {way}": {name: [measure(f"before, {way}", name)] for name in left_out}
+        f"before, {way}": {name: [measure(f"before, {way}", name)] for name in leave_out}
         for way in WAYS
     }
     yield "Average precision of a class of which no label was trained on, %:\n\n"
@@ -50,7 +50,7 @@ def lines(study: Study, left_out: Sequence[str]) -> Iterator[str]:
         ["class", *found],
         [
             [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
-            for name in left_out
+            for name in leave_out
         ],
     )
     yield "\nMean over these classes, %:\n\n"
