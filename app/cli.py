@@ -15,6 +15,7 @@ from rich.console import Console
 from app.baselines.asl_command import asl_command
 from app.baselines.compare_command import compare_command
 from app.errors import InputError, MumicError, OptionError
+from app.evaluation.command import evaluate_command
 from app.settings import Settings
 from app.training.command import train_command
 
@@ -122,6 +123,7 @@ def import_(
 
 
 app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_help=True)
 baseline.command("asl")(asl_command)

@@ -17,7 +17,6 @@ from app.evaluation.bootstrap import (
     weighted_map_of_draws,
 )
 from app.evaluation.calibration import Reliability, reliability
-from app.evaluation.classes import ScoredClass, Subset
 from app.evaluation.metrics import (
     average_precision,
     gap,
@@ -26,6 +25,7 @@ from app.evaluation.metrics import (
     macro_map,
     weighted_map,
 )
+from app.evaluation.subsets import ScoredClass, Subset
 
 Floats = NDArray[np.floating]
 

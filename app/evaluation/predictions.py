@@ -12,6 +12,7 @@ from rich.progress import Progress
 from app.core.checkpoint import Checkpoint, load_model
 from app.core.golden import check_golden
 from app.core.scoring import cosines, tempered_sigmoid
+from app.errors import OptionError
 from app.evaluation.embedding import embed_photos, embed_texts
 
 
@@ -31,10 +32,21 @@ class Predictions:
     probabilities: NDArray[np.float32]
     label_probabilities: NDArray[np.float32]
 
-    @property
-    def title(self) -> str:
-        """Name and version."""
-        return f"{self.checkpoint.card.name} {self.checkpoint.card.version}"
+
+def titled(checkpoints: Sequence[Checkpoint]) -> dict[str, Checkpoint]:
+    """The checkpoints by name and version, and by their folders where these are the same.
+
+    Raises:
+        OptionError: one is there twice.
+    """
+    found = {f"{each.card.name} {each.card.version}": each for each in checkpoints}
+    if len(found) < len(checkpoints):
+        found = {
+            f"{each.card.name} {each.card.version} ({each.directory})": each for each in checkpoints
+        }
+    if len(found) < len(checkpoints):
+        raise OptionError("compare-with", "is the checkpoint itself; give another one")
+    return found
 
 
 @torch.no_grad()
