@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from torch import nn
 
 from app.baselines.asl import write_asl
 from app.baselines.clip import checkpoint_scores
-from app.baselines.compare import compare
-from app.baselines.contestants import Contestant, Scored, parse_contestants
-from app.baselines.tables import as_json, as_markdown
+from app.baselines.compare import Scored, compare
+from app.baselines.contestants import Contestant, parse_contestants
+from app.baselines.tables import as_json, markdown_lines, metrics_of
 from app.core.checkpoint import Checkpoint, load_model
 from app.core.classifier import BACKGROUND_PROMPT, Classifier
 from app.errors import OptionError
+from app.evaluation.subsets import ScoredClass
 from tests.command import Run, mumic
 from tests.training_set import CONFIG, LABELS, NAMES, write_init, write_manifest, write_photos
 
@@ -124,38 +126,46 @@ def scored() -> Scored:
     targets[::7, 1] = -1
     noise = np.random.default_rng(0).random(targets.shape)
     perfect = np.where(targets == 1, 0.9, 0.1) + noise / 100
-    return Scored(["rare", "often", "never"], targets, {"perfect": perfect, "fair": noise})
+    classes = [
+        ScoredClass(key, "Any", column, positives)
+        for column, (key, positives) in enumerate({"rare": 4, "often": 17, "never": 0}.items())
+    ]
+    return Scored(classes, targets, {"perfect": perfect, "fair": noise})
 
 
-def test_the_most_frequent_classes_are_a_subset_and_come_first() -> None:
-    comparison = compare(scored(), top=1, resamples=200)
-    assert comparison.classes == ["often", "rare", "never"]
-    assert comparison.positives[1:] == [4, 0]
-    assert comparison.known[1:] == [40, 40]
-    assert comparison.positives[0] < 20
-    everything, frequent = comparison.totals.values()
-    for totals in (everything, frequent):
-        for estimate in totals["perfect"].values():
-            assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
-        for estimate in totals["fair"].values():
-            assert estimate.low <= estimate.value <= estimate.high < 1
-    fair = [each.value for each in comparison.average_precisions["fair"]]
-    assert frequent["fair"]["macro mAP"].value == fair[0]
-    assert everything["fair"]["macro mAP"].value == pytest.approx((fair[0] + fair[1]) / 2)
-    assert math.isnan(fair[2])
+def test_the_most_frequent_classes_are_a_subset() -> None:
+    measures = compare(scored(), top=1, resamples=200).measures
+    for subset in measures["perfect"].subsets:
+        for estimate in metrics_of(subset).values():
+            assert (estimate.value, *estimate.interval) == (1.0, 1.0, 1.0)
+    everything, frequent = measures["fair"].subsets
+    for subset in (everything, frequent):
+        for estimate in metrics_of(subset).values():
+            low, high = estimate.interval
+            assert low <= estimate.value <= high < 1
+    rare, often, never = (each.average_precision.value for each in measures["fair"].classes)
+    assert metrics_of(frequent)["macro mAP"].value == often
+    assert metrics_of(everything)["macro mAP"].value == pytest.approx((rare + often) / 2)
+    assert math.isnan(never)
 
 
-def test_more_wanted_classes_than_there_are_is_all_of_them() -> None:
-    assert len(compare(scored(), top=3, resamples=2).totals) == 1
+def test_classes_alone_are_no_subsets_of_their_categories() -> None:
+    every = scored()
+    classes = [replace(each, category=each.key) for each in every.classes]
+    for top, subsets in ((None, 1), (2, 2)):
+        found = compare(replace(every, classes=classes), top=top, resamples=2)
+        assert all(len(measured.subsets) == subsets for measured in found.measures.values())
 
 
 def test_what_is_undefined_is_a_dash_and_null() -> None:
     comparison = compare(scored(), resamples=20)
-    text = "".join(as_markdown(comparison))
+    text = "".join(markdown_lines(comparison))
     assert "| never | 0 | 40 | - | - |" in text
+    assert text.index("| often |") < text.index("| rare |")
     assert "| perfect | 100.0 [100.0, 100.0] |" in text
     values = json.loads(as_json(comparison))
-    assert values["average_precisions"]["fair"][2] == {"value": None, "low": None, "high": None}
+    never = values["methods"]["fair"]["classes"]["never"]
+    assert never["average_precision"] == {"value": None, "low": None, "high": None}
     assert values["photos"] == 40
 
 
@@ -186,13 +196,14 @@ def test_the_command_prints_every_contestant(
     printed = run_compare(monkeypatch, capsys, data, *contestants, *options)
     assert printed.code == 0, printed.err
     assert printed.out.startswith("All 3 classes, 3 photos")
-    assert "The 2 classes with most positives" in printed.out
-    assert "| class | positives | known | CLIP | one | MuMIC | ASL |" in printed.out
+    assert "2 most frequent, 3 photos" in printed.out
+    assert "| class | positives | of known | CLIP | one | MuMIC | ASL |" in printed.out
     assert "| dog | 0 | 1 | - | - | - | - |" in printed.out
     as_data = run_compare(monkeypatch, capsys, data, *contestants, *options, "--json")
-    totals = json.loads(as_data.out)["totals"]["all 3 classes"]
-    assert list(totals) == ["CLIP", "one", "MuMIC", "ASL"]
-    assert all(0 < values["GAP"]["value"] <= 1 for values in totals.values())
+    methods = json.loads(as_data.out)["methods"]
+    assert list(methods) == ["CLIP", "one", "MuMIC", "ASL"]
+    gaps = [values["subsets"]["all 3 classes"]["GAP"]["value"] for values in methods.values()]
+    assert all(0 < value <= 1 for value in gaps)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +211,12 @@ def test_the_command_prints_every_contestant(
     [
         (["ASL={asl}"], [], 2, "one of them must be a MuMIC checkpoint"),
         (["m={mumic}", "ASL={asl}:pair"], [], 2, "ASL: an ASL classifier has no texts to pair"),
-        (["m={mumic}"], ["--part", "test"], 1, "no photo in the part test"),
+        (
+            ["m={mumic}"],
+            ["--part", "test"],
+            1,
+            "manifest.csv: column part: no photo is in the part test",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said(

@@ -44,20 +44,29 @@ def compare_command(
     from app.baselines.compare import compare
     from app.baselines.contestants import judging_labels, parse_contestants, score_contestants
     from app.baselines.tables import as_json as to_json
-    from app.baselines.tables import as_markdown
+    from app.baselines.tables import markdown_lines
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
+    from app.evaluation.classes import scored_classes
 
     found = parse_contestants(contestants)
     label_set = judging_labels(found)
     known = load_names(names, label_set) if names else None
-    data = load_labelled(manifest, photos, label_set, names=known)
+    data = load_labelled(manifest, photos, label_set, names=known, part=part)
+    classes = scored_classes(data, label_set, known, "names")
     with Progress(console=Console(stderr=True)) as progress:
         scored = score_contestants(
-            found, data, part, names=known, device=device, workers=workers, progress=progress
+            found,
+            data,
+            part,
+            classes,
+            names=known,
+            device=device,
+            workers=workers,
+            progress=progress,
         )
     comparison = compare(scored, top=top, resamples=resamples, seed=seed)
     if as_json:
         sys.stdout.write(to_json(comparison) + "\n")
     else:
-        sys.stdout.writelines(as_markdown(comparison))
+        sys.stdout.writelines(markdown_lines(comparison))

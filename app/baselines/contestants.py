@@ -5,26 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
 
 from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
 from app.baselines.asl import load_asl
 from app.baselines.clip import checkpoint_scores
+from app.baselines.compare import Scored
 from app.core.checkpoint import read_checkpoint
 from app.core.classifier import Classifier
 from app.core.device import choose_placement
-from app.core.labels import LabelSet, nearest, render
+from app.core.labels import LabelSet
 from app.core.scoring import Scoring
 from app.dataset.labelled import LabelledPhotos
 from app.dataset.manifest import Part
 from app.dataset.names import Name
 from app.errors import DataError, OptionError
+from app.evaluation.classes import texts_of
+from app.evaluation.subsets import ScoredClass
 
-Floats = NDArray[np.floating]
 SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 
 
@@ -84,47 +84,11 @@ def judging_labels(contestants: Sequence[Contestant]) -> LabelSet:
     raise OptionError("contestant", "one of them must be a MuMIC checkpoint: it has the label set")
 
 
-def class_texts(
-    label_set: LabelSet, classes: Sequence[str], names: Mapping[str, Name] | None
-) -> list[str]:
-    """The prompt of each class as one checkpoint's label set renders it.
-
-    Args:
-        label_set: the checkpoint's.
-        classes: C names; ids of labels where `names` is None.
-        names: what the names mean, where they are not label ids.
-
-    Raises:
-        OptionError: a class is no label of the set.
-    """
-    if names is not None:
-        return [render(label_set.template, names[key].text) for key in classes]
-    for key in classes:
-        if key not in label_set.ids:
-            near = ", ".join(nearest(key, label_set.ids))
-            raise OptionError("contestant", f"its label set has no {key!r}; nearest: {near}")
-    return [label_set.prompts[label_set.index(key)] for key in classes]
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What contestants say of the same photos, and what is known of them.
-
-    Attributes:
-        classes: C names.
-        targets: (n, C) float32; 1 present, 0 absent, -1 unknown.
-        scores: contestant to its (n, C) float32 probabilities in [0, 1].
-    """
-
-    classes: Sequence[str]
-    targets: Floats
-    scores: Mapping[str, Floats]
-
-
 def score_contestants(
     contestants: Sequence[Contestant],
     data: LabelledPhotos,
     part: Part,
+    classes: Sequence[ScoredClass],
     *,
     names: Mapping[str, Name] | None = None,
     device: str = "auto",
@@ -137,8 +101,9 @@ def score_contestants(
 
     Args:
         contestants: whose directories hold a MuMIC checkpoint or an ASL classifier.
-        data: the photos; its classes are scored, and every contestant must know them.
-        part: which of the photos.
+        data: the photos.
+        part: which of them.
+        classes: what is scored; every contestant must know them.
         names: what the classes mean, where they are not label ids.
         device: auto, cpu, cuda or cuda:N.
         workers: processes that load photos.
@@ -152,24 +117,24 @@ def score_contestants(
     indices = data.indices(part)
     if not len(indices):
         raise DataError(f"no photo in the part {part}: see the manifest's column part")
-    paths, classes = [data.photos / data.files[i] for i in indices], list(data.classes)
+    paths = [data.photos / data.files[i] for i in indices]
     placement = choose_placement(device, "fp32", transformer=False).device
     scores: dict[str, Tensor] = {}
     for directory in dict.fromkeys(contestant.directory for contestant in contestants):
         same = [contestant for contestant in contestants if contestant.directory == directory]
         if same[0].is_asl:
-            scores |= _asl_scores(same, paths, classes, placement, workers)
+            scores |= _asl_scores(same, paths, [each.key for each in classes], placement, workers)
             continue
         classifier = Classifier.load(directory, device=device, precision="fp32")
         methods = {contestant.scoring for contestant in same}
-        texts = class_texts(classifier.labels, classes, names)
+        texts = texts_of(classes, classifier.labels, names, "names")
         found = checkpoint_scores(
             classifier, texts, paths, methods, progress=progress, workers=workers
         )
         scores |= {contestant.name: found[contestant.scoring] for contestant in same}
     return Scored(
         classes=classes,
-        targets=data.targets[indices][:, list(data.classes.values())].numpy(),
+        targets=data.targets[indices][:, [each.column for each in classes]].numpy(),
         scores={each.name: scores[each.name].numpy() for each in contestants},
     )
 

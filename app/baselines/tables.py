@@ -1,52 +1,81 @@
-"""A comparison as Markdown and as JSON."""
+"""A comparison as Markdown and as JSON, in percent as the paper has it."""
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.baselines.compare import Comparison, Estimate
+from app.baselines.compare import Comparison, K
+from app.evaluation.measures import Estimate, SubsetMeasure
+from app.evaluation.tables import Table, as_markdown
+
+METRICS = ("GAP", f"GAP@{K}", "macro mAP", "weighted mAP")
 
 
-def as_markdown(comparison: Comparison) -> Iterator[str]:
-    """Lines of the tables: the paper's table 1 for each subset of classes, then its table 2.
+def comparison_tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:
+    """A title and a table for each subset of classes (table 1), then for each class (table 2).
 
-    Values are in percent; those of single classes come without their intervals, which the JSON
-    has.
+    Totals come with their 95 % intervals; classes, most positives first, have theirs in the JSON.
     """
-    for subset, contestants in comparison.totals.items():
-        yield f"{subset[0].upper()}{subset[1:]}, {comparison.photos} photos, % [95 % interval]:\n\n"
-        metrics = list(next(iter(contestants.values())))
+    measures = comparison.measures
+    for subset in zip(*(measured.subsets for measured in measures.values()), strict=True):
         rows = [
-            [name, *(_with_interval(values[metric]) for metric in metrics)]
-            for name, values in contestants.items()
+            [name, *(_with_interval(estimate) for estimate in metrics_of(each).values())]
+            for name, each in zip(measures, subset, strict=True)
         ]
-        yield from table(["method", *metrics], rows)
-        yield "\n"
-    yield "Average precision of each class, %:\n\n"
-    columns = zip(*comparison.average_precisions.values(), strict=True)
-    yield from table(
-        ["class", "positives", "known", *comparison.average_precisions],
+        title = f"{subset[0].title}, {comparison.photos} photos, % [95 % interval]"
+        yield title, [["method", *METRICS], *rows]
+    classes = list(zip(*(measured.classes for measured in measures.values()), strict=True))
+    classes.sort(key=lambda row: -row[0].positives)
+    yield (
+        "average precision of each class, %",
         [
-            [name, str(positives), str(known), *(percent(estimate.value) for estimate in values)]
-            for name, positives, known, values in zip(
-                comparison.classes, comparison.positives, comparison.known, columns, strict=True
-            )
+            ["class", "positives", "of known", *measures],
+            *(
+                [
+                    *(row[0].key, str(row[0].positives), str(row[0].known)),
+                    *(percent(each.average_precision.value) for each in row),
+                ]
+                for row in classes
+            ),
         ],
     )
 
 
+def metrics_of(subset: SubsetMeasure) -> Mapping[str, Estimate]:
+    """The paper's four metrics, by `METRICS`."""
+    values = (subset.gap, subset.gap_at_k, subset.macro_map, subset.weighted_map)
+    return dict(zip(METRICS, values, strict=True))
+
+
+def markdown_lines(comparison: Comparison) -> Iterator[str]:
+    """The tables, each under its title."""
+    for title, table in comparison_tables(comparison):
+        yield f"{title[0].upper()}{title[1:]}:\n\n{as_markdown(table)}\n\n"
+
+
 def as_json(comparison: Comparison) -> str:
-    """The same with every interval; what is undefined is null."""
-    return json.dumps(_without_nan(asdict(comparison)), indent=2)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Lines of a Markdown table; all columns but the first stand to the right."""
-    yield _line(head)
-    yield _line(["---", *["---:"] * (len(head) - 1)])
-    yield from map(_line, rows)
+    """The same with every interval, in [0, 1]; what is undefined is null."""
+    methods = {
+        name: {
+            "subsets": {
+                subset.title: {
+                    metric: _as_data(estimate) for metric, estimate in metrics_of(subset).items()
+                }
+                for subset in measured.subsets
+            },
+            "classes": {
+                each.key: {
+                    "positives": each.positives,
+                    "known": each.known,
+                    "average_precision": _as_data(each.average_precision),
+                }
+                for each in measured.classes
+            },
+        }
+        for name, measured in comparison.measures.items()
+    }
+    return json.dumps({"photos": comparison.photos, "methods": methods}, indent=2)
 
 
 def percent(value: float) -> str:
@@ -55,22 +84,10 @@ def percent(value: float) -> str:
 
 
 def _with_interval(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
-        return percent(estimate.value)
-    return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
+    low, high = estimate.interval
+    return f"{percent(estimate.value)} [{percent(low)}, {percent(high)}]"
 
 
-def _line(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |\n"
-
-
-def _without_nan(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _without_nan(each) for key, each in value.items()}
-        case list():
-            return [_without_nan(each) for each in value]
-        case float() if math.isnan(value):
-            return None
-    return value
+def _as_data(estimate: Estimate) -> Any:
+    numbers = dict(zip(("value", "low", "high"), (estimate.value, *estimate.interval), strict=True))
+    return {name: None if math.isnan(number) else number for name, number in numbers.items()}

@@ -10,7 +10,8 @@ from rich.progress import track
 from runs import Study, console, mean_and_spread
 
 from app.baselines.compare import compare
-from app.baselines.tables import percent, table
+from app.baselines.tables import METRICS, metrics_of, percent
+from app.evaluation.tables import as_markdown
 
 QUALITY = 95  # of the JPEG files that the crops are
 
@@ -35,49 +36,28 @@ def write_centre_crops(study: Study, out: Path) -> Path:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Totals of both, then the classes on which they differ most."""
+    """Totals of both, then each class."""
     crops = write_centre_crops(study, study.work / "centre-crops")
     cropped = replace(study, photos=crops, work=study.work / "cropped")
-    comparisons = {}
+    measures = {}
     for title, each in (("squash", study), ("centre crop", cropped)):
         runs = {str(seed): each.train("mumic", seed=seed) for seed in each.seeds}
-        comparisons[title] = compare(each.score(runs))
-    totals = {
-        title: next(iter(comparison.totals.values())) for title, comparison in comparisons.items()
-    }
-    metrics = list(next(iter(totals["squash"].values())))
-    yield from table(
-        ["preprocessing", *metrics],
-        [
-            [
-                title,
-                *(
-                    mean_and_spread([run[metric].value for run in runs.values()])
-                    for metric in metrics
-                ),
-            ]
-            for title, runs in totals.items()
-        ],
-    )
-    yield "\nAverage precision of each class, mean of the seeds, %:\n\n"
-    ap = {
-        title: [
-            fmean(values)
-            for values in zip(
-                *([each.value for each in run] for run in comparison.average_precisions.values()),
-                strict=True,
+        measures[title] = list(compare(each.score(runs)).measures.values())
+    rows = []
+    for title, runs_measured in measures.items():
+        totals = [metrics_of(measured.subsets[0]) for measured in runs_measured]
+        values = (mean_and_spread([run[metric].value for run in totals]) for metric in METRICS)
+        rows.append([title, *values])
+    yield as_markdown([["preprocessing", *METRICS], *rows]) + "\n"
+    yield "\nAverage precision of each class with positives, mean of the seeds, %:\n\n"
+    rows = []
+    for c, first in enumerate(measures["squash"][0].classes):
+        if first.positives:
+            squash, crop = (
+                fmean(measured.classes[c].average_precision.value for measured in runs_measured)
+                for runs_measured in measures.values()
             )
-        ]
-        for title, comparison in comparisons.items()
-    }
-    first = comparisons["squash"]
-    yield from table(
-        ["class", "positives", *ap, "difference"],
-        [
-            [name, str(positives), percent(squash), percent(crop), percent(squash - crop)]
-            for name, positives, squash, crop in zip(
-                first.classes, first.positives, ap["squash"], ap["centre crop"], strict=True
-            )
-            if positives
-        ],
-    )
+            cells = map(percent, (squash, crop, squash - crop))
+            rows.append([first.key, str(first.positives), *cells])
+    head = ["class", "positives", "squash", "centre crop", "difference"]
+    yield as_markdown([head, *rows]) + "\n"

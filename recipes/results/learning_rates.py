@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from runs import Study, best_epoch, mean_and_spread
 
-from app.baselines.tables import table
+from app.evaluation.tables import as_markdown
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
@@ -19,6 +19,5 @@ def lines(study: Study) -> Iterator[str]:
         asl = [best_epoch(study.train_asl(seed=seed, learning_rate=rate)) for seed in study.seeds]
         columns = [mean_and_spread([run["macro_map"] for run in runs]) for runs in (mumic, asl)]
         rows.append([f"{rate:g}", *columns])
-    yield from table(
-        ["learning rate", f"MuMIC, {study.epochs} epochs", f"ASL, {study.asl_epochs} epochs"], rows
-    )
+    head = ["learning rate", f"MuMIC, {study.epochs} epochs", f"ASL, {study.asl_epochs} epochs"]
+    yield as_markdown([head, *rows]) + "\n"

@@ -13,13 +13,15 @@ from rich.progress import Progress
 
 from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
 from app.baselines.asl_training import train_asl
-from app.baselines.contestants import Scored, parse_contestants, score_contestants
+from app.baselines.compare import Scored
+from app.baselines.contestants import parse_contestants, score_contestants
 from app.core.card import CARD_FILE
 from app.core.checkpoint import read_checkpoint, write_checkpoint
 from app.core.device import choose_placement
 from app.dataset.labelled import LabelledPhotos, load_labelled
 from app.dataset.manifest import Part
 from app.dataset.names import load_names
+from app.evaluation.classes import scored_classes
 from app.training.config import Precision, TrainConfig
 from app.training.devices import make_fabric
 from app.training.loop import train
@@ -151,13 +153,15 @@ class Study:
 
     def score(self, contestants: Mapping[str, str | Path]) -> Scored:
         """Score the part by each `DIR[:SCORING]`, as `mumic compare` does."""
-        labels = read_checkpoint(self.init).labels
+        labels, data = read_checkpoint(self.init).labels, self.data()
+        names = load_names(self.names, labels) if self.names else None
         with Progress(console=console) as progress:
             return score_contestants(
                 parse_contestants([f"{name}={where}" for name, where in contestants.items()]),
-                self.data(),
+                data,
                 self.part,
-                names=load_names(self.names, labels) if self.names else None,
+                scored_classes(data, labels, names, "names"),
+                names=names,
                 device=self.device,
                 workers=self.workers,
                 progress=progress,

@@ -6,9 +6,10 @@ from statistics import fmean
 import numpy as np
 from runs import Study, mean_and_spread
 
-from app.baselines.tables import percent, table
+from app.baselines.tables import percent
 from app.core.scoring import Scoring
 from app.evaluation.metrics import average_precision, lift_over_chance
+from app.evaluation.tables import as_markdown
 
 WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
 MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
@@ -22,10 +23,11 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
         out = study.train(f"without-{name}", leave_out=[name], seed=seed)
         contestants |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
     scored = study.score(contestants)
+    keys = [each.key for each in scored.classes]
 
     def measure(contestant: str, name: str) -> tuple[float, ...]:
         """One value for each of `MEASURES`."""
-        column = [scored.classes.index(name)]
+        column = [keys.index(name)]
         targets, scores = scored.targets[:, column], scored.scores[contestant][:, column]
         ap = average_precision(targets, scores)
         lift = lift_over_chance(targets, ap)[0]
@@ -46,24 +48,14 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
         for way in WAYS
     }
     yield "Average precision of a class of which no label was trained on, %:\n\n"
-    yield from table(
-        ["class", *found],
-        [
-            [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
-            for name in leave_out
-        ],
-    )
+    rows = [
+        [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
+        for name in leave_out
+    ]
+    yield as_markdown([["class", *found], *rows]) + "\n"
     yield "\nMean over these classes, %:\n\n"
-    yield from table(
-        ["way", *MEASURES],
-        [
-            [
-                title,
-                *(
-                    percent(fmean(values[i] for each in by.values() for values in each))
-                    for i in range(len(MEASURES))
-                ),
-            ]
-            for title, by in found.items()
-        ],
-    )
+    rows = []
+    for title, by in found.items():
+        means = zip(*(values for each in by.values() for values in each), strict=True)
+        rows.append([title, *(percent(fmean(values)) for values in means)])
+    yield as_markdown([["way", *MEASURES], *rows]) + "\n"
