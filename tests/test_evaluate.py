@@ -150,12 +150,14 @@ def test_a_part_without_any_positive_is_named(evaluate: Evaluate) -> None:
     assert_refused(evaluate("cat.png,test,,dog\n"), 1, "manifest.csv", "the part test is known")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_photo_that_does_not_decode_is_named(
-    evaluate: Evaluate, tmp_path: Path, photos: Path
+    evaluate: Evaluate, tmp_path: Path, photos: Path, workers: int
 ) -> None:
     (tmp_path / "broken.png").write_bytes((photos / "cat.png").read_bytes()[:500])
-    ran = evaluate("broken.png,test,cat,dog\n", photos=tmp_path)
-    assert_refused(ran, 1, str(tmp_path / "broken.png"), "cannot be used")
+    ran = evaluate("broken.png,test,cat,dog\n", photos=tmp_path, workers=workers)
+    assert_refused(ran, 1, f"mumic: {tmp_path / 'broken.png'}: cannot be used")
+    assert "Traceback" not in ran.err
     assert not (tmp_path / "report" / "report.md").exists()
 
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
 from app.dataset.photos import Photos
+from app.errors import DataError
 
 BATCH_SIZE = 64
 TEXTS_AT_ONCE = 256
@@ -42,10 +43,14 @@ def embed_photos(
     """
     model.eval()
     loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
-    rows = [
-        model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
-        for pixels in (progress.track(loader, description="photos") if progress else loader)
-    ]
+    batches = progress.track(loader, description="photos") if progress else loader
+    try:
+        rows = [
+            model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
+            for pixels in batches
+        ]
+    except DataError as error:  # a worker's comes with its whole traceback, the text at its end
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
     return torch.cat(rows)
 
 
