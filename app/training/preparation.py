@@ -71,7 +71,7 @@ def usable_photos(
     if keep:
         size = pixel_bytes(len(used.files), preprocess)
         console.print(
-            f"keeping {len(used.files):,} photos in memory: {size / 1e9:,.2f} GB for each of "
+            f"keeping {len(used.files):,} photos in memory: {size / 1e6:,.0f} MB for each of "
             f"{fabric.world_size} processes"
         )
     paths = [used.photos / file for file in used.files]
