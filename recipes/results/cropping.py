@@ -51,7 +51,8 @@ def lines(study: Study) -> Iterator[str]:
     yield as_markdown([["preprocessing", *METRICS], *rows]) + "\n"
     yield "\nAverage precision of each class with positives, mean of the seeds, %:\n\n"
     rows = []
-    for c, first in enumerate(measures["squash"][0].classes):
+    classes = list(enumerate(measures["squash"][0].classes))
+    for c, first in sorted(classes, key=lambda each: -each[1].positives):
         if first.positives:
             squash, crop = (
                 fmean(measured.classes[c].average_precision.value for measured in runs_measured)
