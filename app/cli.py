@@ -14,6 +14,7 @@ from rich.console import Console
 
 from app.annotation.command import data_app
 from app.baselines.asl_command import asl_command
+from app.baselines.compare_command import compare_command
 from app.errors import InputError, MumicError, OptionError
 from app.evaluation.command import evaluate_command
 from app.evaluation.prompts_command import prompts_command
@@ -23,7 +24,7 @@ from app.training.command import train_command
 from app.training.tune_command import tune_command
 
 app = typer.Typer(
-    help="Tag photos: serve, predict, train, import.",
+    help="Tag photos: serve, predict; make the checkpoint: data, train, tune, evaluate.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -124,12 +125,13 @@ def import_(
     errors.print(f"wrote {out}; serve it with: mumic serve --checkpoint {out}", markup=False)
 
 
+app.add_typer(data_app, name="data")
 app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
 app.command("tune")(tune_command)
 app.command("prompts")(prompts_command)
 app.command("thresholds")(thresholds_command)
-app.add_typer(data_app, name="data")
+app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_help=True)
 baseline.command("asl")(asl_command)
 app.add_typer(baseline, name="baseline")

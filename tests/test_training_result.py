@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.progress import Progress
-from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
+from tensorboard.backend.event_processing import event_accumulator
 
 from app.core.checkpoint import Checkpoint
 from app.dataset.decoding import decode_photos

@@ -98,6 +98,7 @@ def train_asl(
     progress: Progress,
     settings: AslSettings = AslSettings(),
     fabric: Fabric | None = None,
+    feature_cache: Path | None = None,
     pixels: Tensor | None = None,
 ) -> AslClassifier:
     """Train a linear head over the image tower, and the tower, on the asymmetric loss.
@@ -110,6 +111,7 @@ def train_asl(
         progress: where the time left is shown.
         settings: the loss's own.
         fabric: launched devices; one CPU by default.
+        feature_cache: with `freeze_image`, where the features are kept from run to run.
         pixels: (N, 3, S, S) uint8, the photos where they are decoded already.
 
     Returns:
@@ -123,7 +125,7 @@ def train_asl(
     fabric = fabric or make_fabric(torch.device("cpu"), config.precision)
     run_folder = out.with_name(f"{out.name}.run")
     model = starting_model(init, config, fabric.device)
-    cache = run_folder / "features.safetensors"
+    cache = feature_cache or run_folder / "features.safetensors"
     inputs = make_inputs(
         model, init, data, config, cache, progress=progress, fabric=fabric, pixels=pixels
     )
