@@ -202,6 +202,7 @@ def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
 @contextmanager
 def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
+    command += ["--precision", "fp32"]  # auto depends on the machine
     environment = os.environ | {"MUMIC_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
