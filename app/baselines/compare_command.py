@@ -19,7 +19,7 @@ def compare_command(
             help="checkpoints; SCORING is sigmoid (default), pair or softmax",
         ),
     ],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
+    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
     photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
     names: Annotated[
         Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")

@@ -14,7 +14,7 @@ from app.errors import DataError, OptionError
 def evaluate_command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint directory to measure")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
+    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
     photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
     out: Annotated[Path, typer.Option(help="folder to write the report to")],
     names: Annotated[

@@ -14,7 +14,7 @@ from app.errors import DataError, OptionError
 def prompts_command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint directory to choose for")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
+    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
     photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
     out: Annotated[
         Path, typer.Option(help="checkpoint directory to write; the same one: it is replaced")
