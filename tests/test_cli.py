@@ -158,6 +158,23 @@ def test_train_makes_a_checkpoint_that_predict_takes(
     assert run("predict", "--checkpoint", out, files[0]).code == 0
 
 
+@pytest.mark.parametrize("command", ["train", "tune", "baseline asl"])
+def test_a_manifest_that_nothing_can_be_learnt_from_is_refused(
+    run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path, command: str
+) -> None:
+    manifest, out = tmp_path / "photos.csv", tmp_path / "mine"
+    options = ["--init", tiny_checkpoint, "--manifest", manifest, "--photos", files[0].parent]
+    for last, words in {
+        "temple.jpg,test,,pets": "column part: no photo is in the part validation",
+        "temple.jpg,validation,,pets": "column positive: no photo of the part train has flowers",
+    }.items():
+        manifest.write_text(f"file,part,positive,negative\ncat.jpg,train,pets,flowers\n{last}\n")
+        ran = run(*command.split(), *options, "--out", out)
+        assert (ran.code, ran.out) == (1, "")
+        assert_one_line(ran.err, str(manifest), words)
+        assert sorted(tmp_path.glob("mine*")) == []
+
+
 @pytest.mark.parametrize(
     "sources", [[], ["--random", "--pretrained", "openai"], ["--random", "--weights", "a.pt"]]
 )

@@ -241,6 +241,27 @@ def test_what_cannot_be_compared_is_said(
     assert run.out == ""
 
 
+@pytest.mark.parametrize("contestants", [["m={mumic}"], ["ASL={asl}", "m={mumic}"]])
+def test_a_photo_that_does_not_decode_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    photos: Path,
+    names: Path,
+    checkpoint: Checkpoint,
+    asl: Path,
+    contestants: list[str],
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((photos / "cat.png").read_bytes()[:500])
+    data = (write_manifest(tmp_path, "broken.png,test,cat,dog|flower\n"), tmp_path, names)
+    given = [each.format(asl=asl, mumic=checkpoint.directory) for each in contestants]
+    run = run_compare(monkeypatch, capsys, data, *given, "--workers", "1")
+    assert run.code == 1
+    assert run.err.splitlines()[-1].startswith(f"mumic: {broken}: cannot be used")
+    assert "Traceback" not in run.err
+
+
 def test_a_class_that_a_contestant_does_not_know_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from app.core.checkpoint import Checkpoint
 from app.dataset.decoding import decode_photos
-from app.errors import FileError, OptionError
+from app.errors import DiskError, OptionError
 from app.training.config import BestBy, TrainConfig
 from app.training.loop import Trained, train
 from app.training.state import whole_file
@@ -156,7 +156,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(
     train(init, data, config, run, progress=progress)
     before = (run / "state.pt").read_bytes()
     (run / "state.pt.partial").symlink_to("/dev/full")
-    full = pytest.raises(FileError, match=r"state\.pt: cannot be written: .*No space left")
+    full = pytest.raises(DiskError, match=r"state\.pt: cannot be written: .*No space left")
     with full, whole_file(run / "state.pt") as file:
         torch.save({"weights": torch.zeros(100_000)}, file)
     assert (run / "state.pt").read_bytes() == before

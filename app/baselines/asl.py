@@ -16,18 +16,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from app.core.card import file_hash
 from app.core.checkpoint import CONFIG_FILE
 from app.core.drafts import draft_of
 from app.core.preprocess import Preprocess, normalize
-from app.dataset.photos import Photos
+from app.dataset.photos import pixel_batches
 from app.errors import CheckpointError
 
 CARD_FILE = "asl.json"
 WEIGHTS_FILE = "asl.safetensors"
-BATCH_SIZE = 64
 
 
 class AslCard(BaseModel):
@@ -83,9 +81,8 @@ class AslClassifier:
             DataError: a photo cannot be used.
         """
         device = self.head.weight.device
-        loader = DataLoader(Photos(paths, self.preprocess), BATCH_SIZE, num_workers=workers)
         rows = []
-        for pixels in loader:
+        for pixels in pixel_batches(paths, self.preprocess, workers=workers):
             images = normalize(pixels.to(device), self.preprocess, torch.float32)
             rows.append(torch.sigmoid(self.head(self.visual(images))).cpu())
         return torch.cat(rows)

@@ -119,7 +119,7 @@ def train_asl(
         precisions on the part validation.
 
     Raises:
-        OptionError, DataError, FileError: as `app.training.loop.train`.
+        OptionError, DataError, DiskError: as `app.training.loop.train`.
         CheckpointError: something else is at `out`.
     """
     fabric = fabric or make_fabric(torch.device("cpu"), config.precision)

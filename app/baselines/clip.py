@@ -10,13 +10,10 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from app.core.classifier import Classifier
 from app.core.scoring import Scoring
-from app.dataset.photos import Photos
-
-BATCH_SIZE = 64
+from app.dataset.photos import pixel_batches
 
 
 def checkpoint_scores(
@@ -46,13 +43,14 @@ def checkpoint_scores(
         TextError: a text is longer than the checkpoint reads.
     """
     text_embeddings = classifier.embed_texts(texts)
-    batches = DataLoader(Photos(paths, classifier.preprocess), BATCH_SIZE, num_workers=workers)
-    image_embeddings = torch.cat(
-        [
-            classifier.embed_images(pixels)
-            for pixels in progress.track(batches, description=classifier.checkpoint.card.name)
-        ]
+    batches = pixel_batches(
+        paths,
+        classifier.preprocess,
+        workers=workers,
+        progress=progress,
+        description=classifier.checkpoint.card.name,
     )
+    image_embeddings = torch.cat([classifier.embed_images(pixels) for pixels in batches])
     return {
         method: classifier.zero_shot(image_embeddings, text_embeddings, method)
         for method in methods

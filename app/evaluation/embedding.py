@@ -6,14 +6,11 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
-from app.dataset.photos import Photos
-from app.errors import DataError
+from app.dataset.photos import pixel_batches
 
-BATCH_SIZE = 64
 TEXTS_AT_ONCE = 256
 
 
@@ -42,15 +39,10 @@ def embed_photos(
         DataError: a photo cannot be used.
     """
     model.eval()
-    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
-    batches = progress.track(loader, description="photos") if progress else loader
-    try:
-        rows = [
-            model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
-            for pixels in batches
-        ]
-    except DataError as error:  # a worker's comes with its whole traceback, the text at its end
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+    rows = [
+        model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
+        for pixels in pixel_batches(paths, preprocess, workers=workers, progress=progress)
+    ]
     return torch.cat(rows)
 
 

@@ -40,7 +40,7 @@ class RunLog:
         """Write what is new.
 
         Raises:
-            FileError: the file cannot be written.
+            DiskError: the file cannot be written.
         """
         self._board = self._board or SummaryWriter(str(self._path.parent))
         for row in history[self._rows :]:

@@ -90,7 +90,7 @@ def train(
     Raises:
         OptionError: the state in `run_folder` is of another run, or settings do not fit together.
         DataError: a photo cannot be used.
-        FileError: the state cannot be written, as on a full disk; the last one is whole.
+        DiskError: the state cannot be written, as on a full disk; the last one is whole.
     """
     fabric = fabric or make_fabric(device or torch.device("cpu"), config.precision)
     model = starting_model(init, config, fabric.device)
@@ -133,7 +133,7 @@ def fit(
         The rows of the log, and the best epoch.
 
     Raises:
-        OptionError, DataError, FileError: as `train`.
+        OptionError, DataError, DiskError: as `train`.
     """
     metric = choosing_metric(config.best_by, data)
     train_indices = data.indices("train")

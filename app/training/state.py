@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 from safetensors import SafetensorError
 
-from app.errors import FileError, OptionError
+from app.errors import DiskError, OptionError
 
 STATE_FILE = "state.pt"
 History = list[dict[str, float]]
@@ -51,7 +51,7 @@ def save_state(run_folder: Path, state: RunState, fingerprint: str) -> None:
     """Write a state; whatever happens on the way, the last one stays whole.
 
     Raises:
-        FileError: it could not be written, as on a full disk.
+        DiskError: it could not be written, as on a full disk.
     """
     content = {name: getattr(state, name) for name in RunState.__slots__}
     content["best"] = state.best and (state.best.step, state.best.value)
@@ -90,7 +90,7 @@ def save_best(run_folder: Path, best: Best, weights: Weights) -> None:
     """Write the best epoch's weights; those of earlier ones go when the next state is saved.
 
     Raises:
-        FileError: they could not be written, as on a full disk.
+        DiskError: they could not be written, as on a full disk.
     """
     with whole_file(_best_file(run_folder, best)) as file:
         torch.save(dict(weights), file)
@@ -115,7 +115,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to fill, which takes the place of the one there when all of it is on the disk.
 
     Raises:
-        FileError: it could not be written; what was there is as it was.
+        DiskError: it could not be written; what was there is as it was.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -127,7 +127,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise FileError(
+        raise DiskError(
             f"{path}: cannot be written: {error}; what was there before is whole. Start the same "
             "command again when there is room"
         ) from error
@@ -138,12 +138,12 @@ def result_at(path: Path) -> Iterator[None]:
     """Around the writing of a run's result: a disk that is full is told as such.
 
     Raises:
-        FileError: it could not be written; the run's state is as it was.
+        DiskError: it could not be written; the run's state is as it was.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise FileError(
+        raise DiskError(
             f"{path}: cannot be written: {error}; the trained weights are kept in the run's "
             "folder. Start the same command again when there is room"
         ) from error
