@@ -10,8 +10,11 @@ from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint
 from app.dataset.decoding import Decoded, bad_photos, decode_photos, without_bad
+from app.dataset.labelled import LabelledPhotos
 from app.dataset.photos import Photos
 from app.errors import DataError, OptionError
+from app.training.devices import make_fabric
+from app.training.preparation import usable_photos
 from tests.training_set import data_of, write_init, write_photos
 
 
@@ -94,6 +97,29 @@ def test_photos_that_nothing_is_left_of_cannot_be_trained_on(tmp_path: Path, pho
     decoded = Decoded(dict.fromkeys(range(5), "bad"), None)
     with pytest.raises(DataError, match="no photo of the part train can be decoded"):
         without_bad(data, decoded, tmp_path / "m.csv", most=10)
+
+
+def test_what_is_left_must_be_enough_to_train_on(
+    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
+) -> None:
+    def usable(leave_out: Sequence[str]) -> LabelledPhotos:
+        return usable_photos(
+            data_of(tmp_path, photos, leave_out=leave_out),
+            init.preprocess,
+            tmp_path / "manifest.csv",
+            tmp_path / "run",
+            max_bad=2,
+            keep=False,
+            workers=0,
+            fabric=make_fabric(torch.device("cpu"), "fp32"),
+            progress=progress,
+        )[0]
+
+    with pytest.raises(DataError, match="no photo of the part train has dog, flower, and some"):
+        usable(leave_out=[])
+    listed = (tmp_path / "run" / "bad_photos.txt").read_text().splitlines()
+    assert [line.split(",")[0] for line in listed] == ["row 3", "row 6"]
+    assert len(usable(leave_out=["dog", "flower"]).files) == 5
 
 
 def test_more_photos_than_memory_are_refused(

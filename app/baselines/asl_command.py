@@ -20,6 +20,7 @@ def asl_command(
     photos: options.Photos,
     out: Annotated[Path, typer.Option(help="directory to write")],
     names: options.Names = None,
+    leave_out: options.LeaveOut = None,
     epochs: options.Epochs = 18,
     batch_size: options.BatchSize = PAPER.batch_size,
     parts: options.Parts = PAPER.parts,
@@ -55,7 +56,9 @@ def asl_command(
 
     checkpoint = read_checkpoint(init)
     known = load_names(names, checkpoint.labels) if names else None
-    data = load_labelled(manifest, photos, checkpoint.labels, names=known)
+    data = load_labelled(
+        manifest, photos, checkpoint.labels, names=known, leave_out=leave_out or ()
+    )
     refuse_untrainable(data, manifest)
     placement = choose_placement(device, precision, transformer=False)
     config = TrainConfig(

@@ -29,9 +29,7 @@ def train_command(
     soft_targets: Annotated[
         Path | None, typer.Option(help="safetensors: a teacher's targets")
     ] = None,
-    leave_out: Annotated[
-        list[str] | None, typer.Option(help="use no human label of this name (repeatable)")
-    ] = None,
+    leave_out: options.LeaveOut = None,
     name: Annotated[str | None, typer.Option(help="the checkpoint's name; default: OUT's")] = None,
     version: Annotated[str, typer.Option(help="the checkpoint's version")] = "0.1.0",
     epochs: options.Epochs = PAPER.epochs,

@@ -13,6 +13,9 @@ Photos = Annotated[Path, typer.Option(help="folder that the manifest's files are
 Names = Annotated[
     Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
 ]
+LeaveOut = Annotated[
+    list[str] | None, typer.Option(help="use no human label of this name (repeatable)")
+]
 Epochs = Annotated[int, typer.Option(min=1)]
 BatchSize = Annotated[int, typer.Option(min=1, help="photos a step, over all devices and parts")]
 Parts = Annotated[

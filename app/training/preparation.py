@@ -19,6 +19,7 @@ from app.core.device import Placement
 from app.core.preprocess import Preprocess
 from app.dataset.decoding import bad_photos, decode_photos, pixel_bytes, without_bad
 from app.dataset.labelled import LabelledPhotos
+from app.dataset.trainable import refuse_untrainable
 from app.training.config import Precision
 from app.training.devices import make_fabric
 
@@ -63,7 +64,7 @@ def usable_photos(
         The photos, and (N, 3, S, S) uint8 pixels where they are kept.
 
     Raises:
-        DataError: too many photos are bad.
+        DataError: too many photos are bad, or what is left is not enough to train on.
         OptionError: the pixels do not fit into memory.
     """
     used = data.select([i for i, part in enumerate(data.parts) if part != "test"])
@@ -77,7 +78,9 @@ def usable_photos(
     paths = [used.photos / file for file in used.files]
     decoded = decode_photos(paths, preprocess, keep=keep, progress=progress, workers=workers)
     good, pixels = without_bad(used, decoded, manifest, max_bad)
-    if decoded.bad and fabric.is_global_zero:
+    if not decoded.bad:
+        return good, pixels
+    if fabric.is_global_zero:
         lines = bad_photos(used, decoded)
         run_folder.mkdir(parents=True, exist_ok=True)
         listed = run_folder / "bad_photos.txt"
@@ -86,6 +89,7 @@ def usable_photos(
             console.print(f"[yellow]warning:[/] {escape(f'{manifest}: {line}')}")
         total = f"{len(lines)} of {len(used.files)} photos cannot be decoded and are skipped"
         console.print(f"[yellow]warning:[/] {escape(f'{manifest}: {total}; listed in {listed}')}")
+    refuse_untrainable(good, manifest)
     return good, pixels
 
 

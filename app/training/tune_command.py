@@ -22,6 +22,7 @@ def tune_command(
     soft_targets: Annotated[
         Path | None, typer.Option(help="safetensors: a teacher's targets")
     ] = None,
+    leave_out: options.LeaveOut = None,
     trials: Annotated[int, typer.Option(min=1, help="runs in all")] = 15,
     random_trials: Annotated[
         int, typer.Option(min=1, help="how many of them come first, at random")
@@ -57,6 +58,7 @@ def tune_command(
         checkpoint.labels,
         names=load_names(names, checkpoint.labels) if names else None,
         soft_targets=soft_targets,
+        leave_out=leave_out or (),
     )
     refuse_untrainable(data, manifest)
     config = TrainConfig(
