@@ -12,17 +12,27 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.annotation.command import data_app
+from app.baselines.asl_command import asl_command
+from app.baselines.compare_command import compare_command
 from app.errors import InputError, MumicError, OptionError
+from app.evaluation.command import evaluate_command
+from app.evaluation.prompts_command import prompts_command
+from app.evaluation.thresholds_command import thresholds_command
 from app.settings import Settings
 from app.training.command import train_command
+from app.training.tune_command import tune_command
 
 app = typer.Typer(
-    help="Tag photos: serve, predict, train, import.",
+    help="Tag photos: serve, predict; make the checkpoint: data, train, tune, evaluate.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-EXTRA_OF = {"sklearn": "train"}  # modules that a plain install does not bring
+# Modules that a plain install does not bring.
+EXTRA_OF = dict.fromkeys(
+    "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
+)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -115,7 +125,16 @@ def import_(
     errors.print(f"wrote {out}; serve it with: mumic serve --checkpoint {out}", markup=False)
 
 
+app.add_typer(data_app, name="data")
 app.command("train")(train_command)
+app.command("tune")(tune_command)
+app.command("prompts")(prompts_command)
+app.command("thresholds")(thresholds_command)
+app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
+baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_help=True)
+baseline.command("asl")(asl_command)
+app.add_typer(baseline, name="baseline")
 
 
 @app.command()

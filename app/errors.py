@@ -18,7 +18,8 @@
     └── FileError             a file of ours cannot be used
         ├── LabelSetError     labels.yaml
         ├── CheckpointError   a checkpoint directory
-        └── DataError         a manifest or the photos that it names
+        ├── DataError         a manifest or the photos that it names
+        └── DiskError         a run's state or result cannot be written
 
 `app.serving.problems` maps them to HTTP answers, `app.cli` to exit codes.
 """
@@ -150,3 +151,7 @@ class CheckpointError(FileError):
 
 class DataError(FileError):
     """Training or evaluation data is not valid; the text names file, row and column."""
+
+
+class DiskError(FileError):
+    """A run's state or result cannot be written, as on a full disk; what was there is whole."""

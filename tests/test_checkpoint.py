@@ -1,7 +1,9 @@
 """A checkpoint directory is written whole, and what is written is read back."""
 
+import errno
 import json
 import logging
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -106,6 +108,26 @@ def test_a_failing_write_leaves_the_old_checkpoint_and_no_litter(
     fields: dict[str, Any] = {"name": "new", "version": "2", "config": CONFIG, **broken}
     with pytest.raises(CheckpointError):
         write_checkpoint(checkpoint, tiny_model(1), labels=builtin_label_set(), readme="", **fields)
+    assert {file.name: file.read_bytes() for file in checkpoint.iterdir()} == before
+    assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+
+
+def test_the_old_checkpoint_stays_until_every_file_of_the_new_one_is_on_the_disk(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
+    on_disk: set[int] = set()
+
+    def disk_that_breaks(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        on_disk.add(status.st_ino)
+
+    monkeypatch.setattr(os, "fsync", disk_that_breaks)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_tiny(checkpoint, seed=1)
+    assert len(on_disk) == len(before)
     assert {file.name: file.read_bytes() for file in checkpoint.iterdir()} == before
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 

@@ -143,7 +143,12 @@ def test_train_makes_a_checkpoint_that_predict_takes(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "photos.csv"
-    rows = ["cat.jpg,train,pets,flowers", "temple.jpg,train,place_of_worship,pets"]
+    (tmp_path / "cat2.jpg").write_bytes(files[0].read_bytes())
+    rows = [
+        "cat.jpg,train,pets,place_of_worship",
+        "temple.jpg,train,place_of_worship,pets",
+        "cat2.jpg,validation,pets,place_of_worship",
+    ]
     manifest.write_text("\n".join(["file,part,positive,negative", *rows]))
     out = tmp_path / "mine"
     options = ["--init", tiny_checkpoint, "--manifest", manifest, "--photos", files[0].parent]
@@ -151,6 +156,30 @@ def test_train_makes_a_checkpoint_that_predict_takes(
     assert trained.code == 0
     assert "macro mAP" in trained.err
     assert run("predict", "--checkpoint", out, files[0]).code == 0
+
+
+@pytest.mark.parametrize("command", ["train", "tune --trials 1", "baseline asl"])
+def test_what_nothing_can_be_learnt_from_is_refused_with_advice_that_helps(
+    run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path, command: str
+) -> None:
+    manifest, out = tmp_path / "photos.csv", tmp_path / "mine"
+    arguments = [*command.split(), "--init", tiny_checkpoint, "--manifest", manifest, "--out", out]
+    arguments += ["--photos", files[0].parent, "--epochs", "1"]
+    for last, words in {
+        "test,,pets": "column part: no photo is in the part validation",
+        "validation,,pets": "column positive: no photo of the part validation has a name",
+        "validation,pets,": "column positive: no photo of the part train has flowers",
+    }.items():
+        rows = f"cat.jpg,train,pets,flowers\ntemple.jpg,{last}\n"
+        manifest.write_text(f"file,part,positive,negative\n{rows}")
+        ran = run(*arguments)
+        assert (ran.code, ran.out) == (1, "")
+        assert_one_line(ran.err, str(manifest), words)
+        assert sorted(tmp_path.glob("mine*")) == []
+    advice = ran.err.partition("without those labels: ")[2].split()
+    ran = run(*arguments, *advice)
+    assert ran.code == 0, ran.err
+    assert out.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +226,7 @@ def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
 @contextmanager
 def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
+    command += ["--precision", "fp32"]  # auto depends on the machine
     environment = os.environ | {"MUMIC_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:

@@ -1,5 +1,6 @@
 """From a manifest to targets: what each name says, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from app.dataset.labelled import load_labelled
 from app.dataset.soft_targets import write_soft_targets
+from app.dataset.trainable import refuse_untrainable
 from app.errors import DataError, OptionError
 from tests.training_set import LABELS, data_of, known, write_photos
 
@@ -24,7 +26,7 @@ def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestor
         **{"cat": 1.0, "pets": 1.0, "dog": 0.0},
         **{"flowers": 0.0, "pagoda": 0.0, "temple": 0.0},
     }
-    assert known(data, "coffee.png") == {"cat": 0.0, "dog": 0.0, "pets": 0.0}
+    assert known(data, "coffee.png") == {"cat": 0.0, "dog": 1.0, "pets": 1.0}
     assert known(data, "china2.png") == {"cat": 0.0, "flowers": 0.0}
     assert known(data, "flower.png") == {
         **{"flowers": 1.0, "nature": 1.0},
@@ -33,10 +35,7 @@ def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestor
     weights = dict(zip(data.texts, data.positive_weights.tolist(), strict=True))
     assert weights["a photo with pets"] == 3.0
     assert weights["a photo with cat"] == 10.0
-    assert data.warnings == (
-        "no positive photo in the part train: dog",
-        "no photo in the part test",
-    )
+    assert data.warnings == ("column part: no photo in the part test",)
 
 
 def test_without_names_the_manifest_speaks_of_label_ids(tmp_path: Path, photos: Path) -> None:
@@ -47,7 +46,7 @@ def test_without_names_the_manifest_speaks_of_label_ids(tmp_path: Path, photos: 
 def test_a_name_left_out_leaves_no_trace_in_training(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, leave_out=["cat", "flower"])
     assert known(data, "cat.png") == {"dog": 0.0, "pagoda": 0.0, "temple": 0.0}
-    assert known(data, "coffee.png") == {"dog": 0.0}
+    assert known(data, "coffee.png") == {"dog": 1.0, "pets": 1.0}
     assert known(data, "flower.png") == {"dog": 0.0}
     assert known(data, "cat2.png") == {"cat": 1.0, "pets": 1.0, "flowers": 0.0}
 
@@ -118,3 +117,29 @@ def test_soft_targets_outside_their_range_are_refused(tmp_path: Path, photos: Pa
     write_soft_targets(tmp_path / "s", ["cat.png"], ["a photo with cat"], torch.tensor([[1.5]]))
     with pytest.raises(DataError, match=r"must be in \[0, 1\]"):
         data_of(tmp_path, photos, soft_targets=tmp_path / "s")
+
+
+VALIDATION = "cat2.png,validation,cat,\n"
+
+
+def test_a_class_that_training_could_only_deny_is_refused(tmp_path: Path, photos: Path) -> None:
+    rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,\n" + VALIDATION
+    data = data_of(tmp_path, photos, rows)
+    assert data.warnings[0] == "column positive: no positive photo in the part train: dog, flower"
+    with pytest.raises(DataError, match=r"csv: column positive: .* dog, flower, and") as e:
+        refuse_untrainable(data, tmp_path / "manifest.csv")
+    options = re.findall(r"--leave-out (\w+)", str(e.value))
+    refuse_untrainable(data_of(tmp_path, photos, rows, leave_out=options), tmp_path)
+    soft = torch.tensor([[0.9, 0.8]])
+    texts = ["a photo with dog", "a photo with flowers"]
+    write_soft_targets(tmp_path / "soft", ["china.png"], texts, soft)
+    refuse_untrainable(data_of(tmp_path, photos, rows, soft_targets=tmp_path / "soft"), tmp_path)
+
+
+def test_a_class_of_which_nothing_is_known_is_allowed(tmp_path: Path, photos: Path) -> None:
+    refuse_untrainable(data_of(tmp_path, photos, "cat.png,train,cat,\n" + VALIDATION), tmp_path)
+
+
+def test_a_manifest_without_validation_photos_is_refused(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(DataError, match="column part: no photo is in the part validation"):
+        refuse_untrainable(data_of(tmp_path, photos, "cat.png,train,cat,\n"), tmp_path)

@@ -6,38 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from app.evaluation.metrics import average_precision, lift_over_chance, macro_map
+from app.evaluation.metrics import (
+    average_precision,
+    gap,
+    gap_at_k,
+    lift_over_chance,
+    macro_map,
+    weighted_map,
+)
 from app.evaluation.thresholds import best_f1_threshold
-
-Floats = NDArray[np.float64]
-
-
-def naive_average_precision(targets: Floats, scores: Floats) -> float:
-    known = [(s, y) for s, y in zip(scores, targets, strict=True) if y >= 0]
-    positives = sum(y for _, y in known)
-    if not positives:
-        return math.nan
-    area, recall_before = 0.0, 0.0
-    for threshold in sorted({s for s, _ in known}, reverse=True):
-        kept = [y for s, y in known if s >= threshold]
-        recall = sum(kept) / positives
-        area += (recall - recall_before) * sum(kept) / len(kept)
-        recall_before = recall
-    return area
-
-
-@st.composite
-def problems(draw: st.DrawFn) -> tuple[Floats, Floats]:
-    images, classes = draw(st.integers(1, 12)), draw(st.integers(1, 4))
-    size = images * classes
-    value = st.sampled_from([0.0, 1.0, -1.0])
-    targets = draw(st.lists(value, min_size=size, max_size=size))
-    score = st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9]) | st.floats(-1, 1)
-    scores = draw(st.lists(score, min_size=size, max_size=size))
-    shape = (images, classes)
-    return np.array(targets).reshape(shape), np.array(scores).reshape(shape)
+from tests.ranking import Floats, naive_average_precision, naive_gap_at_k, problems
 
 
 @given(problems())
@@ -54,6 +33,63 @@ def test_a_class_without_a_known_positive_is_left_out_of_the_mean() -> None:
     assert np.isnan(values[1:]).all()
     assert macro_map(values) == 1.0
     assert math.isnan(macro_map(values[1:]))
+
+
+@given(problems())
+def test_macro_and_weighted_map_are_the_naive_ones(problem: tuple[Floats, Floats]) -> None:
+    targets, scores = problem
+    columns = zip(targets.T, scores.T, strict=True)
+    defined = [(naive_average_precision(y, s), sum(y == 1)) for y, s in columns if (y == 1).any()]
+    values = average_precision(targets, scores)
+    weighted = weighted_map(values, (targets == 1).sum(axis=0))
+    if not defined:
+        assert math.isnan(macro_map(values))
+        assert math.isnan(weighted)
+        return
+    assert macro_map(values) == pytest.approx(sum(ap for ap, _ in defined) / len(defined))
+    positives = sum(n for _, n in defined)
+    assert weighted == pytest.approx(sum(ap * n for ap, n in defined) / positives)
+
+
+@given(problems())
+def test_gap_is_the_naive_one(problem: tuple[Floats, Floats]) -> None:
+    targets, scores = problem
+    expected = naive_average_precision(targets.ravel(), scores.ravel())
+    assert gap(targets, scores) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+@given(problems(), st.integers(1, 6))
+def test_gap_at_k_is_the_naive_one(problem: tuple[Floats, Floats], k: int) -> None:
+    targets, scores = problem
+    expected = naive_gap_at_k(targets, scores, k)
+    assert gap_at_k(targets, scores, k) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+@given(problems())
+def test_gap_at_k_is_gap_where_no_image_has_more_known_labels(
+    problem: tuple[Floats, Floats],
+) -> None:
+    targets, scores = problem
+    most = max(1, int((targets >= 0).sum(axis=1).max()))
+    expected = gap(targets, scores)
+    assert gap_at_k(targets, scores, most) == pytest.approx(expected, nan_ok=True)
+
+
+@given(problems(), st.sampled_from([-1.0, 0.0, 1.0, 2.0]))
+def test_no_metric_sees_the_score_of_an_unknown_pair(
+    problem: tuple[Floats, Floats], score: float
+) -> None:
+    targets, scores = problem
+    other = np.where(targets < 0, score, scores)
+    assert gap(targets, other) == pytest.approx(gap(targets, scores), nan_ok=True)
+    assert gap_at_k(targets, other, 2) == pytest.approx(gap_at_k(targets, scores, 2), nan_ok=True)
+
+
+def test_gap_at_k_loses_the_positives_below_the_first_k() -> None:
+    targets = np.array([[1.0, 1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]])
+    scores = np.array([[0.9, 0.8, 0.1, 1.0], [0.7, 0.2, 0.3, 0.1]])
+    assert gap_at_k(targets, scores, 1) == pytest.approx(1 / 3)
+    assert gap_at_k(targets, scores, 2) == pytest.approx(1 / 3 + 1 / 3 + 1 / 4)
 
 
 def test_lift_is_zero_at_chance_and_one_when_perfect() -> None:

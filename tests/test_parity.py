@@ -55,7 +55,8 @@ def test_on_the_command_line(
     files = [tmp_path / f"{name}.jpg" for name in NAMES]
     for name, file in zip(NAMES, files, strict=True):
         file.write_bytes(photo(name))
-    run = mumic(monkeypatch, capsys, "predict", "--json", "--checkpoint", tiny_checkpoint, *files)
+    where = ("--checkpoint", tiny_checkpoint, "--device", "cpu", "--precision", "fp32")
+    run = mumic(monkeypatch, capsys, "predict", "--json", *where, *files)
     assert run.code == 0
     said = json.loads(run.out)
     for name, result in zip(NAMES, said["results"], strict=True):

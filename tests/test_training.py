@@ -1,5 +1,6 @@
 """Training end to end on a tiny model and a handful of real photos."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from app.errors import DataError, OptionError
 from app.training.command import train_command
 from app.training.config import TrainConfig
 from app.training.loop import Trained, epoch_batches, train
-from tests.training_set import NAMES, data_of, write_init, write_manifest, write_photos
+from tests.killing import KilledError, KillingProgress
+from tests.training_set import NAMES, ROWS, data_of, write_init, write_manifest, write_photos
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +59,18 @@ def test_a_photo_that_does_not_decode_stops_the_run_by_name(
         train(init, data, CONFIG_FAST, tmp_path / "run", progress=progress)
 
 
-class KilledError(Exception):
-    pass
-
-
-class KillingProgress(Progress):
-    """Stops the run after some steps, as a kill would between two of them."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__(disable=True)
-        self.left = after
-
-    def update(self, *args: Any, **options: Any) -> None:
-        super().update(*args, **options)
-        self.left -= 1
-        if self.left < 0:
-            raise KilledError
-
-
-@pytest.mark.parametrize("freeze_image", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"freeze_image": True},
+        {"ema_decay": 0.7, "parts": 2, "precision": "bf16", "best_by": "last"},
+    ],
+)
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, freeze_image: bool
+    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, settings: dict[str, Any]
 ) -> None:
     data = data_of(tmp_path, photos)
-    config = replace(CONFIG_FAST, freeze_image=freeze_image)
+    config = replace(CONFIG_FAST, **settings)
     whole = train(init, data, config, tmp_path / "whole", progress=progress)
     for after in (1, 2):
         with pytest.raises(KilledError):
@@ -179,21 +169,30 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
     out = tmp_path / "trained"
     options = {
         "--init": init.directory,
-        "--manifest": write_manifest(tmp_path),
-        "--photos": photos,
+        "--manifest": write_manifest(tmp_path, ROWS + "broken.png,train,cat,\n"),
+        "--photos": shutil.copytree(photos, tmp_path / "photos"),
         "--names": names,
         "--out": out,
         "--leave-out": "pagoda",
         "--epochs": 1,
         "--batch-size": 4,
+        "--max-bad-photos": 1,
+        "--device": "cpu",
     }
-    arguments = [str(part) for option in options.items() for part in option]
+    (tmp_path / "photos" / "broken.png").write_text("no image")
+    arguments = [*(str(part) for option in options.items() for part in option), "--cache-photos"]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
+    assert "1 of 8 photos cannot be decoded" in " ".join(result.stderr.split())
+    listed = (tmp_path / "trained.run" / "bad_photos.txt").read_text()
+    assert listed.startswith("row 9, column file: ")
     card = read_checkpoint(out).card
     assert card.name == "trained"
     assert card.training["left_out"] == ["pagoda"]
+    assert card.training["positive_weights"]["pets"] == 3.0
+    assert card.training["positive_weight_of_other_texts"] == 10.0
+    assert card.training["settings"]["precision"] == "fp32"
     assert card.metrics["validation"]["macro_map"] > 0
     assert not (tmp_path / "trained.run" / "state.pt").exists()
     Classifier.load(out, device="cpu", precision="fp32")

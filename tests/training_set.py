@@ -60,7 +60,7 @@ NAMES = {
 HEADER = "file,part,positive,negative\n"
 ROWS = """\
 cat.png,train,cat,dog|flower|pagoda
-coffee.png,train,,cat|dog
+coffee.png,train,dog,cat
 china2.png,train,,cat|flower
 china.png,train,pagoda,cat
 flower.png,train,flower,cat|dog

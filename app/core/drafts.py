@@ -1,5 +1,6 @@
 """Write a whole directory, or nothing."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ def draft_of(directory: Path, marker: str) -> Iterator[Path]:
 
     Raises:
         CheckpointError: something else is there; it is left as it is.
+        OSError: a file cannot be brought to the disk; what was there before is whole.
     """
     directory = directory.resolve()
     if not _is_ours(directory, marker):
@@ -37,7 +39,10 @@ def draft_of(directory: Path, marker: str) -> Iterator[Path]:
         draft.chmod(0o755)  # mkdtemp and safetensors keep others out
         for file in draft.iterdir():
             file.chmod(0o644)
+            _bring_to_disk(file)
+        _bring_to_disk(draft)
         _swap_in(draft, directory)
+        _bring_to_disk(directory.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -60,3 +65,12 @@ def _swap_in(draft: Path, directory: Path) -> None:
         old.rename(directory)
         raise
     shutil.rmtree(old)
+
+
+def _bring_to_disk(path: Path) -> None:
+    """A name that is on the disk before its content would lose both with the power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,15 +1,16 @@
 """What a model is trained on: photos, label texts, and the targets between them."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from app.core.labels import LabelSet, nearest
 from app.dataset.manifest import PARTS, Part, Row, read_manifest
-from app.dataset.names import Name
+from app.dataset.names import Name, names_of
 from app.dataset.soft_targets import UNKNOWN, read_soft_targets
 from app.dataset.targets import Columns, Expansion
 from app.errors import OptionError
@@ -21,6 +22,7 @@ class LabelledPhotos:
 
     Attributes:
         files: N paths as the manifest has them.
+        lines: N row numbers in the manifest, from 1.
         photos: the folder that they are relative to.
         parts: N parts.
         texts: L prompts, none twice (upper and lower case are one).
@@ -32,6 +34,7 @@ class LabelledPhotos:
     """
 
     files: tuple[str, ...]
+    lines: tuple[int, ...]
     photos: Path
     parts: tuple[Part, ...]
     texts: tuple[str, ...]
@@ -45,6 +48,22 @@ class LabelledPhotos:
         """(n,) int64 positions of a part's photos."""
         return torch.tensor([i for i, p in enumerate(self.parts) if p == part], dtype=torch.int64)
 
+    def columns_of(self, texts: Iterable[str]) -> Tensor:
+        """(t,) int64 positions of texts among those of the data, upper and lower case alike."""
+        column = {text.casefold(): i for i, text in enumerate(self.texts)}
+        return torch.tensor([column[text.casefold()] for text in texts], dtype=torch.int64)
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """The same texts, and of the photos only those at some positions."""
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in indices),
+            lines=tuple(self.lines[i] for i in indices),
+            parts=tuple(self.parts[i] for i in indices),
+            targets=self.targets[list(indices)],
+            soft_targets=self.soft_targets[list(indices)],
+        )
+
 
 def load_labelled(
     manifest: Path,
@@ -55,11 +74,12 @@ def load_labelled(
     soft_targets: Path | None = None,
     leave_out: Collection[str] = (),
     positive_weight: float = 10.0,
+    part: Part = "train",
 ) -> LabelledPhotos:
     """Read a manifest and expand its names to targets over all prompts, see `Expansion`.
 
     Args:
-        manifest: CSV, see `app.dataset.manifest`.
+        manifest: CSV or Parquet, see `app.dataset.manifest`.
         photos: the folder that the manifest's files are relative to.
         label_set: its prompts are columns; without `names` its ids are the manifest's names.
         names: the manifest's names, where they are not label ids.
@@ -68,16 +88,17 @@ def load_labelled(
         leave_out: names of which no training photo's human label is used: not its own, not its
             label's, not that of what it implies. A teacher's targets stay.
         positive_weight: p of texts that are no label's prompt.
+        part: the part that may not be empty.
 
     Raises:
         DataError: naming file, row and column.
         OptionError: a name to leave out is unknown.
     """
-    known = names or {label.id: Name(text=label.text, label=label.id) for label in label_set.labels}
+    known = names or names_of(label_set)
     for name in leave_out:
         if name not in known:
             raise OptionError("leave-out", f"unknown name {name!r}; {_hint(name, known)}")
-    rows = read_manifest(manifest, photos, known)
+    rows = read_manifest(manifest, photos, known, part=part)
     columns = Columns(label_set.prompts)
     expansion = Expansion(known, label_set, columns)
     hidden = sorted({column for name in leave_out for column in expansion.own_columns(name)})
@@ -102,6 +123,7 @@ def load_labelled(
         weights[columns.add(prompt)] = label.positive_weight
     return LabelledPhotos(
         files=tuple(row.file for row in rows),
+        lines=tuple(row.line for row in rows),
         photos=photos,
         parts=tuple(row.part for row in rows),
         texts=tuple(columns.texts),
@@ -116,9 +138,15 @@ def load_labelled(
 def _warnings(rows: Sequence[Row], names: Collection[str], leave_out: Collection[str]) -> list[str]:
     seen = {name for row in rows if row.part == "train" for name in row.positive}
     without = sorted(set(names) - seen - set(leave_out))
-    found = [f"no positive photo in the part train: {', '.join(without)}"] if without else []
+    found = (
+        [f"column positive: no positive photo in the part train: {', '.join(without)}"]
+        if without
+        else []
+    )
     parts = {row.part for row in rows}
-    return found + [f"no photo in the part {part}" for part in PARTS if part not in parts]
+    return found + [
+        f"column part: no photo in the part {part}" for part in PARTS if part not in parts
+    ]
 
 
 def _hint(name: str, known: Collection[str]) -> str:

@@ -1,42 +1,63 @@
 """The manifest: which photo carries which names, and in which part of the data it is.
 
-A CSV file with the columns `file` (relative to the photo folder), `part` (train, validation or
-test), `positive` and `negative`; the cells of the last two hold names separated by `|`. A name in
-neither cell is unknown for that photo.
+A table, CSV or Parquet (see `app.dataset.tables`), with the columns `file` (relative to the photo
+folder), `part` (train, validation or test), `positive` and `negative`; the cells of the last two
+hold names separated by `|`. A name in neither cell is unknown for that photo. Before it is split
+the table has no `part`: its rows are annotations.
 """
 
-import csv
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from app.core.labels import nearest
+from app.dataset.tables import Record, joined, read_table, write_table
 from app.errors import DataError
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
+ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One photo's line: its known names, and the line's number in the file, from 1."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What is known of one photo.
+
+    Attributes:
+        file: the photo, relative to the photo folder.
+        positive: names that are present.
+        negative: names that are absent.
+        line: where it stands in its table, as `Record.row` counts.
+    """
 
     file: str
-    part: Part
     positive: frozenset[str]
     negative: frozenset[str]
     line: int
 
 
-def read_manifest(path: Path, photos: Path, names: Collection[str]) -> list[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Annotation):
+    """One photo of a manifest: an annotation and the part that it is in."""
+
+    part: Part
+
+
+AnnotationT = TypeVar("AnnotationT", bound=Annotation)
+
+
+def read_manifest(
+    path: Path, photos: Path, names: Collection[str], *, part: Part = "train"
+) -> list[Row]:
     """Read and check a manifest; rows that repeat a photo are merged.
 
     Args:
-        path: the CSV file.
+        path: the CSV or Parquet file.
         photos: the folder that its `file` column is relative to.
         names: every name that may stand in a cell.
+        part: the part that the caller cannot do without.
 
     Returns:
         One row a photo, in the file's order.
@@ -44,58 +65,131 @@ def read_manifest(path: Path, photos: Path, names: Collection[str]) -> list[Row]
     Raises:
         DataError: naming file, row and column: a column or photo is missing, a name is unknown or
             both positive and negative, a part is none of the three, rows of one photo disagree, or
-            no photo is left for training.
+            no photo is in the part that is needed.
     """
-    rows: dict[str, Row] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
-                raise DataError(
-                    f"{path}: no column {', '.join(missing)}; needs {', '.join(COLUMNS)}"
-                )
-            for record in reader:
-                row = _row(record, f"{path}: row {reader.line_num}", reader.line_num, names)
-                if not (photos / row.file).is_file():
-                    raise DataError(
-                        f"{path}: row {row.line}, column file: no photo {photos / row.file}"
-                    )
-                rows[row.file] = _merged(path, rows[row.file], row) if row.file in rows else row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if not any(row.part == "train" for row in rows.values()):
-        raise DataError(f"{path}: column part: no photo is in the part train")
-    return list(rows.values())
+    rows = _merged(path, (_row(record, photos, names) for record in read_table(path, COLUMNS)))
+    if not any(row.part == part for row in rows):
+        raise DataError(f"{path}: column part: no photo is in the part {part}")
+    return rows
 
 
-def _row(record: dict[str, str | None], where: str, line: int, names: Collection[str]) -> Row:
-    file, part = record["file"] or "", record["part"] or ""
+def read_annotations(
+    path: Path, photos: Path, names: Collection[str] | None = None
+) -> list[Annotation]:
+    """Read and check a manifest that may not be split yet; rows that repeat a photo are merged.
+
+    Args:
+        path: the CSV or Parquet file; a column `part` is not looked at.
+        photos: the folder that its `file` column is relative to.
+        names: every name that may stand in a cell; None: any may.
+
+    Returns:
+        One annotation a photo, in the file's order.
+
+    Raises:
+        DataError: as `read_manifest`, but for the parts.
+    """
+    records = read_table(path, ANNOTATION_COLUMNS)
+    return _merged(path, (_annotation(record, photos, names) for record in records))
+
+
+def in_part(annotation: Annotation, part: Part) -> Row:
+    """The annotation as a manifest's row."""
+    return Row(
+        file=annotation.file,
+        positive=annotation.positive,
+        negative=annotation.negative,
+        line=annotation.line,
+        part=part,
+    )
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    """Write a manifest that `read_manifest` reads back.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    write_table(
+        path,
+        COLUMNS,
+        ([r.file, r.part, joined(sorted(r.positive)), joined(sorted(r.negative))] for r in rows),
+    )
+
+
+def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
+    """Write annotations that `read_annotations` reads back.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    write_table(
+        path,
+        ANNOTATION_COLUMNS,
+        ([a.file, joined(sorted(a.positive)), joined(sorted(a.negative))] for a in annotations),
+    )
+
+
+def photo_of(record: Record, photos: Path) -> str:
+    """The photo that a row's cell `file` names.
+
+    Raises:
+        DataError: the cell is empty or the photo is not there.
+    """
+    file = record["file"]
     if not file:
-        raise DataError(f"{where}, column file: is empty")
+        raise DataError(f"{record.where('file')}: is empty")
+    if not (photos / file).is_file():
+        raise DataError(f"{record.where('file')}: no photo {photos / file}")
+    return file
+
+
+def refuse_unknown(word: str, where: str, known: Collection[str]) -> None:
+    """Refuse a name that is not known, with the nearest known ones.
+
+    Raises:
+        DataError: the name is not among the known ones.
+    """
+    if word not in known:
+        near = nearest(word, known)
+        hint = f"; nearest known: {', '.join(near)}" if near else ""
+        raise DataError(f"{where}: unknown name {word!r}{hint}")
+
+
+def _annotation(record: Record, photos: Path, names: Collection[str] | None) -> Annotation:
+    file = photo_of(record, photos)
+    known = {column: record.words(column) for column in ("positive", "negative")}
+    for column, words in known.items():
+        for word in sorted(words):
+            if names is not None:
+                refuse_unknown(word, record.where(column), names)
+    if both := sorted(known["positive"] & known["negative"]):
+        where = record.where("positive", "negative")
+        raise DataError(f"{where}: both hold {', '.join(both)}")
+    return Annotation(file=file, **known, line=record.row)
+
+
+def _row(record: Record, photos: Path, names: Collection[str]) -> Row:
+    part = record["part"]
     if part not in PARTS:
-        raise DataError(f"{where}, column part: {part!r} is none of {', '.join(PARTS)}")
-    positive = _names(record["positive"], f"{where}, column positive", names)
-    negative = _names(record["negative"], f"{where}, column negative", names)
-    if both := sorted(positive & negative):
-        raise DataError(f"{where}, columns positive and negative: both hold {', '.join(both)}")
-    return Row(file, part, positive, negative, line)
+        raise DataError(f"{record.where('part')}: {part!r} is none of {', '.join(PARTS)}")
+    return in_part(_annotation(record, photos, names), part)
 
 
-def _names(cell: str | None, where: str, known: Collection[str]) -> frozenset[str]:
-    found = frozenset(name.strip() for name in (cell or "").split("|") if name.strip())
-    for name in sorted(found):
-        if name not in known:
-            near = nearest(name, known)
-            hint = f"; nearest known: {', '.join(near)}" if near else ""
-            raise DataError(f"{where}: unknown name {name!r}{hint}")
-    return found
-
-
-def _merged(path: Path, first: Row, again: Row) -> Row:
-    where = f"{path}: rows {first.line} and {again.line} are both of {first.file}"
-    if first.part != again.part:
-        raise DataError(f"{where}, column part: {first.part} and {again.part} disagree")
-    positive, negative = first.positive | again.positive, first.negative | again.negative
-    if both := sorted(positive & negative):
-        raise DataError(f"{where}, columns positive and negative: disagree on {', '.join(both)}")
-    return Row(first.file, first.part, positive, negative, first.line)
+def _merged(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
+    """One row a photo; of rows that say different things of one photo both are known."""
+    by_file: dict[str, AnnotationT] = {}
+    for row in rows:
+        first = by_file.setdefault(row.file, row)
+        if first is row:
+            continue
+        where = f"{path}: rows {first.line} and {row.line} are both of {row.file}"
+        if isinstance(first, Row) and isinstance(row, Row) and first.part != row.part:
+            raise DataError(f"{where}, column part: {first.part} and {row.part} disagree")
+        positive, negative = first.positive | row.positive, first.negative | row.negative
+        if both := sorted(positive & negative):
+            raise DataError(
+                f"{where}, columns positive and negative: disagree on {', '.join(both)}"
+            )
+        by_file[row.file] = replace(first, positive=positive, negative=negative)
+    return list(by_file.values())

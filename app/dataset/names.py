@@ -71,3 +71,14 @@ def load_names(path: Path, label_set: LabelSet) -> dict[str, Name]:
             does not have; a line for each problem, with the file's line.
     """
     return load_yaml(path, _NamesFile, DataError, context=label_set).names
+
+
+def names_of(label_set: LabelSet) -> dict[str, Name]:
+    """The names of photos that were annotated with the label set's own ids."""
+    return {label.id: Name(text=label.text, label=label.id) for label in label_set.labels}
+
+
+def labels_of(name: Name, label_set: LabelSet) -> set[str]:
+    """Ids of the labels that are present whenever a name is: its own, implied, and all above."""
+    present = {*([name.label] if name.label else []), *name.implies}
+    return present | {above for label in present for above in label_set.ancestors(label)}

@@ -1,20 +1,22 @@
 """Photos as model input, augmented for training in a way that a resumed run repeats."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import Progress
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from app.core.images import ImageLimits
 from app.core.pixels import load_pixels
 from app.core.preprocess import Preprocess
 from app.errors import DataError, ImageError
 
+BATCH_SIZE = 64
 BRIGHTNESS = 0.2
 MAX_STRETCH = 0.2
 
@@ -27,6 +29,7 @@ class Photos(Dataset[Tensor]):
         preprocess: the checkpoint's.
         augment: (seed, epoch) of the random mirroring and brightness; None for the plain photo.
         min_crop: smallest share of a photo's area that augmentation keeps; 1 keeps all of it.
+        pixels: uint8 (N, 3, S, S), where the photos are decoded already.
     """
 
     def __init__(
@@ -35,25 +38,60 @@ class Photos(Dataset[Tensor]):
         preprocess: Preprocess,
         augment: tuple[int, int] | None = None,
         min_crop: float = 1.0,
+        pixels: Tensor | None = None,
     ) -> None:
         self._paths = paths
         self._preprocess = preprocess
         self._augment = augment
         self._min_crop = min_crop
+        self._pixels = pixels
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self._paths[index]
-        try:
-            pixels = load_pixels(path.read_bytes(), ImageLimits(), self._preprocess).values
-        except (OSError, ImageError) as error:
-            raise DataError(f"{path}: cannot be used: {error}") from error
+        pixels = self._load(index) if self._pixels is None else self._pixels[index]
         if self._augment is None:
             return pixels
         draw = np.random.default_rng((*self._augment, index))
         return augmented(pixels, draw, self._min_crop)
+
+    def _load(self, index: int) -> Tensor:
+        path = self._paths[index]
+        try:
+            return load_pixels(path.read_bytes(), ImageLimits(), self._preprocess).values
+        except (OSError, ImageError) as error:
+            raise DataError(f"{path}: cannot be used: {error}") from error
+
+
+def pixel_batches(
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+    description: str = "photos",
+) -> Iterator[Tensor]:
+    """Plain photos in batches.
+
+    Args:
+        paths: N files.
+        preprocess: the checkpoint's.
+        workers: processes that load them.
+        progress: where the time left is shown.
+        description: what is shown beside it.
+
+    Yields:
+        (B, 3, S, S) uint8 pixels.
+
+    Raises:
+        DataError: a photo cannot be used.
+    """
+    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
+    try:
+        yield from progress.track(loader, description=description) if progress else loader
+    except DataError as error:  # a worker's comes with its whole traceback, the text at its end
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
 
 
 def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:

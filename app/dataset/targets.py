@@ -1,10 +1,10 @@
 """From the names that a photo carries to presence or absence of every label text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from app.core.labels import LabelSet, render
 from app.dataset.manifest import Row
-from app.dataset.names import Name
+from app.dataset.names import Name, labels_of
 
 
 class Columns:
@@ -60,8 +60,9 @@ class Expansion:
     def pairs(self, row: Row, left_out: frozenset[str]) -> dict[int, bool]:
         """Column to presence, for all that one row says of names that are not left out."""
         positive, negative = row.positive - left_out, row.negative - left_out
-        present = {label for key in positive for label in self._labels(key)}
-        present |= {above for label in present for above in self._label_set.ancestors(label)}
+        present = {
+            label for key in positive for label in labels_of(self._names[key], self._label_set)
+        }
         absent = {label for key in negative if (label := self._names[key].label)}
         absent |= {label for label, keys in self._implied_by.items() if keys <= negative}
         return (
@@ -70,7 +71,3 @@ class Expansion:
             | {self._label_column[label]: True for label in present}
             | {self.classes[key]: True for key in positive}
         )
-
-    def _labels(self, key: str) -> Sequence[str]:
-        name = self._names[key]
-        return [*([name.label] if name.label else []), *name.implies]

@@ -4,20 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
-from app.dataset.photos import Photos
+from app.dataset.photos import pixel_batches
 
-BATCH_SIZE = 64
 TEXTS_AT_ONCE = 256
 
 
 @torch.no_grad()
 def embed_photos(
-    model: MumicModel, preprocess: Preprocess, paths: Sequence[Path], *, workers: int = 0
+    model: MumicModel,
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Embed photos on the path that serving takes.
 
@@ -26,6 +30,7 @@ def embed_photos(
         preprocess: the checkpoint's.
         paths: N files, at least one.
         workers: processes that load them.
+        progress: where the time left is shown.
 
     Returns:
         (N, D) float32 unit rows, where the model is.
@@ -34,10 +39,9 @@ def embed_photos(
         DataError: a photo cannot be used.
     """
     model.eval()
-    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
     rows = [
         model.encode_image(normalize(pixels.to(model.device), preprocess, model.dtype))
-        for pixels in loader
+        for pixels in pixel_batches(paths, preprocess, workers=workers, progress=progress)
     ]
     return torch.cat(rows)
 

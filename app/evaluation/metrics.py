@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 def average_precision(
     targets: NDArray[np.floating], scores: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Average precision per class (section 4.1) over the images for which it is known.
+    """Average precision per class (equation 4) over the images for which it is known.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -30,9 +30,87 @@ def average_precision(
 
 
 def macro_map(values: Sequence[float] | NDArray[np.floating]) -> float:
-    """Mean of the average precisions that are defined; NaN where none is."""
+    """Mean of the average precisions that are defined (equation 5); NaN where none is."""
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
+
+
+def weighted_map(
+    values: NDArray[np.floating], positives: NDArray[np.integer] | NDArray[np.floating]
+) -> float:
+    """Mean of the average precisions, each weighted by its class's positives (equation 6).
+
+    Args:
+        values: (C,) average precisions; NaN where there is none.
+        positives: (C,) known positives.
+
+    Returns:
+        A value in [0, 1]; NaN where no average precision is defined.
+    """
+    defined = ~np.isnan(values)
+    if not defined.any():
+        return math.nan
+    return float(np.average(values[defined], weights=positives[defined]))
+
+
+def gap(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Global average precision: that of all known pairs in one ranking (equation 7).
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+        scores: (N, C) finite scores that can be compared across classes, higher is surer.
+
+    Returns:
+        A value in [0, 1]; NaN without a known positive.
+    """
+    known = targets >= 0
+    present = targets[known] == 1
+    return float(average_precision_score(present, scores[known])) if present.any() else math.nan
+
+
+def gap_at_k(targets: NDArray[np.floating], scores: NDArray[np.floating], k: int) -> float:
+    """GAP@K: the ranking holds each image's K best known labels alone (section 4.1).
+
+    Recall still counts every known positive, so that a positive below its image's first K is
+    lost. It equals the average precision of the kept pairs times the share of the known positives
+    that are kept; where no image has more than K known labels it is GAP.
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+        scores: (N, C) finite scores that can be compared across classes, higher is surer.
+        k: K, at least 1. Of equal scores in one image the class that comes first is kept.
+
+    Returns:
+        A value in [0, 1]; NaN without a known positive.
+    """
+    positives = int((targets == 1).sum())
+    if not positives:
+        return math.nan
+    kept = best_known(targets, scores, k)
+    present = targets[kept] == 1
+    if not present.any():
+        return 0.0
+    return float(average_precision_score(present, scores[kept]) * present.sum() / positives)
+
+
+def best_known(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], k: int
+) -> NDArray[np.bool_]:
+    """Which pairs are among the K best known ones of their image.
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+        scores: (N, C) finite scores, higher is surer.
+        k: K, at least 1. Of equal scores in one image the class that comes first is kept.
+
+    Returns:
+        (N, C), at most K to a row, none of them unknown.
+    """
+    known = targets >= 0
+    ranked = np.argsort(np.where(known, -scores, np.inf), axis=1, kind="stable")
+    best = np.zeros(targets.shape, dtype=np.bool_)
+    np.put_along_axis(best, ranked[:, :k], True, axis=1)
+    return best & known
 
 
 def lift_over_chance(
@@ -56,37 +134,3 @@ def lift_over_chance(
     lift = np.full(len(known), math.nan)
     np.divide(values - share, rest, out=lift, where=rest > 0)
     return lift
-
-
-def bootstrap_interval(
-    targets: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile interval of a class's average precision over resampled images.
-
-    Args:
-        targets: (N,) presence, 1 or 0, or negative where unknown.
-        scores: (N,) finite scores.
-        resamples: how often the images are drawn anew; a draw without a positive is left out.
-        level: share of the draws that the interval holds.
-        seed: of the draws.
-
-    Returns:
-        Lower and upper end in [0, 1]; NaN where no draw had a positive.
-    """
-    known = targets >= 0
-    present, kept = targets[known] == 1, scores[known]
-    draw = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        images = draw.integers(len(kept), size=len(kept))
-        if present[images].any():
-            values.append(average_precision_score(present[images], kept[images]))
-    if not values:
-        return math.nan, math.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

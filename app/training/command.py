@@ -2,20 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
 
-from app.training.config import TrainConfig
+from app.training import options
+from app.training.config import Precision, TrainConfig
 
 PAPER = TrainConfig()
 README = """# {name}
@@ -27,26 +21,23 @@ part validation: {validation:.3f}. The settings are in `mumic.json`.
 
 def train_command(
     *,
-    init: Annotated[Path, typer.Option(help="checkpoint directory to start from")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, part, positive, negative")],
-    photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
+    init: options.Init,
+    manifest: options.Manifest,
+    photos: options.Photos,
     out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
-    names: Annotated[
-        Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-    ] = None,
+    names: options.Names = None,
     soft_targets: Annotated[
         Path | None, typer.Option(help="safetensors: a teacher's targets")
     ] = None,
-    leave_out: Annotated[
-        list[str] | None, typer.Option(help="use no human label of this name (repeatable)")
-    ] = None,
+    leave_out: options.LeaveOut = None,
     name: Annotated[str | None, typer.Option(help="the checkpoint's name; default: OUT's")] = None,
     version: Annotated[str, typer.Option(help="the checkpoint's version")] = "0.1.0",
-    epochs: Annotated[int, typer.Option(min=1)] = PAPER.epochs,
-    batch_size: Annotated[int, typer.Option(min=1)] = PAPER.batch_size,
-    learning_rate: Annotated[float, typer.Option(min=0)] = PAPER.learning_rate,
-    weight_decay: Annotated[float, typer.Option(min=0)] = PAPER.weight_decay,
-    warmup: Annotated[float, typer.Option(min=0, max=1, help="share of steps")] = PAPER.warmup,
+    epochs: options.Epochs = PAPER.epochs,
+    batch_size: options.BatchSize = PAPER.batch_size,
+    parts: options.Parts = PAPER.parts,
+    learning_rate: options.LearningRate = PAPER.learning_rate,
+    weight_decay: options.WeightDecay = PAPER.weight_decay,
+    warmup: options.Warmup = PAPER.warmup,
     positive_weight: Annotated[
         float, typer.Option(min=0, help="of texts that are no label's prompt")
     ] = 10.0,
@@ -55,32 +46,37 @@ def train_command(
     keep_logit_scale: Annotated[
         bool, typer.Option("--keep-logit-scale", help="start from the weights' own logit_scale")
     ] = False,
+    freeze_logit_scale: Annotated[
+        bool, typer.Option("--freeze-logit-scale", help="leave logit_scale where it starts")
+    ] = False,
     max_logit_scale: Annotated[float, typer.Option()] = PAPER.max_logit_scale,
     freeze_text: Annotated[bool, typer.Option("--freeze-text")] = False,
-    freeze_image: Annotated[
-        bool, typer.Option("--freeze-image", help="all but the image projection")
-    ] = False,
+    freeze_image: options.FreezeImage = False,
     feature_cache: Annotated[
         Path | None, typer.Option(help="file for the frozen tower's features, shared by runs")
     ] = None,
-    min_crop: Annotated[
-        float,
-        typer.Option(min=0.05, max=1, help="least share of a photo that augmentation keeps"),
-    ] = PAPER.min_crop,
-    compile: Annotated[bool, typer.Option("--compile", help="compile the image tower")] = False,
-    seed: Annotated[int, typer.Option(min=0)] = PAPER.seed,
-    workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    min_crop: options.MinCrop = PAPER.min_crop,
+    ema: options.Ema = PAPER.ema_decay,
+    best_by: options.BestByOption = PAPER.best_by,
+    compile: options.Compile = False,
+    seed: options.Seed = PAPER.seed,
+    workers: options.Workers = 0,
+    device: options.Device = "auto",
+    devices: options.Devices = 1,
+    precision: options.PrecisionOption = "auto",
+    cache_photos: options.CachePhotos = False,
+    max_bad_photos: options.MaxBadPhotos = options.FEW_BAD,
 ) -> None:
     """Fine-tune a checkpoint on photos with labels; started again after a kill, it goes on."""
     from app.core.checkpoint import read_checkpoint, write_checkpoint
     from app.core.device import choose_placement
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
-    from app.evaluation.metrics import macro_map
+    from app.dataset.trainable import refuse_untrainable
     from app.training.loop import train
+    from app.training.preparation import launch, progress_bars, usable_photos
+    from app.training.state import discard, result_at
 
-    console = Console(stderr=True)
     checkpoint = read_checkpoint(init)
     data = load_labelled(
         manifest,
@@ -91,72 +87,89 @@ def train_command(
         leave_out=leave_out or (),
         positive_weight=positive_weight,
     )
-    for warning in data.warnings:
-        console.print(f"[yellow]warning:[/] {manifest}: {warning}")
+    refuse_untrainable(data, manifest)
+    placement = choose_placement(device, precision, transformer=False)
     config = TrainConfig(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         batch_size=batch_size,
+        parts=parts,
         epochs=epochs,
         warmup=warmup,
         initial_logit_scale=None if keep_logit_scale else initial_logit_scale,
+        freeze_logit_scale=freeze_logit_scale,
         max_logit_scale=max_logit_scale,
         soft_target_weight=soft_target_weight,
         freeze_text=freeze_text,
         freeze_image=freeze_image,
         min_crop=min_crop,
+        precision=cast(Precision, placement.precision),
+        ema_decay=ema,
+        best_by=best_by,
         compile=compile,
         seed=seed,
         workers=workers,
     )
+    fabric = launch(placement, config.precision, devices)
+    console = Console(stderr=True, quiet=not fabric.is_global_zero)
+    for warning in data.warnings:
+        console.print(f"[yellow]warning:[/] {escape(f'{manifest}: {warning}')}")
     run_folder = out.with_name(f"{out.name}.run")
-    with _progress(console) as progress:
+    with progress_bars(console, shown=fabric.is_global_zero) as progress:
+        data, pixels = usable_photos(
+            data,
+            checkpoint.preprocess,
+            manifest,
+            run_folder,
+            max_bad=max_bad_photos,
+            keep=cache_photos,
+            workers=workers,
+            fabric=fabric,
+            progress=progress,
+        )
         trained = train(
             checkpoint,
             data,
             config,
             run_folder,
             progress=progress,
-            device=choose_placement(device, "fp32", transformer=False).device,
             feature_cache=feature_cache,
+            fabric=fabric,
+            pixels=pixels,
         )
-    validation = {"macro_map": macro_map(list(trained.validation.values())), **trained.validation}
+    if not fabric.is_global_zero:
+        return
     card_name = name or out.name
-    write_checkpoint(
-        out,
-        trained.model.cpu(),
-        checkpoint.config,
-        checkpoint.labels,
-        name=card_name,
-        version=version,
-        readme=README.format(
+    with result_at(out):
+        write_checkpoint(
+            out,
+            trained.model.cpu(),
+            checkpoint.config,
+            checkpoint.labels,
             name=card_name,
-            init=checkpoint.card.name,
-            photos=len(data.indices("train")),
-            epochs=epochs,
-            validation=validation["macro_map"],
-        ),
-        training={
-            "init": {"name": checkpoint.card.name, "version": checkpoint.card.version},
-            "photos": len(data.indices("train")),
-            "texts": len(data.texts),
-            "left_out": sorted(leave_out or ()),
-            "settings": asdict(config),
-        },
-        metrics={"validation": validation},
-        exif_orientation=checkpoint.preprocess.exif_orientation,
-    )
-    (run_folder / "state.pt").unlink(missing_ok=True)
-    console.print(f"{out}: macro mAP on validation {validation['macro_map']:.3f}")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+            version=version,
+            readme=README.format(
+                name=card_name,
+                init=checkpoint.card.name,
+                photos=len(data.indices("train")),
+                epochs=epochs,
+                validation=trained.measures["macro_map"],
+            ),
+            training={
+                "init": {"name": checkpoint.card.name, "version": checkpoint.card.version},
+                "photos": len(data.indices("train")),
+                "texts": len(data.texts),
+                "left_out": sorted(leave_out or ()),
+                "settings": asdict(config),
+                "devices": devices,
+                "best_step": trained.best_step,
+                "positive_weights": {
+                    label.id: label.positive_weight for label in checkpoint.labels.labels
+                },
+                "positive_weight_of_other_texts": positive_weight,
+            },
+            metrics={"validation": trained.measures | trained.validation},
+            exif_orientation=checkpoint.preprocess.exif_orientation,
+        )
+    discard(run_folder)
+    console.print(f"{out}: macro mAP on validation {trained.measures['macro_map']:.3f}")

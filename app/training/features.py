@@ -40,6 +40,7 @@ def cached_features(
     *,
     progress: Progress,
     workers: int = 0,
+    pixels: Tensor | None = None,
 ) -> Tensor:
     """Features of each photo and of its mirror image by the frozen trunk.
 
@@ -50,6 +51,7 @@ def cached_features(
         cache: a file that is read when it was made from the same weights and photos, else written.
         progress: where the time left is shown.
         workers: processes that load photos.
+        pixels: (N, 3, S, S) uint8, photos that are decoded already.
 
     Returns:
         (2, N, F) float32 on the CPU, plain and mirrored.
@@ -61,10 +63,11 @@ def cached_features(
             if (file.metadata() or {}).get("key") == key:
                 return load_file(cache)["features"]
     trunk.eval()
-    batches = DataLoader(Photos(paths, preprocess), batch_size=BATCH_SIZE, num_workers=workers)
+    photos = Photos(paths, preprocess, pixels=pixels)
+    batches = DataLoader(photos, batch_size=BATCH_SIZE, num_workers=workers)
     rows = []
-    for pixels in progress.track(batches, description="features"):
-        images = normalize(pixels.to(model.device), preprocess, torch.float32)
+    for batch in progress.track(batches, description="features"):
+        images = normalize(batch.to(model.device), preprocess, torch.float32)
         rows.append(torch.stack([trunk(images), trunk(images.flip(-1))]).cpu())
     features = torch.cat(rows, dim=1)
     cache.parent.mkdir(parents=True, exist_ok=True)

@@ -1,33 +1,30 @@
-"""The training loop: from a checkpoint and targets to a better checkpoint."""
+"""The training loop: from a checkpoint and targets to better weights."""
 
-import csv
-import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, cast
 
-import numpy as np
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from rich.progress import Progress
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from app.core.checkpoint import Checkpoint, load_model
+from app.core.checkpoint import Checkpoint
 from app.core.model import MumicModel
-from app.core.preprocess import Preprocess, normalize
-from app.core.scoring import cosines, l2_normalize
 from app.dataset.labelled import LabelledPhotos
-from app.dataset.photos import Photos, is_mirrored
-from app.dataset.soft_targets import UNKNOWN
-from app.evaluation.embedding import embed_texts
-from app.evaluation.metrics import macro_map
+from app.errors import OptionError
+from app.training.averaging import Average
 from app.training.config import TrainConfig
-from app.training.features import cached_features, trunk_and_head
-from app.training.losses import tempered_bce
-from app.training.state import History, load_state, save_state
-from app.training.validation import evaluate
+from app.training.devices import make_fabric
+from app.training.inputs import Inputs
+from app.training.log import RunLog
+from app.training.objective import Costs, Objective, TemperedSigmoid
+from app.training.start import adamw, make_inputs, run_key, starting_model
+from app.training.state import Best, History, RunState, load_best, load_state, save_best, save_state
+from app.training.validation import choosing_metric, validate
 
 LOG_EVERY_STEPS = 10
 
@@ -37,19 +34,29 @@ class Trained:
     """What a run gives.
 
     Attributes:
-        model: the towers, in evaluation mode.
-        history: rows of the log; those that end an epoch have `macro_map` and `ap_NAME` on the
-            part validation.
+        model: the towers of the best epoch, in evaluation mode.
+        history: rows of the log; those that end an epoch have `macro_map`, `gap`, `gap_at_10` and
+            `ap_NAME` on the part validation.
+        best_step: the step that ended the best epoch.
     """
 
     model: MumicModel
     history: History
+    best_step: int
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """`macro_map`, `gap` and `gap_at_10` on the part validation, after the best epoch."""
+        return {name: self._best_row[name] for name in ("macro_map", "gap", "gap_at_10")}
 
     @property
     def validation(self) -> dict[str, float]:
-        """Average precision of each class on the part validation, after the last epoch."""
-        last = self.history[-1]
-        return {k.removeprefix("ap_"): v for k, v in last.items() if k.startswith("ap_")}
+        """Average precision of each class on the part validation, after the best epoch."""
+        return {k.removeprefix("ap_"): v for k, v in self._best_row.items() if k.startswith("ap_")}
+
+    @property
+    def _best_row(self) -> dict[str, float]:
+        return next(row for row in self.history if row["step"] == self.best_step)
 
 
 def train(
@@ -61,6 +68,8 @@ def train(
     progress: Progress,
     device: torch.device | None = None,
     feature_cache: Path | None = None,
+    fabric: Fabric | None = None,
+    pixels: Tensor | None = None,
 ) -> Trained:
     """Fine-tune both towers on the tempered-sigmoid loss (section 2).
 
@@ -71,80 +80,142 @@ def train(
         init: where the weights start.
         data: photos, texts and targets.
         config: the settings.
-        run_folder: where the state of the run and its `log.csv` are kept.
+        run_folder: where the state of the run and its logs are kept.
         progress: where the time left is shown.
         device: where to train; the CPU by default.
         feature_cache: with `freeze_image`, where the features are kept from run to run.
+        fabric: launched devices, instead of one device.
+        pixels: (N, 3, S, S) uint8, the photos where they are decoded already.
 
     Raises:
-        OptionError: the state in `run_folder` is of another run.
+        OptionError: the state in `run_folder` is of another run, or settings do not fit together.
         DataError: a photo cannot be used.
+        DiskError: the state cannot be written, as on a full disk; the last one is whole.
     """
-    torch.manual_seed(config.seed)
-    model = _start(init, config, device or torch.device("cpu"))
-    optimizer = _optimizer(model, config)
-    state_file, fingerprint = run_folder / "state.pt", _fingerprint(init, data, config)
-    state = load_state(state_file, fingerprint)
-    if state.step:
-        model.clip.load_state_dict(state.weights)
-        optimizer.load_state_dict(dict(state.optimizer))
+    fabric = fabric or make_fabric(device or torch.device("cpu"), config.precision)
+    model = starting_model(init, config, fabric.device)
+    cache = feature_cache or run_folder / "features.safetensors"
+    inputs = make_inputs(
+        model, init, data, config, cache, progress=progress, fabric=fabric, pixels=pixels
+    )
+    objective = TemperedSigmoid(model, data, config)
+    key = run_key(init, data, config, {"objective": "tempered sigmoid"})
+    history, best = fit(
+        objective, inputs, data, config, run_folder, key, progress=progress, fabric=fabric
+    )
+    return Trained(model, history, best.step)
 
-    source = _Source(init.preprocess, [data.photos / file for file in data.files], config)
-    encode = model.clip.visual
-    if config.freeze_image:
-        encode = trunk_and_head(model)[1]
-        cache = feature_cache or run_folder / "features.safetensors"
-        source.features = cached_features(
-            model, source.paths, init.preprocess, cache, progress=progress, workers=config.workers
-        )
-    elif config.compile:
-        encode = torch.compile(encode)
-    tokens = model.tokenize(data.texts).to(model.device)
-    text_embeddings = embed_texts(model, tokens) if config.freeze_text else None
-    losses = _Losses.of(data, model.device)
 
+def fit(
+    objective: Objective,
+    inputs: Inputs,
+    data: LabelledPhotos,
+    config: TrainConfig,
+    run_folder: Path,
+    key: str,
+    *,
+    progress: Progress,
+    fabric: Fabric,
+) -> tuple[History, Best]:
+    """Minimise an objective; afterwards it has the best epoch's weights, in evaluation mode.
+
+    Args:
+        objective: what is trained, on its device.
+        inputs: where photos come from.
+        data: which photos are in which part.
+        config: the settings.
+        run_folder: where the state of the run and its logs are kept.
+        key: of all that decides the outcome; a state with another key is not continued.
+        progress: where the time left is shown.
+        fabric: one device, or several that are launched.
+
+    Returns:
+        The rows of the log, and the best epoch.
+
+    Raises:
+        OptionError, DataError, DiskError: as `train`.
+    """
+    metric = choosing_metric(config.best_by, data)
     train_indices = data.indices("train")
     steps_per_epoch = len(epoch_batches(train_indices, config, epoch=0))
     total_steps = config.epochs * steps_per_epoch
+    _refuse_unshareable(train_indices, config, fabric)
+
+    state = load_state(run_folder, key)
+    optimizer, average = adamw(objective, config), Average(objective.weights, config.ema_decay)
+    resumable: dict[str, Any] = {
+        "weights": objective.weights,
+        "optimizer": optimizer,
+        "average": average,
+        "scaler": fabric.strategy.precision,
+    }
+    for name, content in state.parts.items():
+        resumable[name].load_state_dict(content)
+    network, stepper = fabric.setup(objective, optimizer)
     task = progress.add_task("training", total=total_steps, completed=state.step)
 
-    for epoch in range(state.step // steps_per_epoch, config.epochs):
-        _train_mode(model, config)
-        batches = epoch_batches(train_indices, config, epoch)[state.step % steps_per_epoch :]
-        for inputs, indices in source.batches(batches, epoch):
-            learning_rate = config.learning_rate_at(state.step, total_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            images = l2_normalize(encode(inputs.to(model.device)))
-            texts = model.encode_text(tokens) if text_embeddings is None else text_embeddings
-            loss, soft = losses(cosines(images, texts), indices, model.logit_scale)
-            torch.autograd.backward(loss + config.soft_target_weight * soft)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            model.logit_scale.data.clamp_(max=config.max_logit_scale)
-            state.step += 1
-            progress.update(task, completed=state.step, description=f"loss {loss.item():.3f}")
-            ends_epoch = state.step % steps_per_epoch == 0
-            if state.step % LOG_EVERY_STEPS == 0 or ends_epoch:
-                row = {
-                    "step": state.step,
-                    "learning_rate": learning_rate,
-                    "loss": loss.item(),
-                    "soft_loss": soft.item(),
-                    "logit_scale": model.logit_scale.item(),
-                }
-                state.history.append(row)
-            if ends_epoch:
-                ap = evaluate(model, init.preprocess, data, "validation", source.features)
-                row |= {"macro_map": macro_map(list(ap.values()))}
-                row |= {f"ap_{name}": value for name, value in ap.items()}
-            if state.step % config.save_every_steps == 0 or ends_epoch:
-                state.weights, state.optimizer = model.clip.state_dict(), optimizer.state_dict()
-                save_state(state_file, state, fingerprint)
-                _write_log(run_folder / "log.csv", state.history)
+    with RunLog(run_folder, rows=len(state.history)) as log:
+        for epoch in range(state.step // steps_per_epoch, config.epochs):
+            objective.train()
+            steps = epoch_batches(train_indices, config, epoch)[state.step % steps_per_epoch :]
+            parts = [_parts(step, config, fabric) for step in steps]
+            batches = inputs.batches([part for step in parts for part in step], epoch)
+            for step, own_parts in zip(steps, parts, strict=True):
+                # Dropout, where a tower has it, repeats in a resumed run.
+                torch.manual_seed(hash((config.seed, state.step, fabric.global_rank)))
+                learning_rate = config.learning_rate_at(state.step, total_steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+                costs = _backward(network, batches, step, own_parts, fabric)
+                stepper.step()
+                optimizer.zero_grad(set_to_none=True)
+                objective.after_step()
+                average.update()
+                state.step += 1
+                progress.update(task, completed=state.step)
 
-    model.eval()
-    return Trained(model, state.history)
+                ends_epoch = state.step % steps_per_epoch == 0
+                if state.step % LOG_EVERY_STEPS == 0 or ends_epoch:
+                    row = {"step": state.step, "learning_rate": learning_rate}
+                    row |= _summed(costs, fabric) | objective.measures()
+                    progress.update(task, description=f"loss {row['loss']:.3f}")
+                    _refuse_divergence(row)
+                    state.history.append(row)
+                if ends_epoch:
+                    if fabric.is_global_zero:
+                        with average.in_place():
+                            row |= validate(objective.scores, data, inputs)
+                            _keep_if_best(state, row, metric, objective, run_folder)
+                    measured, state.best = fabric.broadcast((row, state.best))
+                    row |= measured
+                saves = ends_epoch or state.step % config.save_every_steps == 0
+                if saves and fabric.is_global_zero:
+                    state.parts = {name: part.state_dict() for name, part in resumable.items()}
+                    log.write(state.history)
+                    save_state(run_folder, state, key)
+
+    assert state.best is not None  # every run ends an epoch
+    objective.weights.load_state_dict(load_best(run_folder, state.best))
+    objective.eval()
+    return state.history, state.best
+
+
+def _backward(
+    network: _FabricModule,
+    batches: Iterator[Tensor],
+    step: Tensor,
+    parts: Sequence[Tensor],
+    fabric: Fabric,
+) -> list[Costs]:
+    """Add up the gradients of this device's parts of a step; devices meet at the last."""
+    costs = []
+    for i, part in enumerate(parts, start=1):
+        with fabric.no_backward_sync(network, enabled=i < len(parts)):
+            cost, named = network(next(batches), part, step)
+            # Gradients are averaged over devices; their shares of the cost add up.
+            fabric.backward(cost * fabric.world_size)
+        costs.append(named)
+    return costs
 
 
 def epoch_batches(indices: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
@@ -158,107 +229,46 @@ def epoch_batches(indices: Tensor, config: TrainConfig, epoch: int) -> list[Tens
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) < config.batch_size else batches
 
 
-@dataclass(frozen=True, slots=True)
-class _Losses:
-    """The human labels' loss and the teacher's, which speaks where no human did."""
+def _parts(step: Tensor, config: TrainConfig, fabric: Fabric) -> tuple[Tensor, ...]:
+    """What this device does of a step, part by part."""
+    share = step[fabric.global_rank :: fabric.world_size]
+    return torch.tensor_split(share, config.parts)
 
-    targets: Tensor
-    soft_targets: Tensor
-    positive_weights: Tensor
 
-    @classmethod
-    def of(cls, data: LabelledPhotos, device: torch.device) -> Self:
-        soft = torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN)
-        return cls(data.targets.to(device), soft.to(device), data.positive_weights.to(device))
+def _keep_if_best(
+    state: RunState,
+    row: Mapping[str, float],
+    metric: str | None,
+    objective: Objective,
+    run_folder: Path,
+) -> None:
+    value = row[metric] if metric else math.nan
+    if state.best is None or not value <= state.best.value:
+        state.best = Best(state.step, value)
+        save_best(run_folder, state.best, objective.weights.state_dict())
 
-    def __call__(
-        self, cosine: Tensor, indices: Tensor, logit_scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        human, soft = (
-            tempered_bce(cosine, targets[indices], logit_scale, self.positive_weights)
-            for targets in (self.targets, self.soft_targets)
+
+def _refuse_unshareable(train_indices: Tensor, config: TrainConfig, fabric: Fabric) -> None:
+    photos = min(len(train_indices), config.batch_size)
+    if photos < fabric.world_size * config.parts:
+        raise OptionError(
+            "parts",
+            f"a step of {photos} photos has not one for each of {config.parts} parts on "
+            f"{fabric.world_size} devices; take fewer parts or a larger batch-size",
         )
-        return human, soft
 
 
-@dataclass(slots=True)
-class _Source:
-    """Where the input of the image tower's unfrozen part comes from: pixels, or features."""
-
-    preprocess: Preprocess
-    paths: list[Path]
-    config: TrainConfig
-    features: Tensor | None = None
-
-    def batches(self, batches: list[Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs of each batch, and the indices of its photos."""
-        seed = self.config.seed
-        if self.features is not None:
-            for batch in batches:
-                draws = [np.random.default_rng((seed, epoch, int(i))) for i in batch]
-                yield self.features[[int(is_mirrored(draw)) for draw in draws], batch], batch
-            return
-        photos = Photos(self.paths, self.preprocess, (seed, epoch), self.config.min_crop)
-        order = [batch.tolist() for batch in batches]
-        loader = DataLoader(photos, batch_sampler=order, num_workers=self.config.workers)
-        for batch, pixels in zip(batches, loader, strict=True):
-            images = normalize(pixels, self.preprocess, torch.float32)
-            yield images.contiguous(memory_format=torch.channels_last), batch
+def _refuse_divergence(row: dict[str, float]) -> None:
+    if not math.isfinite(row["loss"]):
+        raise OptionError(
+            "learning-rate",
+            f"the loss is {row['loss']} at step {row['step']}; take a lower one, or bf16 or fp32 "
+            "instead of fp16",
+        )
 
 
-def _start(init: Checkpoint, config: TrainConfig, device: torch.device) -> MumicModel:
-    model = load_model(init.directory).to(device)
-    model.clip.visual.to(memory_format=torch.channels_last)
-    if config.initial_logit_scale is not None:
-        model.logit_scale.data.fill_(config.initial_logit_scale)
-    if config.freeze_text:
-        for parameter in _text_parameters(model):
-            parameter.requires_grad_(False)
-    if config.freeze_image:
-        trunk_and_head(model)[0].requires_grad_(False)
-    return model
-
-
-def _text_parameters(model: MumicModel) -> list[nn.Parameter]:
-    image = {id(parameter) for parameter in model.clip.visual.parameters()}
-    others = [parameter for parameter in model.clip.parameters() if id(parameter) not in image]
-    return [parameter for parameter in others if parameter is not model.logit_scale]
-
-
-def _train_mode(model: MumicModel, config: TrainConfig) -> None:
-    model.train()
-    if config.freeze_text:
-        model.clip.eval()
-        model.clip.visual.train()
-    if config.freeze_image:
-        trunk_and_head(model)[0].eval()
-
-
-def _optimizer(model: MumicModel, config: TrainConfig) -> torch.optim.AdamW:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gains_and_biases = [parameter for parameter in trained if parameter.ndim < 2]
-    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": gains_and_biases, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def _fingerprint(init: Checkpoint, data: LabelledPhotos, config: TrainConfig) -> str:
-    digest = hashlib.sha256()
-    for part in (asdict(config), init.card.sha256, data.files, data.parts, data.texts):
-        digest.update(json.dumps(part).encode())
-    for tensor in (data.targets, data.soft_targets, data.positive_weights):
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _write_log(path: Path, history: History) -> None:
-    partial = path.with_suffix(".partial")
-    columns = dict.fromkeys(column for row in history for column in row)
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)
-    partial.replace(path)
+def _summed(costs: Sequence[Costs], fabric: Fabric) -> dict[str, float]:
+    """The named costs of a whole step, from its parts on all devices."""
+    local = torch.stack([torch.stack(list(named.values())) for named in costs]).sum(dim=0)
+    total = cast(Tensor, fabric.all_reduce(local, reduce_op="sum"))
+    return dict(zip(costs[0], total.tolist(), strict=True))

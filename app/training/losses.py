@@ -7,7 +7,11 @@ from app.core import scoring
 
 
 def tempered_bce(
-    cosines: Tensor, targets: Tensor, logit_scale: Tensor, positive_weights: Tensor
+    cosines: Tensor,
+    targets: Tensor,
+    logit_scale: Tensor,
+    positive_weights: Tensor,
+    known_pairs: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy over the known image-label pairs (equations 1 and 2).
 
@@ -20,6 +24,8 @@ def tempered_bce(
         targets: (B, L) presence in [0, 1] (a fraction is a soft target), or negative where unknown.
         logit_scale: scalar, ln(1 / temperature).
         positive_weights: (L,) weights p of the positive part, above 0.
+        known_pairs: how many pairs the mean is over; None: those known here. With the number of a
+            whole step, the losses of its parts add up to the step's.
 
     Returns:
         Scalar float32 mean over the known pairs; 0, still differentiable, where none is known.
@@ -29,4 +35,4 @@ def tempered_bce(
     presence = targets.float().clamp(min=0.0)
     cost = positive_weights.float() * presence * softplus(-logits)
     cost = cost + (1.0 - presence) * softplus(logits)
-    return (cost * known).sum() / known.sum().clamp(min=1)
+    return (cost * known).sum() / (known.sum() if known_pairs is None else known_pairs).clamp(min=1)

@@ -1,4 +1,7 @@
-"""How good the towers are in the middle of a run."""
+"""How good the weights are in the middle of a run."""
+
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -8,11 +11,62 @@ from app.core.preprocess import Preprocess
 from app.core.scoring import cosines, l2_normalize
 from app.dataset.labelled import LabelledPhotos
 from app.dataset.manifest import Part
+from app.errors import OptionError
 from app.evaluation.embedding import embed_photos, embed_texts
-from app.evaluation.metrics import average_precision
+from app.evaluation.metrics import average_precision, gap, gap_at_k, macro_map
+from app.training.config import BestBy
 from app.training.features import trunk_and_head
+from app.training.inputs import Inputs
 
 BATCH_SIZE = 64
+MANY_LABELS = 10  # more known ones an image, and GAP@10 chooses
+
+
+def validate(
+    score: Callable[[Iterator[Tensor]], Tensor], data: LabelledPhotos, inputs: Inputs
+) -> dict[str, float]:
+    """Measure the weights on the part validation.
+
+    Args:
+        score: batches of N photos to (N, C) scores of the data's classes.
+        data: the photos and what is known of them.
+        inputs: where the photos come from.
+
+    Returns:
+        `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN without a positive.
+    """
+    indices = data.indices("validation")
+    targets = data.targets[indices][:, list(data.classes.values())].numpy()
+    if not len(indices):
+        names = ("macro_map", "gap", "gap_at_10", *(f"ap_{name}" for name in data.classes))
+        return dict.fromkeys(names, math.nan)
+    scores = score(inputs.batches(torch.split(indices, BATCH_SIZE))).numpy()
+    ap = average_precision(targets, scores).tolist()
+    return {
+        "macro_map": macro_map(ap),
+        "gap": gap(targets, scores),
+        "gap_at_10": gap_at_k(targets, scores, 10),
+        **{f"ap_{name}": value for name, value in zip(data.classes, ap, strict=True)},
+    }
+
+
+def choosing_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
+    """The key of `validate` whose best epoch gives the weights; None: the last epoch does.
+
+    Raises:
+        OptionError: a metric is wanted and no photo is there to measure it on.
+    """
+    indices = data.indices("validation")
+    if best_by == "last" or (best_by == "auto" and not len(indices)):
+        return None
+    if not len(indices):
+        raise OptionError(
+            "best-by", f"{best_by} needs photos in the part validation, and there is none"
+        )
+    if best_by != "auto":
+        return {"gap-at-10": "gap_at_10", "macro-map": "macro_map"}[best_by]
+    known = data.targets[indices][:, list(data.classes.values())] >= 0
+    return "gap_at_10" if known.sum(dim=1).float().mean() > MANY_LABELS else "macro_map"
 
 
 @torch.no_grad()

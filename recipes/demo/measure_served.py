@@ -20,12 +20,8 @@ from scored import SCORED
 from app.core.labels import builtin_label_set
 from app.dataset.manifest import Row, read_manifest
 from app.dataset.names import Name, load_names
-from app.evaluation.metrics import (
-    average_precision,
-    bootstrap_interval,
-    lift_over_chance,
-    macro_map,
-)
+from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
+from app.evaluation.metrics import average_precision, lift_over_chance, macro_map
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32
@@ -103,13 +99,14 @@ def main() -> None:
             keys = list(subset)
             scores, targets = measure(client, rows, args.photos, subset), known_targets(rows, keys)
             ap = average_precision(targets, scores)
+            drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
             lift = lift_over_chance(targets, ap)
             values = dict(zip(keys, ap.tolist(), strict=True))
             print(f"\n{title}\n{'name':14}{'positives':>10}{'AP':>8}{'95 %':>16}{'lift':>8}")
             for i, key in enumerate(keys):
                 if args.only and key != args.only:
                     continue
-                low, high = bootstrap_interval(targets[:, i], scores[:, i])
+                low, high = interval(drawn[:, i])
                 positives = int((targets[:, i] == 1).sum())
                 print(f"{key:14}{positives:10}{ap[i]:8.3f}{low:8.3f}-{high:.3f}{lift[i]:8.3f}")
             scored = [values[key] for key in SCORED if key in values]

@@ -1,0 +1,77 @@
+"""Votes to targets, by agreement thresholds (section 3.2)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from app.annotation.votes import Tally
+from app.core.labels import LabelSet
+from app.dataset.manifest import Annotation
+from app.dataset.names import Name, labels_of
+
+DEFAULT_THRESHOLD = 0.6  # section 3.2
+
+
+def to_targets(
+    tallies: Iterable[Tally], thresholds: Mapping[str, float], default: float = DEFAULT_THRESHOLD
+) -> list[Annotation]:
+    """Make targets of votes: present from the label's threshold on, else absent.
+
+    Args:
+        tallies: the votes; what nobody was asked stays unknown.
+        thresholds: labels with a threshold of their own.
+        default: the threshold of the others.
+
+    Returns:
+        One annotation a photo, in the order of their first votes.
+    """
+    positive: dict[str, set[str]] = {}
+    negative: dict[str, set[str]] = {}
+    for tally in tallies:
+        present = tally.agreement >= thresholds.get(tally.label, default)
+        positive.setdefault(tally.file, set())
+        negative.setdefault(tally.file, set())
+        (positive if present else negative)[tally.file].add(tally.label)
+    return [
+        Annotation(
+            file=file,
+            positive=frozenset(positive[file]),
+            negative=frozenset(negative[file]),
+            line=line,
+        )
+        for line, file in enumerate(positive, 1)
+    ]
+
+
+def mark_parents(
+    annotations: Iterable[Annotation], names: Mapping[str, Name], label_set: LabelSet
+) -> list[Annotation]:
+    """Make the parents of every positive label positive, whatever was voted on them.
+
+    Args:
+        annotations: targets.
+        names: the labels that may stand in them.
+        label_set: whose parents count.
+    """
+    by_label: dict[str, set[str]] = {}
+    for key, name in names.items():
+        if name.label is not None:
+            by_label.setdefault(name.label, set()).add(key)
+    above = {
+        key: {
+            parent
+            for label in labels_of(name, label_set) - {name.label}
+            for parent in by_label.get(label, ())
+        }
+        for key, name in names.items()
+    }
+    marked = []
+    for annotation in annotations:
+        parents = {parent for name in annotation.positive for parent in above[name]}
+        marked.append(
+            replace(
+                annotation,
+                positive=annotation.positive | parents,
+                negative=annotation.negative - parents,
+            )
+        )
+    return marked

@@ -1,0 +1,1 @@
+"""What the paper compares MuMIC with (section 4.2)."""

@@ -1,0 +1,56 @@
+"""The log of a training run, read back."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class LogitScales:
+    """logit_scale over a training run.
+
+    Attributes:
+        log: the file that they were read from.
+        steps: optimizer steps, at least one.
+        values: ln(1 / temperature) after each of them.
+    """
+
+    log: Path
+    steps: list[float]
+    values: list[float]
+
+
+def read_logit_scales(path: Path) -> LogitScales:
+    """Read logit_scale from the log of a run.
+
+    Args:
+        path: `log.csv` of a run's folder.
+
+    Returns:
+        Its logged steps.
+
+    Raises:
+        DataError: it cannot be read, or a row or column is not what it should be.
+    """
+    scales = LogitScales(path, [], [])
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            for column in ("step", "logit_scale"):
+                if column not in (reader.fieldnames or ()):
+                    raise DataError(f"{path}: no column {column}; give a training run's log.csv")
+            for row in reader:
+                try:
+                    scales.steps.append(float(row["step"]))
+                    scales.values.append(float(row["logit_scale"]))
+                except (TypeError, ValueError) as error:
+                    raise DataError(
+                        f"{path}: row {reader.line_num}, columns step and logit_scale: {error}"
+                    ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not scales.steps:
+        raise DataError(f"{path}: holds no step yet")
+    return scales

@@ -1,0 +1,32 @@
+"""MuMIC against ASL and against the model before any human label (the paper's tables 1 and 2)."""
+
+from collections.abc import Iterator
+
+from runs import Study, mean_and_spread
+
+from app.baselines.compare import compare
+from app.baselines.tables import METRICS, markdown_lines, metrics_of
+from app.evaluation.tables import as_markdown
+
+
+def lines(study: Study, top: int) -> Iterator[str]:
+    """Mean over seeds, then every seed with intervals and each class."""
+    contestants = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
+    for seed in study.seeds:
+        contestants[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))
+        contestants[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
+    comparison = compare(study.score(contestants), top=top)
+    subsets = zip(*(measured.subsets for measured in comparison.measures.values()), strict=True)
+    for subset in subsets:
+        by_method: dict[str, list[dict[str, float]]] = {}
+        for name, measured in zip(comparison.measures, subset, strict=True):
+            values = {metric: each.value for metric, each in metrics_of(measured).items()}
+            by_method.setdefault(name.partition(", seed")[0], []).append(values)
+        rows = [
+            [method, *(mean_and_spread([run[metric] for run in runs]) for metric in METRICS)]
+            for method, runs in by_method.items()
+        ]
+        title = subset[0].title
+        yield f"{title[0].upper()}{title[1:]}, mean of the seeds, %:\n\n"
+        yield as_markdown([["method", *METRICS], *rows]) + "\n\n"
+    yield from markdown_lines(comparison)

@@ -1,0 +1,215 @@
+"""Training runs of a study, each made once, and what came of them."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
+from app.baselines.asl_training import train_asl
+from app.baselines.compare import Scored
+from app.baselines.contestants import parse_contestants, score_contestants
+from app.core.card import CARD_FILE
+from app.core.checkpoint import read_checkpoint, write_checkpoint
+from app.core.device import choose_placement
+from app.dataset.labelled import LabelledPhotos, load_labelled
+from app.dataset.manifest import Part
+from app.dataset.names import load_names
+from app.evaluation.classes import scored_classes
+from app.training.config import Precision, TrainConfig
+from app.training.devices import make_fabric
+from app.training.loop import train
+from app.training.preparation import progress_bars
+
+README = "# {name}\n\nA run of recipes/results; its settings are in `mumic.json`.\n"
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The photos of a study, where its runs start, and what they have in common.
+
+    Attributes:
+        init: the checkpoint that every run starts from.
+        manifest: which photo is in which part and carries which names.
+        photos: the folder that the manifest's files are in.
+        names: what the manifest's names mean, or None where they are label ids.
+        work: where the runs go; one that is there is not made again.
+        part: what is measured on.
+        seeds: of repeated runs.
+        epochs: of MuMIC, where a table does not vary them.
+        asl_epochs: of the ASL baseline.
+        learning_rate: of MuMIC.
+        asl_learning_rate: of the ASL baseline.
+        frozen: whether both towers stay as they are, all but the image projection and
+            logit_scale; features are then cached in `work`.
+        workers: processes that load photos.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    init: Path
+    manifest: Path
+    photos: Path
+    names: Path | None
+    work: Path
+    part: Part
+    seeds: Sequence[int]
+    epochs: int
+    asl_epochs: int
+    learning_rate: float
+    asl_learning_rate: float
+    frozen: bool
+    workers: int
+    device: str
+
+    @property
+    def setting(self) -> str:
+        """One line under a table: what its numbers rest on."""
+        trained = "the image projection alone" if self.frozen else "both towers"
+        return (
+            f"Part {self.part}; trained: {trained}; learning rate, where it is not varied, "
+            f"{self.learning_rate:g}, of ASL {self.asl_learning_rate:g}; "
+            f"seeds {', '.join(map(str, self.seeds))}.\n"
+        )
+
+    def data(self, leave_out: Sequence[str] = ()) -> LabelledPhotos:
+        """The photos and human labels."""
+        labels = read_checkpoint(self.init).labels
+        names = load_names(self.names, labels) if self.names else None
+        return load_labelled(self.manifest, self.photos, labels, names=names, leave_out=leave_out)
+
+    def train(self, name: str, *, seed: int, leave_out: Sequence[str] = (), **changes: Any) -> Path:
+        """Train as `mumic train` does, or take the run that is there.
+
+        Args:
+            name: of what the run is about.
+            seed: of the order of the photos and their augmentation.
+            leave_out: names of which no human label is used.
+            changes: fields of `TrainConfig` in which the run differs from the study's others.
+        """
+        config = self._config(
+            **{"learning_rate": self.learning_rate, "epochs": self.epochs, "seed": seed, **changes}
+        )
+        out = self._folder(name, config)
+        if (out / CARD_FILE).is_file():
+            return out
+        init, run_folder = read_checkpoint(self.init), out.with_name(f"{out.name}.run")
+        console.print(str(out), markup=False)
+        with progress_bars(console, shown=True) as progress:
+            trained = train(
+                init,
+                self.data(leave_out),
+                config,
+                run_folder,
+                progress=progress,
+                feature_cache=self._feature_cache,
+                fabric=make_fabric(self._device, config.precision),
+            )
+        write_checkpoint(
+            out,
+            trained.model.cpu(),
+            init.config,
+            init.labels,
+            name=name,
+            version="0.1.0",
+            readme=README.format(name=name),
+            training={"settings": asdict(config), "left_out": list(leave_out)},
+            metrics={"validation": trained.measures | trained.validation},
+            exif_orientation=init.preprocess.exif_orientation,
+        )
+        return out
+
+    def train_asl(self, *, seed: int, **changes: Any) -> Path:
+        """Train the ASL baseline in the same loop, or take the run that is there."""
+        config = self._config(
+            **{
+                "learning_rate": self.asl_learning_rate,
+                "epochs": self.asl_epochs,
+                "seed": seed,
+                **changes,
+            }
+        )
+        out = self._folder("asl", config)
+        if (out / ASL_CARD_FILE).is_file():
+            return out
+        console.print(str(out), markup=False)
+        with progress_bars(console, shown=True) as progress:
+            train_asl(
+                read_checkpoint(self.init),
+                self.data(),
+                config,
+                out,
+                progress=progress,
+                fabric=make_fabric(self._device, config.precision),
+                feature_cache=self._feature_cache,
+            )
+        return out
+
+    def score(self, contestants: Mapping[str, str | Path]) -> Scored:
+        """Score the part by each `DIR[:SCORING]`, as `mumic compare` does."""
+        labels, data = read_checkpoint(self.init).labels, self.data()
+        names = load_names(self.names, labels) if self.names else None
+        with Progress(console=console) as progress:
+            return score_contestants(
+                parse_contestants([f"{name}={where}" for name, where in contestants.items()]),
+                data,
+                self.part,
+                scored_classes(data, labels, names, "names"),
+                names=names,
+                device=self.device,
+                workers=self.workers,
+                progress=progress,
+            )
+
+    @property
+    def _device(self) -> torch.device:
+        return choose_placement(self.device, "auto", transformer=False).device
+
+    @property
+    def _feature_cache(self) -> Path:
+        return self.work / "features.safetensors"
+
+    def _config(self, **settings: Any) -> TrainConfig:
+        placement = choose_placement(self.device, "auto", transformer=False)
+        return TrainConfig(
+            freeze_image=self.frozen,
+            freeze_text=self.frozen,
+            precision=cast(Precision, placement.precision),
+            workers=self.workers,
+            **settings,
+        )
+
+    def _folder(self, name: str, config: TrainConfig) -> Path:
+        trained = "projection" if self.frozen else "towers"
+        settings = f"epochs-{config.epochs}-lr-{config.learning_rate:g}-seed-{config.seed}"
+        folder = self.work / trained / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / settings
+
+
+def epochs_of(out: Path) -> list[dict[str, float]]:
+    """The rows of a run's log that end an epoch, with its metrics on the part validation."""
+    with out.with_name(f"{out.name}.run").joinpath("log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {key: float(value) for key, value in row.items() if value}
+        for row in rows
+        if row["macro_map"]
+    ]
+
+
+def best_epoch(out: Path) -> dict[str, float]:
+    """The row of a run's log with the best macro mAP."""
+    return max(epochs_of(out), key=lambda row: row["macro_map"])
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean of some seeds in percent, and their standard deviation where there are several."""
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * fmean(values):.1f}{spread}"

@@ -1,0 +1,34 @@
+"""How many epochs MuMIC and ASL need (section 5.1)."""
+
+from collections.abc import Iterator
+from statistics import fmean
+
+from runs import Study, epochs_of, mean_and_spread
+
+from app.evaluation.tables import as_markdown
+
+BUDGETS = (1, 2, 3, 5, 8, 12, 18, 25)  # epochs; each run has its own whole learning-rate schedule
+NEAR = 0.005  # of the best macro mAP: what counts as saturated
+
+
+def lines(study: Study) -> Iterator[str]:
+    """The table, and the first budget that comes near the best one."""
+    values: dict[str, dict[int, list[float]]] = {"MuMIC": {}, "ASL": {}}
+    for epochs in BUDGETS:
+        values["MuMIC"][epochs] = [
+            epochs_of(study.train("mumic", epochs=epochs, seed=seed))[-1]["macro_map"]
+            for seed in study.seeds
+        ]
+        values["ASL"][epochs] = [
+            epochs_of(study.train_asl(epochs=epochs, seed=seed))[-1]["macro_map"]
+            for seed in study.seeds
+        ]
+    rows = [
+        [str(epochs), *(mean_and_spread(each[epochs]) for each in values.values())]
+        for epochs in BUDGETS
+    ]
+    yield as_markdown([["epochs", *values], *rows]) + "\n"
+    for name, runs in values.items():
+        best = max(map(fmean, runs.values()))
+        enough = next(epochs for epochs, run in runs.items() if fmean(run) >= best - NEAR)
+        yield f"\n{name}: within {100 * NEAR:g} points of its best from {enough} epochs on.\n"

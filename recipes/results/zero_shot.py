@@ -1,0 +1,61 @@
+"""Classes left out of training, found by their text alone (section 5.5)."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+import numpy as np
+from runs import Study, mean_and_spread
+
+from app.baselines.tables import percent
+from app.core.scoring import Scoring
+from app.evaluation.metrics import average_precision, lift_over_chance
+from app.evaluation.tables import as_markdown
+
+WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
+MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
+
+
+def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
+    """Each class's average precision, then what each way to score makes of all of them."""
+    runs = [(name, seed) for name in leave_out for seed in study.seeds]
+    contestants = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
+    for name, seed in runs:
+        out = study.train(f"without-{name}", leave_out=[name], seed=seed)
+        contestants |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
+    scored = study.score(contestants)
+    keys = [each.key for each in scored.classes]
+
+    def measure(contestant: str, name: str) -> tuple[float, ...]:
+        """One value for each of `MEASURES`."""
+        column = [keys.index(name)]
+        targets, scores = scored.targets[:, column], scored.scores[contestant][:, column]
+        ap = average_precision(targets, scores)
+        lift = lift_over_chance(targets, ap)[0]
+        return (
+            float(ap[0]),
+            float(lift),
+            *(float(np.mean(scores[targets == presence])) for presence in (1, 0)),
+        )
+
+    found = {
+        f"left out, {way}": {
+            name: [measure(f"{name}, {seed}, {way}", name) for seed in study.seeds]
+            for name in leave_out
+        }
+        for way in WAYS
+    } | {
+        f"before, {way}": {name: [measure(f"before, {way}", name)] for name in leave_out}
+        for way in WAYS
+    }
+    yield "Average precision of a class of which no label was trained on, %:\n\n"
+    rows = [
+        [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
+        for name in leave_out
+    ]
+    yield as_markdown([["class", *found], *rows]) + "\n"
+    yield "\nMean over these classes, %:\n\n"
+    rows = []
+    for title, by in found.items():
+        means = zip(*(values for each in by.values() for values in each), strict=True)
+        rows.append([title, *(percent(fmean(values)) for values in means)])
+    yield as_markdown([["way", *MEASURES], *rows]) + "\n"

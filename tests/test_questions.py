@@ -1,0 +1,259 @@
+"""Labels grouped into questions, and the Label Studio project that asks them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.annotation.label_studio import NONE, read_export
+from app.annotation.questions import (
+    Grouping,
+    Question,
+    dump_grouping,
+    load_grouping,
+    make_questions,
+    oddities,
+)
+from app.annotation.votes import Tally
+from app.core.labels import Label, LabelSet, builtin_label_set
+from app.errors import DataError
+from tests.annotated import write_crops, write_labels
+from tests.command import Run, mumic
+
+TRAVEL = builtin_label_set()
+SEASONS = ("winter", "spring", "summer", "autumn")
+ROOMS = ("bedroom", "bathroom", "kitchen", "lobby", "gym")
+HARD = ("sightseeing", "spa", "art_decor", "historical_structure", "wedding")
+
+
+def label_set_of(categories: Sequence[str]) -> LabelSet:
+    return LabelSet(
+        version="1",
+        labels=tuple(
+            Label(id=f"l{i}", name=f"l{i}", description=f"l{i}", category=category)
+            for i, category in enumerate(categories)
+        ),
+    )
+
+
+@settings(max_examples=40)
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=4), data=st.data())
+def test_every_label_is_asked_once_in_questions_of_four_to_six(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    labels = label_set_of([c for c, size in zip("abcd", sizes, strict=False) for _ in range(size)])
+    some = st.lists(st.sampled_from(labels.ids), unique=True, max_size=6)
+    exclusive, hard = data.draw(some), data.draw(some)
+    questions = make_questions(labels, [exclusive], hard)
+    assert sorted(id for q in questions for id in q.labels) == sorted(labels.ids)
+    assert len({question.id for question in questions}) == len(questions)
+    lengths = [len(question.labels) for question in questions]
+    assert max(lengths) <= 6
+    if sum(sizes) not in {1, 2, 3, 7}:
+        assert min(lengths) >= 4
+
+
+def test_labels_that_exclude_each_other_are_together_and_hard_ones_apart() -> None:
+    questions = make_questions(TRAVEL, [SEASONS, ROOMS], HARD)
+    for labels in (SEASONS, ROOMS):
+        assert any(set(labels) <= set(question.labels) for question in questions)
+    assert all(len(set(HARD) & set(question.labels)) <= 1 for question in questions)
+    assert oddities(Grouping(exclusive=(SEASONS, ROOMS), hard=HARD, questions=questions)) == []
+    categories = {label.id: label.category for label in TRAVEL.labels}
+    mixed = [q for q in questions if len({categories[label] for label in q.labels}) > 1]
+    assert len(mixed) == 1  # that of the rooms
+
+
+def test_odd_questions_are_told() -> None:
+    questions = (
+        Question(id="q", text="?", labels=("winter", "spring", "spa", "wedding")),
+        Question(id="r", text="?", labels=("summer",)),
+    )
+    assert oddities(Grouping(exclusive=(SEASONS,), hard=HARD, questions=questions)) == [
+        "q has several hard labels: spa, wedding",
+        "r has 1 choices, not 4 to 6",
+        "exclusive labels are in different questions: winter, spring, summer, autumn",
+    ]
+
+
+def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
+    grouping = Grouping(
+        exclusive=(SEASONS,), hard=HARD, questions=make_questions(TRAVEL, [SEASONS], HARD)
+    )
+    dump_grouping(grouping, tmp_path / "q.yaml")
+    assert load_grouping(tmp_path / "q.yaml", TRAVEL.ids) == grouping
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hard: [wintr]", r"q.yaml:1: hard\[0\]: unknown label 'wintr'; did you mean 'winter'"),
+        ("exclusive: [[winter], [winter]]", r"'winter' is there twice"),
+        ("questions: [{id: q, text: t, labels: [spa, spa]}]", r"'spa' is there twice"),
+        ("questions: [{id: q, text: t, labels: []}]", r"questions\[0\]\.labels"),
+        (
+            "questions: [{id: q, text: t, labels: [spa]}, {id: q, text: t, labels: [gym]}]",
+            r"'q' is already the id",
+        ),
+    ],
+)
+def test_a_bad_questions_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "q.yaml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_grouping(tmp_path / "q.yaml", TRAVEL.ids)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three photos, one with a name that an address must escape, and the list of them."""
+    write_crops(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "02.png").rename(tmp_path / "photos" / "a room & a view.png")
+    (tmp_path / "list.csv").write_text("file\n00.png\n01.png\na room & a view.png\n00.png\n")
+    write_labels(tmp_path)
+    return tmp_path
+
+
+def run_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    *more: str | Path,
+) -> Run:
+    return mumic(
+        *(monkeypatch, capsys, "data", "tasks", "--candidates", folder / "list.csv"),
+        *("--photos", folder / "photos", "--labels", folder / "labels.yaml"),
+        *("--out", folder / "project", *more),
+    )
+
+
+def test_the_project_asks_every_question_of_every_photo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "hints.yaml").write_text("exclusive: [[pool, garden]]\nhard: [suite]\n")
+    ran = run_tasks(monkeypatch, capsys, folder, "--questions", folder / "hints.yaml")
+    assert ran.code == 0, ran.err
+    view = ET.parse(folder / "project" / "config.xml").getroot()
+    assert [element.tag for element in view] == ["Image", "Header", "Choices"]
+    image, _, choices = view
+    assert choices.attrib["toName"] == image.attrib["name"]
+    assert (choices.attrib["choice"], choices.attrib["required"]) == ("multiple", "true")
+    aliases = [choice.attrib["alias"] for choice in choices]
+    assert sorted(aliases) == sorted(["room", "bedroom", "suite", "pool", "garden", NONE])
+    tasks = json.loads((folder / "project" / "tasks.json").read_text())
+    assert [task["data"]["file"] for task in tasks] == ["00.png", "01.png", "a room & a view.png"]
+    assert tasks[2]["data"]["image"] == "/data/local-files/?d=a%20room%20%26%20a%20view.png"
+
+
+def test_edited_questions_are_kept_and_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    assert run_tasks(monkeypatch, capsys, folder).code == 0
+    edited = folder / "project" / "questions.yaml"
+    made = yaml.safe_load(edited.read_text())
+    assert [question["id"] for question in made["questions"]] == ["room_1"]
+    ran = run_tasks(monkeypatch, capsys, folder)
+    assert ran.code == 2
+    assert "questions.yaml is there: keep it with --questions" in ran.err
+    text = (
+        "exclusive: [[pool, garden]]\nquestions: [{id: out, text: Out?, labels: [pool, garden]}]\n"
+    )
+    edited.write_text(text)
+    ran = run_tasks(monkeypatch, capsys, folder, "--questions", edited)
+    assert ran.code == 0, ran.err
+    assert "out has 2 choices, not 4 to 6" in ran.err
+    assert edited.read_text() == text
+    view = ET.parse(folder / "project" / "config.xml").getroot()
+    choices = view.find("Choices")
+    assert choices is not None
+    assert (choices.attrib["name"], choices.attrib["choice"]) == ("out", "single-radio")
+
+
+OUT = Question(id="out", text="Out?", labels=("pool", "garden"))
+ROOM = Question(id="room_1", text="Room?", labels=("room", "bedroom"))
+
+
+def answer(question: str, *chosen: str) -> dict[str, Any]:
+    """One question's answer, as Label Studio exports it."""
+    return {
+        **{"id": "Dx_aB91ISN", "from_name": question, "to_name": "the-photo", "type": "choices"},
+        "value": {"choices": list(chosen)},
+        "origin": "manual",
+    }
+
+
+def given_by(person: object, *answers: dict[str, Any], **more: object) -> dict[str, Any]:
+    """One person's annotation of a task, as Label Studio exports it."""
+    return {
+        **{"id": 1001, "completed_by": person, "result": list(answers), "was_cancelled": False},
+        **{"ground_truth": False, "created_at": "2021-03-09T22:16:08.728353Z", "lead_time": 4.2},
+        **more,
+    }
+
+
+def write_export(folder: Path, *annotations: dict[str, Any], file: str = "00.png") -> Path:
+    task = {"id": 7, "data": {"image": "/x", "file": file}, "annotations": list(annotations)}
+    (folder / "export.json").write_text(json.dumps([{**task, "predictions": [], "project": 83}]))
+    return folder / "export.json"
+
+
+def test_an_export_becomes_votes(folder: Path) -> None:
+    export = write_export(
+        folder,
+        given_by(1, answer("out", "pool"), answer("room_1", NONE)),
+        given_by({"id": 2, "email": "b@example.com"}, answer("out", "pool", "garden")),
+        given_by(3, answer("out", NONE)),
+        given_by(4, answer("out", "garden"), was_cancelled=True),
+        given_by(3, answer("out", "pool")),
+        given_by(5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}),
+    )
+    tallies = read_export(export, folder / "photos", [OUT, ROOM], ["pool", "garden"])
+    assert set(tallies) == {
+        *(Tally("00.png", "pool", 3, 3), Tally("00.png", "garden", 1, 3)),
+        *(Tally("00.png", "room", 0, 1), Tally("00.png", "bedroom", 0, 1)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("annotation", "file", "message"),
+    [
+        (
+            given_by(1, answer("out", "pol")),
+            "00.png",
+            "annotation 1001, question out: .*'pol'; nea",
+        ),
+        (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is none of its"),
+        (given_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
+        (given_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
+        ({"id": 1}, "00.png", "0.annotations.0.result: Field required; export the project as"),
+    ],
+)
+def test_a_bad_export_is_refused_with_its_place(
+    folder: Path, annotation: dict[str, Any], file: str, message: str
+) -> None:
+    export = write_export(folder, annotation, file=file)
+    with pytest.raises(DataError, match=rf"export\.json.*{message}"):
+        read_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
+
+
+def test_the_command_consolidates_an_export(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    export = write_export(folder, given_by(1, answer("out", "pool")))
+    (folder / "q.yaml").write_text("questions: [{id: out, text: Out?, labels: [pool, garden]}]\n")
+    arguments = (
+        *("data", "consolidate", "--votes", export, "--photos", folder / "photos"),
+        *("--labels", folder / "labels.yaml", "--out", folder / "targets.csv"),
+    )
+    ran = mumic(monkeypatch, capsys, *arguments)
+    assert ran.code == 2
+    assert "needs the file of its questions" in ran.err
+    ran = mumic(monkeypatch, capsys, *arguments, "--questions", folder / "q.yaml")
+    assert ran.code == 0, ran.err
+    text = (folder / "targets.csv").read_text()
+    assert text == "file,positive,negative\n00.png,pool,garden\n"
