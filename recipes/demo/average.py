@@ -1,8 +1,9 @@
 """Average the weights of checkpoints that were trained from the same start.
 
 A fine-tuned tower forgets what its photos do not show; on the way back to its start it is better
-on both, and runs averaged with each other are better than each. The start's projection is brought
-to the length of the others', which their cosines do not see.
+on both, and runs averaged with each other are better than each. The projection forgets more than
+the trunk, so it may have shares of its own. All projections are brought to one length, which
+cosines do not see.
 """
 
 import argparse
@@ -22,17 +23,23 @@ HERE = Path(__file__).parent
 PROJECTION = "visual.head.proj.weight"
 
 
-def averaged(states: list[dict[str, Tensor]], shares: list[float]) -> dict[str, Tensor]:
+def averaged(
+    states: list[dict[str, Tensor]], shares: list[float], of_projection: list[float]
+) -> dict[str, Tensor]:
     """The weighted mean of state dicts, counters being those of the last."""
     length = states[-1][PROJECTION].norm()
     for state in states:
         state[PROJECTION] = state[PROJECTION] * (length / state[PROJECTION].norm())
-    return {
-        key: sum((s[key] * w for s, w in zip(states, shares, strict=True)), torch.zeros(()))
-        if last.is_floating_point()
-        else last
+    mean = {
+        key: mixture([state[key] for state in states], shares) if last.is_floating_point() else last
         for key, last in states[-1].items()
     }
+    return mean | {PROJECTION: mixture([state[PROJECTION] for state in states], of_projection)}
+
+
+def mixture(tensors: list[Tensor], shares: list[float]) -> Tensor:
+    """The weighted mean of tensors of one shape."""
+    return (torch.stack(tensors) * torch.tensor(shares).view(-1, *[1] * tensors[0].ndim)).sum(0)
 
 
 def main() -> None:
@@ -40,7 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+", help="the last one's text and scale")
     parser.add_argument(
-        "--shares", action="append", required=True, help="such as 0.2,0.8 (repeatable)"
+        "--shares",
+        action="append",
+        required=True,
+        help="such as 0.2,0.8, or 0.2,0.8:0.4,0.6 with other shares of the projection (repeatable)",
     )
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
@@ -53,8 +63,8 @@ def main() -> None:
     states = [load_model(path).clip.state_dict() for path in args.checkpoints]
     model = load_model(args.checkpoints[-1])
     for text in args.shares:
-        shares = [float(share) for share in text.split(",")]
-        state = averaged(states, shares)
+        shares, *other = [[float(s) for s in part.split(",")] for part in text.split(":")]
+        state = averaged(states, shares, *(other or [shares]))
         state["logit_scale"] = states[-1]["logit_scale"]
         model.clip.load_state_dict(state)
         ap = evaluate(model, last.preprocess, data, "validation")
@@ -73,7 +83,7 @@ def main() -> None:
             readme="# An average of checkpoints\n",
             training={
                 **last.card.training,
-                "averaged": dict(zip([p.name for p in args.checkpoints], shares, strict=True)),
+                "averaged": {"checkpoints": [p.name for p in args.checkpoints], "shares": text},
             },
             metrics={"validation": {"macro_map_scored": scored, **ap}},
         )
