@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from app.errors import OptionError
 from app.training import options
 from app.training.config import Precision, TrainConfig
 
@@ -79,6 +80,12 @@ def train_command(
 
     checkpoint = read_checkpoint(init)
     card_name = name or out.name
+    if not keep_logit_scale and (initial_logit_scale or 0) > max_logit_scale:
+        raise OptionError(
+            "initial-logit-scale",
+            f"{initial_logit_scale} is above the cap of {max_logit_scale:.3f}, to which the first "
+            "step would cut it: raise --max-logit-scale or start lower",
+        )
     refuse_unwritable(out, name=card_name, version=version)
     data = load_labelled(
         manifest,
