@@ -57,6 +57,21 @@ def test_a_gpu_is_taken_where_it_is_and_refused_where_it_is_not() -> None:
             assert caught.value.field == "device"
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "problem"),
+    [
+        ("gpu", "auto", "'gpu' is none of auto, cpu, cuda and cuda:N"),
+        ("cuda:x", "auto", "'cuda:x' is none of"),
+        ("cpu", "half", "'half' is none of auto, fp32, bf16, fp16"),
+    ],
+)
+def test_a_device_or_precision_that_is_none_is_refused(
+    device: str, precision: str, problem: str
+) -> None:
+    with pytest.raises(OptionError, match=problem):
+        choose_placement(device, precision, transformer=False)
+
+
 def test_a_gpu_beyond_the_last_is_refused() -> None:
     with pytest.raises(OptionError, match=f"cuda:{CUDA_DEVICES} is not there"):
         choose_placement(f"cuda:{CUDA_DEVICES}", "auto", transformer=True)

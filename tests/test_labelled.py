@@ -99,6 +99,22 @@ def test_rows_of_one_photo_that_agree_are_one(tmp_path: Path, photos: Path) -> N
     assert known(data, "cat.png") == {"cat": 1.0, "dog": 0.0, "pets": 1.0}
 
 
+def test_a_photo_that_is_named_in_two_ways_is_one(tmp_path: Path, photos: Path) -> None:
+    rows = "cat.png,train,cat,\n./cat.png,test,,dog\n"
+    with pytest.raises(DataError, match=r"rows 2 and 3 .*column part: train and test disagree"):
+        data_of(tmp_path, photos, rows)
+
+
+def test_a_file_name_too_long_to_be_one_is_a_missing_photo(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(DataError, match=r"row 2, column file: no photo"):
+        data_of(tmp_path, photos, f"{'a' * 300}.png,train,cat,\n")
+
+
+def test_a_parent_of_a_positive_label_is_not_warned_of(tmp_path: Path, photos: Path) -> None:
+    data = data_of(tmp_path, photos, "flower.png,train,flowers,\n", names=None)
+    assert data.warnings[0].endswith("no positive photo in the part train: pets, temple")
+
+
 def test_an_unknown_name_to_leave_out_is_refused(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(OptionError, match="unknown name 'cow'"):
         data_of(tmp_path, photos, leave_out=["cow"])

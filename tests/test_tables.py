@@ -70,6 +70,7 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
     [
         (b"a,c\n1,2\n", r"no column b; needs a, b"),
         (b"", r"no column a, b"),
+        (b"a,b,b\n1,2,3\n", r"column b is there twice"),
         (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
         (b"a,b\n\xff,2\n", r"cannot be read"),
         (None, r"cannot be read"),

@@ -1,5 +1,6 @@
 """Training end to end on a tiny model and a handful of real photos."""
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,13 +14,14 @@ import yaml
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from app.core.checkpoint import Checkpoint, load_model, read_checkpoint
+from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, seal
 from app.core.classifier import Classifier
 from app.dataset.photos import Photos
 from app.errors import DataError, OptionError
 from app.training.command import train_command
 from app.training.config import TrainConfig
 from app.training.loop import Trained, epoch_batches, train
+from tests.command import mumic
 from tests.killing import KilledError, KillingProgress
 from tests.training_set import NAMES, ROWS, data_of, write_init, write_manifest, write_photos
 
@@ -50,13 +52,16 @@ CONFIG_FAST = TrainConfig(
 )
 
 
+@pytest.mark.parametrize("settings", [{}, {"workers": 1}, {"workers": 1, "freeze_image": True}])
 def test_a_photo_that_does_not_decode_stops_the_run_by_name(
-    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
+    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, settings: dict[str, Any]
 ) -> None:
     (tmp_path / "broken.png").write_bytes((photos / "cat.png").read_bytes()[:500])
     data = data_of(tmp_path, tmp_path, "broken.png,train,cat,\n")
-    with pytest.raises(DataError, match=r"broken\.png: cannot be used"):
-        train(init, data, CONFIG_FAST, tmp_path / "run", progress=progress)
+    config = replace(CONFIG_FAST, **settings)
+    with pytest.raises(DataError, match=r"broken\.png: cannot be used") as caught:
+        train(init, data, config, tmp_path / "run", progress=progress)
+    assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,22 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     logs = [(tmp_path / run / "log.csv").read_text() for run in ("whole", "killed")]
     assert logs[0] == logs[1]
     assert resumed.validation == pytest.approx(whole.validation, nan_ok=True)
+
+
+def test_dropout_repeats_in_a_run_that_was_killed_within_an_epoch(
+    tmp_path: Path, photos: Path, progress: Progress
+) -> None:
+    folder = write_init(tmp_path / "init").directory
+    config = json.loads((folder / "open_clip_config.json").read_bytes())
+    config["model_cfg"]["vision_cfg"]["timm_drop"] = 0.5
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    seal(folder)
+    init, data = read_checkpoint(folder), data_of(tmp_path, photos)
+    whole = train(init, data, CONFIG_FAST, tmp_path / "whole", progress=progress)
+    with pytest.raises(KilledError):
+        train(init, data, CONFIG_FAST, tmp_path / "killed", progress=KillingProgress(1))
+    resumed = train(init, data, CONFIG_FAST, tmp_path / "killed", progress=progress)
+    torch.testing.assert_close(weights_of(resumed), weights_of(whole), rtol=0, atol=0)
 
 
 def test_a_state_of_other_settings_is_not_continued(
@@ -196,3 +217,34 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
     assert card.metrics["validation"]["macro_map"] > 0
     assert not (tmp_path / "trained.run" / "state.pt").exists()
     Classifier.load(out, device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "problem"),
+    [
+        (("train",), (), "there is something without a mumic.json"),
+        (("train",), ("--max-logit-scale", "3"), "3.652 is above the cap of 3.000"),
+        (("baseline", "asl"), (), "there is something without a asl.json"),
+        (("train",), ("--name", "my model"), "name: String should match"),
+        (("train",), ("--version", ""), "version: String should have"),
+    ],
+)
+def test_a_result_that_could_not_be_written_is_refused_before_the_run(
+    tmp_path: Path,
+    photos: Path,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    options: tuple[str, ...],
+    problem: str,
+) -> None:
+    out = tmp_path / "out"
+    if not options:
+        out.mkdir()
+        (out / "notes.txt").write_text("keep")
+    given = ("--init", init.directory, "--manifest", write_manifest(tmp_path), "--photos", photos)
+    done = mumic(monkeypatch, capsys, *command, *given, "--out", out, *options)
+    assert done.code == (2 if "--max-logit-scale" in options else 1)
+    assert problem in done.err
+    assert not (tmp_path / "out.run").exists()

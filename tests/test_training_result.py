@@ -1,6 +1,8 @@
 """What a run leaves: the best epoch's weights, averaged ones, logs, and files that are whole."""
 
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from app.core.checkpoint import Checkpoint
 from app.dataset.decoding import decode_photos
-from app.errors import DiskError, OptionError
+from app.errors import DataError, DiskError, OptionError
 from app.training.config import BestBy, TrainConfig
 from app.training.loop import Trained, train
 from app.training.state import whole_file
@@ -162,6 +164,57 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(
     assert (run / "state.pt").read_bytes() == before
     resumed = train(init, data, config, run, progress=progress)
     assert resumed.best_step in epochs_of(resumed)
+
+
+@contextmanager
+def room_in_files(size_bytes: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# TensorBoard's own thread fails as well.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("size_bytes", "problem"), [(50, "TensorBoard's events"), (100_000, r"\.pt: cannot be written")]
+)
+def test_room_that_ends_within_a_file_is_told_and_the_run_goes_on_later(
+    tmp_path: Path,
+    photos: Path,
+    init: Checkpoint,
+    progress: Progress,
+    size_bytes: int,
+    problem: str,
+) -> None:
+    run, data = tmp_path / "run", data_of(tmp_path, photos)
+    config = replace(CONFIG, save_every_steps=1)
+    with pytest.raises(DiskError, match=problem), room_in_files(size_bytes):
+        train(init, data, config, run, progress=progress)
+    assert not list(run.glob("*.partial"))
+    assert train(init, data, config, run, progress=progress).best_step
+
+
+def test_half_a_file_of_features_is_named(
+    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
+) -> None:
+    data, cache = data_of(tmp_path, photos), tmp_path / "features.safetensors"
+    config = replace(CONFIG, freeze_image=True, epochs=1)
+    cache.write_bytes(b"half")
+    with pytest.raises(DataError, match=r"features\.safetensors: not a file of features"):
+        train(init, data, config, tmp_path / "run", progress=progress, feature_cache=cache)
+
+
+def test_features_for_which_there_is_no_room_leave_no_half_file(
+    tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
+) -> None:
+    data, cache = data_of(tmp_path, photos), tmp_path / "features.safetensors"
+    config = replace(CONFIG, freeze_image=True, epochs=1)
+    with pytest.raises(DiskError, match=r"features\.safetensors"), room_in_files(100):
+        train(init, data, config, tmp_path / "run", progress=progress, feature_cache=cache)
+    assert not cache.exists()
 
 
 def test_a_kill_while_writing_leaves_the_last_file_whole(tmp_path: Path) -> None:

@@ -46,15 +46,18 @@ def asl_command(
     max_bad_photos: options.MaxBadPhotos = options.FEW_BAD,
 ) -> None:
     """Train ASL: the same image tower, a linear head, the asymmetric loss, no text tower."""
+    from app.baselines.asl import CARD_FILE
     from app.baselines.asl_training import AslSettings, train_asl
     from app.core.checkpoint import read_checkpoint
     from app.core.device import choose_placement
+    from app.core.drafts import refuse_foreign
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.dataset.trainable import refuse_untrainable
     from app.training.preparation import launch, progress_bars, usable_photos
 
     checkpoint = read_checkpoint(init)
+    refuse_foreign(out, CARD_FILE)
     known = load_names(names, checkpoint.labels) if names else None
     data = load_labelled(
         manifest, photos, checkpoint.labels, names=known, leave_out=leave_out or ()

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from app.core.card import CARD_FILE, Card, file_hash, make_card, read_card, write_card
-from app.core.drafts import draft_of
+from app.core.card import CARD_FILE, Card, Golden, file_hash, make_card, read_card, write_card
+from app.core.drafts import draft_of, refuse_foreign
 from app.core.golden import embed_golden
 from app.core.labels import LabelSet, dump_label_set, load_label_set
 from app.core.model import MumicModel
@@ -157,6 +157,17 @@ def write_checkpoint(
             training=dict(training or {}),
             metrics=dict(metrics or {}),
         )
+
+
+def refuse_unwritable(directory: Path, *, name: str, version: str) -> None:
+    """Refuse what `write_checkpoint` would, before the long work whose result it is to write.
+
+    Raises:
+        CheckpointError: something else than a checkpoint is there, or a field is not valid.
+    """
+    refuse_foreign(directory, CARD_FILE)
+    nothing = Golden(image_embeddings=(), text_embeddings=())
+    make_card(name=name, version=version, sha256={}, golden=nothing)
 
 
 def seal(directory: Path) -> None:

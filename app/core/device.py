@@ -1,6 +1,7 @@
 """Where the model runs and how precisely."""
 
 import math
+import re
 import time
 from dataclasses import dataclass
 
@@ -39,9 +40,12 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
         transformer: whether the image tower is a transformer.
 
     Raises:
-        OptionError: the device is not there, or cannot run the precision.
+        OptionError: device or precision is none of these, the device is not there, or it cannot
+            run the precision.
     """
     chosen = torch.device(_choose_device(device))
+    if precision not in ("auto", *DTYPES):
+        raise OptionError("precision", f"{precision!r} is none of auto, {', '.join(DTYPES)}")
     if precision != "auto":
         if precision == "fp16" and chosen.type == "cpu":
             raise OptionError("precision", "fp16 needs a GPU; use fp32 or bf16 on a CPU")
@@ -54,7 +58,9 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
 def _choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise OptionError("device", f"{device!r} is none of auto, cpu, cuda and cuda:N")
+    if device != "cpu":
         index = int(device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
             raise OptionError(

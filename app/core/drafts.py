@@ -27,11 +27,7 @@ def draft_of(directory: Path, marker: str) -> Iterator[Path]:
         OSError: a file cannot be brought to the disk; what was there before is whole.
     """
     directory = directory.resolve()
-    if not _is_ours(directory, marker):
-        raise CheckpointError(
-            f"{directory}: there is something without a {marker}, so not a checkpoint; it was "
-            "left as it is. Choose another place"
-        )
+    refuse_foreign(directory, marker)
     directory.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -45,6 +41,19 @@ def draft_of(directory: Path, marker: str) -> Iterator[Path]:
         _bring_to_disk(directory.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_foreign(directory: Path, marker: str) -> None:
+    """Refuse to write where something else is; long work asks before it starts.
+
+    Raises:
+        CheckpointError: something without the marker is there.
+    """
+    if not _is_ours(directory, marker):
+        raise CheckpointError(
+            f"{directory}: there is something without a {marker}, so not a checkpoint; it was "
+            "left as it is. Choose another place"
+        )
 
 
 def _is_ours(directory: Path, marker: str) -> bool:

@@ -131,13 +131,17 @@ def load_labelled(
         soft_targets=teacher,
         positive_weights=weights,
         classes=expansion.classes,
-        warnings=tuple(_warnings(rows, known, leave_out)),
+        warnings=tuple(_warnings(rows, targets, expansion.classes, leave_out)),
     )
 
 
-def _warnings(rows: Sequence[Row], names: Collection[str], leave_out: Collection[str]) -> list[str]:
-    seen = {name for row in rows if row.part == "train" for name in row.positive}
-    without = sorted(set(names) - seen - set(leave_out))
+def _warnings(
+    rows: Sequence[Row], targets: Tensor, classes: Mapping[str, int], leave_out: Collection[str]
+) -> list[str]:
+    seen = (targets[[row.part == "train" for row in rows]] == 1).any(dim=0)
+    without = sorted(
+        name for name, column in classes.items() if not seen[column] and name not in leave_out
+    )
     found = (
         [f"column positive: no positive photo in the part train: {', '.join(without)}"]
         if without

@@ -6,6 +6,7 @@ hold names separated by `|`. A name in neither cell is unknown for that photo. B
 the table has no `part`: its rows are annotations.
 """
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,11 @@ def photo_of(record: Record, photos: Path) -> str:
     file = record["file"]
     if not file:
         raise DataError(f"{record.where('file')}: is empty")
-    if not (photos / file).is_file():
+    try:
+        there = (photos / file).is_file()
+    except OSError:  # a name that cannot be one, as it is too long
+        there = False
+    if not there:
         raise DataError(f"{record.where('file')}: no photo {photos / file}")
     return file
 
@@ -180,7 +185,8 @@ def _merged(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
     """One row a photo; of rows that say different things of one photo both are known."""
     by_file: dict[str, AnnotationT] = {}
     for row in rows:
-        first = by_file.setdefault(row.file, row)
+        photo = os.path.normpath(row.file)  # a.jpg and ./a.jpg are one
+        first = by_file.setdefault(photo, row)
         if first is row:
             continue
         where = f"{path}: rows {first.line} and {row.line} are both of {row.file}"
@@ -191,5 +197,5 @@ def _merged(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
             raise DataError(
                 f"{where}, columns positive and negative: disagree on {', '.join(both)}"
             )
-        by_file[row.file] = replace(first, positive=positive, negative=negative)
+        by_file[photo] = replace(first, positive=positive, negative=negative)
     return list(by_file.values())

@@ -88,8 +88,20 @@ def pixel_batches(
         DataError: a photo cannot be used.
     """
     loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
+    batches = loaded(loader)
+    if progress is not None:
+        batches = iter(progress.track(batches, total=len(loader), description=description))
+    yield from batches
+
+
+def loaded(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """A loader's batches; a bad photo is told alike from this process and from a worker.
+
+    Raises:
+        DataError: a photo cannot be used.
+    """
     try:
-        yield from progress.track(loader, description=description) if progress else loader
+        yield from loader
     except DataError as error:  # a worker's comes with its whole traceback, the text at its end
         raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
 

@@ -144,6 +144,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _require(path: Path, columns: Sequence[str], found: Iterable[str]) -> None:
+def _require(path: Path, columns: Sequence[str], found: Sequence[str]) -> None:
+    if twice := [column for column in columns if found.count(column) > 1]:
+        raise DataError(f"{path}: column {', '.join(twice)} is there twice")
     if missing := [column for column in columns if column not in set(found)]:
         raise DataError(f"{path}: no column {', '.join(missing)}; needs {', '.join(columns)}")

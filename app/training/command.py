@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from app.errors import OptionError
 from app.training import options
 from app.training.config import Precision, TrainConfig
 
@@ -68,7 +69,7 @@ def train_command(
     max_bad_photos: options.MaxBadPhotos = options.FEW_BAD,
 ) -> None:
     """Fine-tune a checkpoint on photos with labels; started again after a kill, it goes on."""
-    from app.core.checkpoint import read_checkpoint, write_checkpoint
+    from app.core.checkpoint import read_checkpoint, refuse_unwritable, write_checkpoint
     from app.core.device import choose_placement
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
@@ -78,6 +79,14 @@ def train_command(
     from app.training.state import discard, result_at
 
     checkpoint = read_checkpoint(init)
+    card_name = name or out.name
+    if not keep_logit_scale and (initial_logit_scale or 0) > max_logit_scale:
+        raise OptionError(
+            "initial-logit-scale",
+            f"{initial_logit_scale} is above the cap of {max_logit_scale:.3f}, to which the first "
+            "step would cut it: raise --max-logit-scale or start lower",
+        )
+    refuse_unwritable(out, name=card_name, version=version)
     data = load_labelled(
         manifest,
         photos,
@@ -139,7 +148,6 @@ def train_command(
         )
     if not fabric.is_global_zero:
         return
-    card_name = name or out.name
     with result_at(out):
         write_checkpoint(
             out,

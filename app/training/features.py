@@ -6,15 +6,16 @@ from pathlib import Path
 
 import torch
 from rich.progress import Progress
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
-from app.dataset.photos import Photos
-from app.errors import OptionError
+from app.dataset.photos import Photos, loaded
+from app.errors import DataError, OptionError
+from app.training.state import whole_file
 
 BATCH_SIZE = 64
 
@@ -55,23 +56,38 @@ def cached_features(
 
     Returns:
         (2, N, F) float32 on the CPU, plain and mirrored.
+
+    Raises:
+        DataError: a photo or the file that is there cannot be used.
+        DiskError: the file cannot be written, as on a full disk.
     """
     trunk, _ = trunk_and_head(model)
     key = _key(trunk, paths, preprocess)
-    if cache.is_file():
-        with safe_open(cache, framework="pt") as file:
-            if (file.metadata() or {}).get("key") == key:
-                return load_file(cache)["features"]
+    if (found := _read(cache, key)) is not None:
+        return found
     trunk.eval()
     photos = Photos(paths, preprocess, pixels=pixels)
     batches = DataLoader(photos, batch_size=BATCH_SIZE, num_workers=workers)
     rows = []
-    for batch in progress.track(batches, description="features"):
+    for batch in progress.track(loaded(batches), total=len(batches), description="features"):
         images = normalize(batch.to(model.device), preprocess, torch.float32)
         rows.append(torch.stack([trunk(images), trunk(images.flip(-1))]).cpu())
     features = torch.cat(rows, dim=1)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"features": features}, cache, metadata={"key": key})
+    with whole_file(cache) as file:
+        file.write(save({"features": features}, metadata={"key": key}))
+    return features
+
+
+def _read(cache: Path, key: str) -> Tensor | None:
+    if not cache.is_file():
+        return None
+    try:
+        with safe_open(cache, framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+            features: Tensor = file.get_tensor("features")
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{cache}: not a file of features: {error}; delete it") from error
     return features
 
 

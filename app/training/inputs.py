@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from app.core.preprocess import Preprocess, normalize
-from app.dataset.photos import Photos, is_mirrored
+from app.dataset.photos import Photos, is_mirrored, loaded
 from app.training.config import TrainConfig
 
 
@@ -55,8 +55,10 @@ class Inputs:
             batch_sampler=[batch.tolist() for batch in batches],
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
+            # Its own, or a run that resumes within an epoch would draw dropout one number later.
+            generator=torch.Generator(),
         )
-        for pixels in loader:
+        for pixels in loaded(loader):
             there = pixels.to(self.device, non_blocking=True)
             images = normalize(there, self.preprocess, torch.float32)
             yield images.contiguous(memory_format=torch.channels_last)

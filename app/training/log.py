@@ -2,12 +2,15 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from app.errors import DiskError
 from app.training.state import History, whole_file
 
 
@@ -34,7 +37,8 @@ class RunLog:
         traceback: TracebackType | None,
     ) -> None:
         if self._board is not None:
-            self._board.close()
+            with self._told() if error is None else suppress(OSError):
+                self._board.close()
 
     def write(self, history: History) -> None:
         """Write what is new.
@@ -42,11 +46,13 @@ class RunLog:
         Raises:
             DiskError: the file cannot be written.
         """
-        self._board = self._board or SummaryWriter(str(self._path.parent))
-        for row in history[self._rows :]:
-            for name, value in row.items():
-                if name != "step":
-                    self._board.add_scalar(name, value, int(row["step"]))
+        with self._told():
+            self._board = self._board or SummaryWriter(str(self._path.parent))
+            for row in history[self._rows :]:
+                for name, value in row.items():
+                    if name != "step":
+                        self._board.add_scalar(name, value, int(row["step"]))
+            self._board.flush()
         self._rows = len(history)
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, dict.fromkeys(column for row in history for column in row))
@@ -54,3 +60,13 @@ class RunLog:
         writer.writerows(history)
         with whole_file(self._path) as file:
             file.write(text.getvalue().encode())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskError(
+                f"{self._path.parent}: TensorBoard's events cannot be written: {error}; the last "
+                "state is whole. Start the same command again when there is room"
+            ) from error

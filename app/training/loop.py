@@ -197,6 +197,7 @@ def fit(
     assert state.best is not None  # every run ends an epoch
     objective.weights.load_state_dict(load_best(run_folder, state.best))
     objective.eval()
+    fabric.barrier()  # all have read it before one deletes it
     return state.history, state.best
 
 

@@ -125,10 +125,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # Where a write fails, torch.save fails a second time on closing its archive.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
         partial.unlink(missing_ok=True)
         raise DiskError(
-            f"{path}: cannot be written: {error}; what was there before is whole. Start the same "
+            f"{path}: cannot be written: {reason}; what was there before is whole. Start the same "
             "command again when there is room"
         ) from error
 
