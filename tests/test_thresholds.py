@@ -176,6 +176,26 @@ def test_scores_of_exactly_zero_and_one_are_fitted_too() -> None:
     assert unseen.pooled.recall[0] == 1.0
 
 
+@pytest.mark.parametrize("level", [18.0, -18.0])
+def test_scores_next_to_one_and_next_to_zero_keep_what_the_thresholds_promise(level: float) -> None:
+    draw = np.random.default_rng(0)
+    surer = draw.normal(0, 3, (400, 1))
+    targets = (surer + draw.normal(0, 1, surer.shape) > 1).astype(np.float64)
+    scores = sigmoid(surer + level).astype(np.float32)
+    rules = ThresholdRules(slack=0.0)
+    _, _, summary = summarise(targets, scores, fit_thresholds(targets, scores, rules), rules)
+    assert summary.macro_f1 == summary.best_macro_f1
+    assert summary.recall >= 0.98
+
+
+def test_scores_that_say_the_opposite_lose_no_recall() -> None:
+    draw = np.random.default_rng(0)
+    targets = (draw.random((300, 6)) < 0.3).astype(np.float64)
+    scores = sigmoid(draw.normal(-3 * targets, 1))
+    fitted = fit_thresholds(targets, scores, ThresholdRules())
+    assert count(targets, scores, fitted.serve, fitted.store).pooled.recall[0] >= 0.98
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("data") / "photos")
@@ -268,4 +288,29 @@ def test_what_the_command_cannot_do_is_said(
     assert run.code == code
     assert message in run.err
     assert run.out == ""
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "file" / "fitted")
+    assert run.code == 1
+    assert "fitted: the checkpoint cannot be written" in run.err
+
+
+def test_one_photo_alone_is_refused(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "manifest.csv").write_text("file,part,positive,negative\ncat.png,validation,cat,\n")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "none")
+    assert run.code == 1
+    assert "manifest.csv: one photo is in the part validation" in run.err
     assert not (tmp_path / "none").exists()
