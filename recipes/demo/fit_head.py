@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
+from make_init import solved_projection
 from prepare import FLOOR, soft_targets
 from rich.progress import Progress
 from safetensors.torch import load_file
@@ -22,6 +24,7 @@ from torch import Tensor
 from vocabulary import imagenet_names
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
+from app.core.labels import render
 from app.core.scoring import cosines, l2_normalize
 from app.dataset.labelled import LabelledPhotos, load_labelled
 from app.dataset.names import load_names
@@ -88,12 +91,14 @@ def set_up(
     data: LabelledPhotos,
     features: Tensor,
     texts: Tensor,
-    pretrained: Path,
+    weight: Tensor,
+    bias: Tensor,
     prompts_of_class: Tensor,
 ) -> Problem:
-    """The problem of the part train; `prompts_of_class` (1000, L) is -1 where nothing is known."""
-    tower = load_file(pretrained / "mobilenetv2_100_imagenet1k.safetensors")
-    weight, bias = (tower[f"classifier.{part}"].float()[1:] for part in ("weight", "bias"))
+    """The problem of the part train, from the teacher's classifier of K classes.
+
+    `prompts_of_class` (K, L) is -1 where nothing is known.
+    """
     train = data.indices("train")
     generator = torch.Generator().manual_seed(0)
     moved, probabilities = moved_features(features[1, train], weight, bias, generator)
@@ -139,6 +144,12 @@ def fit(initial: Tensor, problem: Problem, logit_scale: Tensor) -> tuple[Tensor,
     return (initial + change).detach(), scale.detach()
 
 
+def dropped_classes(names: list[str]) -> set[str]:
+    """The teacher's classes that give these names away."""
+    of_names = yaml.safe_load((HERE / "classes_of_names.yaml").read_text(encoding="utf-8"))
+    return {name for left_out in names for name in of_names[left_out]}
+
+
 def main() -> None:
     """Write a checkpoint that differs from the given one in its projection and logit_scale."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -148,6 +159,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--soft-targets", type=Path, required=True)
     parser.add_argument("--leave-out", action="append", default=[])
+    parser.add_argument(
+        "--drop", action="store_true", help="take the teacher's classes of the left-out names too"
+    )
     parser.add_argument("--work", type=Path, required=True, help="where the features are kept")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -169,18 +183,28 @@ def main() -> None:
         features = cached_features(model, paths, start.preprocess, cache, progress=progress)
 
     imagenet = imagenet_names(args.pretrained / "imagenet_classes.txt")
+    gone = dropped_classes(args.leave_out) if args.drop else set[str]()
+    kept = torch.tensor([name not in gone for name in imagenet])
     texts, of_class = soft_targets(torch.eye(len(imagenet)), imagenet, start.labels)
-    position = {text.casefold(): i for i, text in enumerate(data.texts)}
+    columns = data.columns_of(texts)
+    silenced = columns[of_class[~kept].any(0)]  # what a dropped class spoke of
     prompts_of_class = torch.full((len(imagenet), len(data.texts)), UNKNOWN)
-    prompts_of_class[:, [position[text.casefold()] for text in texts]] = of_class
+    prompts_of_class[:, columns] = of_class
+    prompts_of_class[:, silenced] = UNKNOWN
+    data.soft_targets[:, silenced] = UNKNOWN
 
+    tower = load_file(args.pretrained / "mobilenetv2_100_imagenet1k.safetensors")
+    weight, bias = (tower[f"classifier.{part}"].float()[1:][kept] for part in ("weight", "bias"))
     text_embeddings = embed_texts(model, model.tokenize(data.texts))
-    problem = set_up(data, features, text_embeddings, args.pretrained, prompts_of_class)
-    (weight,) = trunk_and_head(model)[1].parameters()
+    problem = set_up(data, features, text_embeddings, weight, bias, prompts_of_class[kept])
+    (head,) = trunk_and_head(model)[1].parameters()
     scale = model.logit_scale.detach()
-    initial = calibrated(weight.detach(), problem, scale)
+    names = [name.split(", ")[0] for name in imagenet if name not in gone]
+    prompts = [render(start.labels.template, name) for name in names]
+    class_embeddings = embed_texts(model, model.tokenize(prompts))
+    initial = calibrated(solved_projection(class_embeddings, weight), problem, scale)
     projection, fitted_scale = fit(initial, problem, scale)
-    weight.data.copy_(projection)
+    head.data.copy_(projection)
     model.logit_scale.data.copy_(fitted_scale)
 
     ap = evaluate(model, start.preprocess, data, "validation", features)
@@ -194,7 +218,11 @@ def main() -> None:
         name=args.out.name,
         version=start.card.version,
         readme=f"# {args.out.name}\n\nA projection fitted on the frozen ImageNet trunk.\n",
-        training={"recipe": "recipes/demo/fit_head.py", "left_out": args.leave_out},
+        training={
+            "recipe": "recipes/demo/fit_head.py",
+            "left_out": args.leave_out,
+            "classes_dropped": sorted(gone),
+        },
         metrics={"validation": {"macro_map": macro, **ap}},
         dtype=torch.float32,
     )

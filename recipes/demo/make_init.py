@@ -14,6 +14,7 @@ import torch
 from open_clip import SimpleTokenizer
 from open_clip.model import CustomTextCLIP
 from safetensors.torch import load_file
+from torch import Tensor
 from vocabulary import imagenet_names
 
 from app.core.checkpoint import write_checkpoint
@@ -22,6 +23,13 @@ from app.core.model import MumicModel
 
 HERE = Path(__file__).parent
 RIDGE = 1e-2
+
+
+def solved_projection(texts: Tensor, classifier: Tensor) -> Tensor:
+    """Least-squares W (D, F) of texts (K, D) @ W = classifier (K, F), less its mean class."""
+    gram = texts.T @ texts + RIDGE * torch.eye(texts.shape[1])
+    projection: Tensor = torch.linalg.solve(gram, texts.T @ (classifier - classifier.mean(0)))
+    return projection.contiguous()
 
 
 @torch.no_grad()
@@ -51,9 +59,7 @@ def main() -> None:
         [model.encode_text(part) for part in torch.split(model.tokenize(prompts), 250)]
     )
     classifier = tower["classifier.weight"].float()[1:]
-    classifier = classifier - classifier.mean(0)
-    gram = texts.T @ texts + RIDGE * torch.eye(texts.shape[1])
-    clip.visual.head.proj.weight.copy_(torch.linalg.solve(gram, texts.T @ classifier))
+    clip.visual.head.proj.weight.copy_(solved_projection(texts, classifier))
     clip.logit_scale.fill_(3.652)
 
     write_checkpoint(
