@@ -127,3 +127,9 @@ def test_the_command_writes_a_signed_checkpoint_and_a_plot(
     run = mumic(monkeypatch, capsys, *arguments, "--plot", tmp_path / "plot.txt")
     assert run.code == 2
     assert "must end in .png or .svg" in run.err
+    run = mumic(monkeypatch, capsys, *arguments, "--out", ".")
+    assert run.code == 2
+    assert "out: must end in the folder's name" in run.err
+    run = mumic(monkeypatch, capsys, *arguments, "--plot", out / "README.md" / "plot.png")
+    assert run.code == 1
+    assert "plot.png: the plot cannot be written" in run.err

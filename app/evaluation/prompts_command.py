@@ -39,6 +39,8 @@ def prompts_command(
     """Choose name or description as each label's text, by average precision."""
     if not 0 < level < 1:
         raise OptionError("level", f"must be between 0 and 1, got {level}")
+    if not out.name:
+        raise OptionError("out", f"must end in the folder's name, got {out}")
     plot = plot or out.with_name(f"{out.name}.prompts.png")
     if plot.suffix not in {".png", ".svg"}:
         raise OptionError("plot", f"must end in .png or .svg, got {plot}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from app.errors import DiskError
 from app.evaluation.prompts import PromptChoice
 
 BAR_HEIGHT_IN = 0.22
@@ -17,6 +18,9 @@ def plot_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
     Args:
         choices: of the labels.
         path: the image file; its suffix names the format.
+
+    Raises:
+        DiskError: it cannot be written.
     """
     measured = sorted((c for c in choices if c.positives), key=lambda choice: choice.gap)
     figure = Figure(figsize=(8, 1.5 + BAR_HEIGHT_IN * len(measured)), layout="constrained")
@@ -29,5 +33,8 @@ def plot_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
     axes.set_yticks(range(len(measured)), [f"{c.id} ({c.positives})" for c in measured])
     axes.set_xlabel("AP by description minus AP by name (interval; blue: changed)")
     axes.set_ylabel("label (known positives)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise DiskError(f"{path}: the plot cannot be written: {error}") from error

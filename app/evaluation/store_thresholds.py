@@ -77,7 +77,9 @@ def store_thresholds(
     cut = positives[may_be_lost(len(positives), recall, confidence)]
     odds = fit_odds(targets, scores, fitted)
     logits = (cut - odds.base - odds.offsets) / odds.slope
-    return np.asarray(1 / (1 + np.exp(-logits)))
+    thresholds: NDArray[np.float64] = torch.from_numpy(logits).sigmoid().numpy()
+    # The curve knows no order of the scores below its edge: a cut there lets all of them pass.
+    return np.where(thresholds > 2 * EDGE, thresholds, 0.0)
 
 
 def may_be_lost(positives: int, recall: float, confidence: float) -> int:

@@ -13,7 +13,6 @@ from app.evaluation.store_thresholds import store_thresholds
 Floats = NDArray[np.floating]
 Evidence = Literal["human", "teacher", "fallback"]
 TEACHER_SURE = 0.5
-DECIMALS = 6  # of a threshold; a score in [0, 1] needs no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,8 @@ def fit_thresholds(
         if stored.any()
         else np.full(scores.shape[1], Thresholds().store)
     )
-    rounded = np.round(serve, DECIMALS)
-    return Fitted(rounded, np.minimum(np.round(store, DECIMALS), rounded), served, stored)
+    # Not rounded: scores near 0 or 1 lie closer together than any number of decimals tells.
+    return Fitted(np.array(serve), np.minimum(store, serve), served, stored)
 
 
 def with_thresholds(label_set: LabelSet, fitted: Fitted) -> LabelSet:

@@ -83,6 +83,11 @@ def thresholds_command(
         raise DataError(
             f"{manifest}: no photo of the part {part} is known to have a label of {checkpoint}"
         )
+    if len(indices) < 2:
+        raise DataError(
+            f"{manifest}: one photo is in the part {part}; thresholds are judged on photos that "
+            "they were not fitted on, so it takes at least two"
+        )
     teacher = data.soft_targets[indices][:, columns].float().numpy() if soft_targets else None
     rules = ThresholdRules(
         min_positives=min_positives,

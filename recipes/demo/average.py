@@ -7,6 +7,7 @@ cosines do not see.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -26,12 +27,14 @@ PROJECTION = "visual.head.proj.weight"
 def averaged(
     states: list[dict[str, Tensor]], shares: list[float], of_projection: list[float]
 ) -> dict[str, Tensor]:
-    """The weighted mean of state dicts, counters being those of the last."""
+    """The weighted mean of the image towers; counters and all else are those of the last."""
     length = states[-1][PROJECTION].norm()
     for state in states:
         state[PROJECTION] = state[PROJECTION] * (length / state[PROJECTION].norm())
     mean = {
-        key: mixture([state[key] for state in states], shares) if last.is_floating_point() else last
+        key: mixture([state[key] for state in states], shares)
+        if key.startswith("visual.") and last.is_floating_point()
+        else last
         for key, last in states[-1].items()
     }
     return mean | {PROJECTION: mixture([state[PROJECTION] for state in states], of_projection)}
@@ -40,6 +43,20 @@ def averaged(
 def mixture(tensors: list[Tensor], shares: list[float]) -> Tensor:
     """The weighted mean of tensors of one shape."""
     return (torch.stack(tensors) * torch.tensor(shares).view(-1, *[1] * tensors[0].ndim)).sum(0)
+
+
+def shares_of(
+    parser: argparse.ArgumentParser, text: str, count: int
+) -> tuple[list[float], list[float]]:
+    """The shares of all else and of the projection, each of which has one a checkpoint."""
+    try:
+        parts = [[float(share) for share in part.split(",")] for part in text.split(":")]
+    except ValueError:
+        parts = []
+    fit = all(len(part) == count and math.isclose(sum(part), 1, abs_tol=1e-6) for part in parts)
+    if not fit or len(parts) not in {1, 2}:
+        parser.error(f"--shares {text}: give {count} numbers, one a checkpoint, that add up to 1")
+    return parts[0], parts[-1]
 
 
 def main() -> None:
@@ -56,16 +73,16 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    count = len(args.checkpoints)
+    mixtures = [(text, *shares_of(parser, text, count)) for text in args.shares]
 
     last = read_checkpoint(args.checkpoints[-1])
     names = load_names(HERE / "names.yaml", last.labels)
     data = load_labelled(args.manifest, args.photos, last.labels, names=names)
     states = [load_model(path).clip.state_dict() for path in args.checkpoints]
     model = load_model(args.checkpoints[-1])
-    for text in args.shares:
-        shares, *other = [[float(s) for s in part.split(",")] for part in text.split(":")]
-        state = averaged(states, shares, *(other or [shares]))
-        state["logit_scale"] = states[-1]["logit_scale"]
+    for text, shares, of_projection in mixtures:
+        state = averaged(states, shares, of_projection)
         model.clip.load_state_dict(state)
         ap = evaluate(model, last.preprocess, data, "validation")
         scored = macro_map([ap[name] for name in SCORED])

@@ -19,6 +19,7 @@ from app.core.preprocess import Preprocess
 from app.dataset.labelled import LabelledPhotos
 from app.dataset.soft_targets import UNKNOWN
 from app.dataset.targets import Columns
+from app.errors import DataError
 from app.evaluation.embedding import embed_texts
 
 
@@ -108,7 +109,13 @@ def gather_evidence(
     imagenet = imagenet_names(pretrained / "imagenet_classes.txt")
     texts, meaning = soft_targets(torch.eye(len(imagenet)), imagenet, labels)
     with (photos / "photos.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+        row_of = {row["file"]: row for row in csv.DictReader(lines)}
+    if missing := [file for file in data.files if file not in row_of]:
+        raise DataError(
+            f"{photos / 'photos.csv'}: no row for {missing[0]}, which the manifest names"
+            f"{f', nor for {len(missing) - 1} more' if len(missing) > 1 else ''}"
+        )
+    rows = [row_of[file] for file in data.files]
     rooms = [name for name in ROOMS if name not in leave_out]
     nothing = torch.full((len(rows), 0), UNKNOWN)
     ruled, ruled_out = add_sure_negatives([], nothing, rows, rooms, labels)

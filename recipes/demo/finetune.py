@@ -234,6 +234,9 @@ def main() -> None:
         leave_out=args.leave_out,
         positive_weight=3.0,
     )
+    train = data.indices("train").to(device)
+    if len(train) < settings.batch_size:
+        parser.error(f"--batch-size {settings.batch_size}: the part train has {len(train)} photos")
     evidence = gather_evidence(
         data, model, start.labels, args.photos, args.pretrained, args.leave_out, device
     )
@@ -250,7 +253,7 @@ def main() -> None:
         torch.Generator(device).manual_seed(settings.seed),
     )
     with Progress() as progress:
-        run.fit(data.indices("train").to(device), progress)
+        run.fit(train, progress)
     ap = evaluate(model.eval(), preprocess, data, "validation")
     scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
     print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")

@@ -90,6 +90,16 @@ def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
     return torch.cat(rows)
 
 
+def classes_of_labels(label_set: LabelSet) -> dict[str, set[str]]:
+    """The ImageNet classes that mean a label or one below it, by the ids of such labels."""
+    classes_of: dict[str, set[str]] = {}
+    mapping = yaml.safe_load((HERE / "teacher_classes.yaml").read_text())["labels"]
+    for label, classes in mapping.items():
+        for id in [label, *label_set.ancestors(label)]:
+            classes_of.setdefault(id, set()).update(classes)
+    return classes_of
+
+
 def soft_targets(
     probabilities: Tensor, imagenet: list[str], label_set: LabelSet
 ) -> tuple[list[str], Tensor]:
@@ -99,16 +109,11 @@ def soft_targets(
     is below `FLOOR` is dropped first: a label of 200 classes would add up noise.
     """
     probabilities = torch.where(probabilities < FLOOR, 0.0, probabilities)
-    classes_of: dict[str, set[str]] = {}
-    mapping = yaml.safe_load((HERE / "teacher_classes.yaml").read_text())["labels"]
-    for label, classes in mapping.items():
-        for id in [label, *label_set.ancestors(label)]:
-            classes_of.setdefault(id, set()).update(classes)
     columns: dict[str, Tensor] = {}
     for i, name in enumerate(imagenet):
         text = render(label_set.template, name.split(", ")[0])
         columns[text] = columns.get(text, 0.0) + probabilities[:, i]  # "crane" is two classes
-    for id, classes in classes_of.items():
+    for id, classes in classes_of_labels(label_set).items():
         members = [imagenet.index(name) for name in sorted(classes)]
         prompt = label_set.prompts[label_set.index(id)]
         columns[prompt] = probabilities[:, members].sum(-1).clamp(max=1.0)

@@ -8,14 +8,15 @@ import argparse
 import math
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from card_tables import evidence_of_labels, label_table, metrics_table, reliability_table
+from prepare import classes_of_labels
 from scored import SCORED
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.dataset.labelled import load_labelled
 from app.dataset.names import load_names
-from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
+from app.evaluation.bootstrap import calibration_error_of_draws, draw_images, interval
+from app.evaluation.calibration import reliability
 from app.evaluation.metrics import average_precision, macro_map
 from app.evaluation.scores import score_part
 from app.evaluation.threshold_report import summarise
@@ -28,22 +29,6 @@ from app.evaluation.thresholds import (
 
 HERE = Path(__file__).parent
 SLACK = 0.03  # of F1, for stricter thresholds: the photos show far less than the world does
-Floats = NDArray[np.floating]
-
-
-def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
-    """Markdown rows: class, positives, AP and its interval."""
-    lines = ["| class | positives | AP | 95 % interval |", "|---|---|---|---|"]
-    drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
-    for i, (name, value) in enumerate(ap.items()):
-        scored = " *" if name in SCORED else ""
-        if math.isnan(value):
-            lines.append(f"| {name} | 0 | | |")
-            continue
-        low, high = interval(drawn[:, i])
-        positives = int((targets[:, i] == 1).sum())
-        lines.append(f"| {name}{scored} | {positives} | {value:.3f} | {low:.3f} to {high:.3f} |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -71,7 +56,14 @@ def main() -> None:
     rules, word = ThresholdRules(slack=SLACK), teacher.float().numpy()
     fitted = fit_thresholds(human, validation, rules, word)
     labels = with_thresholds(label_set, fitted)
-    evidence = evidence_of(human, fitted, rules.min_positives)
+    rests_on = evidence_of(human, fitted, rules.min_positives)
+    learned = data.targets[data.indices("train")][:, columns].numpy()
+    evidence = evidence_of_labels(labels, learned, set(classes_of_labels(label_set)))
+    both = (human == 1).any(axis=0) & (human == 0).any(axis=0)
+    judged, sure = human[:, both], validation[:, both]
+    calibration = reliability(judged, sure)
+    off = calibration_error_of_draws(judged, sure, draw_images(len(human)))
+    low, high = interval(off)
     _, _, summary = summarise(human, validation, fitted, rules, word)
     print(summary.text(rules))
 
@@ -82,10 +74,6 @@ def main() -> None:
     scored = macro_map([ap[name] for name in SCORED])
     everything = macro_map(list(ap.values()))
     print(f"test: macro mAP {scored:.4f} over the fifteen scored, {everything:.4f} over all")
-    threshold_table = "\n".join(
-        f"| {label.name} | {label.thresholds.serve:.2f} | {label.thresholds.store:.2f} | {source} |"
-        for label, source in zip(labels.labels, evidence, strict=True)
-    )
     readme = (
         (HERE / "card.md")
         .read_text(encoding="utf-8")
@@ -93,7 +81,19 @@ def main() -> None:
             scored=f"{scored:.3f}",
             everything=f"{everything:.3f}",
             ap=metrics_table(ap, targets, test),
-            thresholds=threshold_table,
+            calibration_error=f"{calibration.calibration_error:.3f} ({low:.3f} to {high:.3f})",
+            judged=int(both.sum()),
+            reliability=reliability_table(calibration),
+            slack=SLACK,
+            dropped=f"{summary.dropped:.1%}",
+            known_pairs=summary.known_pairs,
+            recall=f"{summary.recall:.1%}",
+            positives=summary.positives,
+            droppable=f"{summary.droppable:.1%}",
+            of_human=evidence.count("human"),
+            of_teacher=evidence.count("teacher"),
+            of_text=evidence.count("text alone"),
+            labels=label_table(labels, evidence, rests_on, human, validation),
         )
     )
     write_checkpoint(
@@ -108,6 +108,10 @@ def main() -> None:
         metrics={
             "test": {"macro_map_scored": scored, "macro_map": everything, "ap": _defined(ap)},
             "thresholds": {"part": "validation", **summary.as_metrics()},
+            "calibration": {
+                "part": "validation",
+                "expected_calibration_error": round(calibration.calibration_error, 4),
+            },
             **checkpoint.card.metrics,
         },
         exif_orientation=checkpoint.preprocess.exif_orientation,

@@ -1,0 +1,88 @@
+"""The tables of the model card, as Markdown."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scored import SCORED
+
+from app.core.labels import LabelSet
+from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
+from app.evaluation.calibration import Reliability
+from app.evaluation.metrics import average_precision
+from app.evaluation.tables import as_markdown
+
+Floats = NDArray[np.floating]
+
+
+def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
+    """A row a class: positives, AP and its interval."""
+    rows = [["class", "positives", "AP", "95 % interval"]]
+    drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
+    for i, (name, value) in enumerate(ap.items()):
+        if math.isnan(value):
+            rows.append([name, "0", "", ""])
+            continue
+        low, high = interval(drawn[:, i])
+        scored = " *" if name in SCORED else ""
+        positives = str(int((targets[:, i] == 1).sum()))
+        rows.append([name + scored, positives, f"{value:.3f}", f"{low:.3f} to {high:.3f}"])
+    return as_markdown(rows)
+
+
+def evidence_of_labels(
+    label_set: LabelSet, targets: Floats, taught: frozenset[str] | set[str]
+) -> list[str]:
+    """What each label was learned from: human labels, else the teacher, else its text alone.
+
+    Args:
+        label_set: C labels.
+        targets: (N, C) presence by humans on the photos of the part train; negatives alone are no
+            evidence of what a label looks like.
+        taught: ids which some of the teacher's classes mean.
+    """
+    human = (targets == 1).any(axis=0)
+    return [
+        "human" if by_human else "teacher" if id in taught else "text alone"
+        for id, by_human in zip(label_set.ids, human, strict=True)
+    ]
+
+
+def label_table(
+    label_set: LabelSet,
+    evidence: Sequence[str],
+    rests_on: Sequence[str],
+    targets: Floats,
+    scores: Floats,
+) -> str:
+    """A row a label: its evidence, AP where humans labelled it, thresholds and their evidence.
+
+    Args:
+        label_set: C labels with their thresholds.
+        evidence: of each label, what it was learned from.
+        rests_on: of each label, on whose word its `serve` threshold rests.
+        targets: (N, C) presence by humans on the photos of the part validation.
+        scores: (N, C) probabilities of the labels on them.
+    """
+    rows = [["label", "learned from", "`serve` rests on", "positives", "negatives"]]
+    rows[0] += ["AP", "serve", "store"]
+    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
+    ap = average_precision(targets, scores)
+    for i, label in enumerate(label_set.labels):
+        # Of positives alone AP is 1, whatever the scores are.
+        measured = f"{ap[i]:.3f}" if positives[i] and negatives[i] else ""
+        thresholds = [f"{label.thresholds.serve:.4f}", f"{label.thresholds.store:.4f}"]
+        known = [str(positives[i]), str(negatives[i])]
+        rows.append([label.name, evidence[i], rests_on[i], *known, measured, *thresholds])
+    return as_markdown(rows, text_columns=3)
+
+
+def reliability_table(found: Reliability) -> str:
+    """A row a bin that holds a pair: its pairs, what was predicted and what is so."""
+    rows = [["probability", "known pairs", "mean probability", "share of positives"]]
+    for b in np.flatnonzero(found.pairs):
+        low, high = found.edges[b : b + 2]
+        means = (f"{found.probability[b]:.3f}", f"{found.frequency[b]:.3f}")
+        rows.append([f"{low:.1f} to {high:.1f}", str(found.pairs[b]), *means])
+    return as_markdown(rows)
