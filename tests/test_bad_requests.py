@@ -159,7 +159,9 @@ OPTIONS = [
     zero_shot("0 labels", "labels", "at least 1", labels=[]),
     zero_shot("labels left out", "labels", "missing"),
     zero_shot("1001 labels", "labels", "at most 1000", labels=[str(i) for i in range(1001)]),
-    zero_shot("the same label", "labels", "once", labels=["beach", "pool", " beach"]),
+    zero_shot(
+        "the same label", "labels", "'beach' is given twice", labels=["beach", "pool", " beach"]
+    ),
     zero_shot("blank label", "labels.0", "at least 1 character", labels=[" "]),
     zero_shot("no scoring", "scoring", "'sigmoid', 'softmax'", labels=["x"], scoring="max"),
     option(

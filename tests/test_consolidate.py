@@ -145,6 +145,7 @@ def test_thresholds_are_tried_where_votes_can_fall() -> None:
         ("00.png,pool,1,5.5\n", "row 2, column annotators: '5.5' should be a whole number"),
         ("00.png,pool,,5\n", "row 2, column votes: '' should be a whole number"),
         ("00.png,pool,0,0\n", "row 2, column annotators: is 0"),
+        ("", "holds no vote"),
         ("00.png,pool,1,5\n00.png,pool,2,5\n", "rows 2 and 3 are both of 00.png and pool"),
     ],
 )

@@ -68,8 +68,8 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,c\n1,2\n", r"no column b; needs a, b"),
-        (b"", r"no column a, b"),
+        (b"a,c\n1,2\n", r"no column b; needs a, b, has a, c"),
+        (b"", r"no column a, b; needs a, b, has none"),
         (b"a,b,b\n1,2,3\n", r"column b is there twice"),
         (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
         (b"a,b\n\xff,2\n", r"cannot be read"),
@@ -82,6 +82,14 @@ def test_a_bad_csv_is_refused(tmp_path: Path, content: bytes | None, message: st
         path.write_bytes(content)
     with pytest.raises(DataError, match=rf"table\.csv: .*{message}|{message}"):
         list(read_table(path, ("a", "b")))
+
+
+@pytest.mark.parametrize("name", ["table.txt", "table"])
+def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+        write_table(tmp_path / name, ("a",), [["1"]])
+    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+        list(read_table(tmp_path / name, ("a",)))
 
 
 def test_a_bad_parquet_file_is_refused(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[Tally]:
 
     Raises:
         DataError: naming file, row and column: a photo is missing, a label unknown, a count no
-            whole number, more votes than annotators, or two rows of one photo and label disagree.
+            whole number, more votes than annotators, two rows of one photo and label disagree, or
+            there is no row.
     """
     rows: dict[tuple[str, str], tuple[int, Tally]] = {}
     for record in read_table(path, VOTE_COLUMNS):
@@ -66,6 +67,8 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[Tally]:
                 f"{path}: rows {first_row} and {record.row} are both of {file} and {tally.label}, "
                 "columns votes and annotators: disagree; add them up"
             )
+    if not rows:
+        raise DataError(f"{path}: holds no vote; a row is a photo, a label and its votes")
     return [tally for _, tally in rows.values()]
 
 

@@ -1,6 +1,6 @@
 """Tables of text, as CSV or Parquet: the one way in and out for manifests, votes and lists.
 
-The file's ending says which: `.parquet` is Parquet, anything else CSV. In a Parquet file a cell
+The file's ending says which: `.parquet` is Parquet, `.csv` CSV. In a Parquet file a cell
 may be a list of texts, which reads as the texts with `|` between them, or a number.
 """
 
@@ -50,7 +50,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Read a table row by row.
 
     Args:
-        path: a CSV file in UTF-8 with a header, or a `.parquet` file.
+        path: a `.csv` file in UTF-8 with a header, or a `.parquet` file.
         columns: those that it must have; others are read as well.
 
     Raises:
@@ -65,7 +65,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
     """Write a table; a file that is there is replaced.
 
     Args:
-        path: ends in `.parquet` or holds CSV.
+        path: ends in `.parquet` or `.csv`.
         columns: their names.
         rows: a text for each column.
 
@@ -86,7 +86,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet"):
+        raise DataError(f"{path}: should end in .csv or .parquet")
+    return ending == ".parquet"
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Record]:
@@ -148,4 +151,7 @@ def _require(path: Path, columns: Sequence[str], found: Sequence[str]) -> None:
     if twice := [column for column in columns if found.count(column) > 1]:
         raise DataError(f"{path}: column {', '.join(twice)} is there twice")
     if missing := [column for column in columns if column not in set(found)]:
-        raise DataError(f"{path}: no column {', '.join(missing)}; needs {', '.join(columns)}")
+        raise DataError(
+            f"{path}: no column {', '.join(missing)}; needs {', '.join(columns)}, "
+            f"has {', '.join(found) or 'none'}"
+        )

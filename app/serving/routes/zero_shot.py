@@ -1,5 +1,7 @@
 """POST /zero-shot: any label texts."""
 
+from collections import Counter
+
 from fastapi import APIRouter, Request, Response
 
 from app.core.classifier import Classifier
@@ -38,8 +40,8 @@ def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings)
         most = settings.max_zero_shot_labels
         if len(options.labels) > most:
             raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
-        if len(set(options.labels)) < len(options.labels):
-            raise OptionError("labels", "a label is given twice; give each once")
+        if twice := [label for label, times in Counter(options.labels).items() if times > 1]:
+            raise OptionError("labels", f"{twice[0]!r} is given twice; give each label once")
         prompts = [render(options.template, label) for label in options.labels]
 
         async def work() -> ZeroShotResponse:
