@@ -1,4 +1,4 @@
-"""docs/data.md, command by command, on a few photos: from an archive to a trained checkpoint."""
+"""docs/data.md, command by command, on a few photos: from an archive to a served checkpoint."""
 
 import csv
 import re
@@ -16,10 +16,12 @@ from app.core.labels import builtin_label_set
 from app.dataset.manifest import read_manifest
 from app.dataset.names import load_names
 from app.dataset.tables import read_table
+from app.main import create_app, load_classifier
+from app.settings import Settings
 from tests.annotated import VOTES, write_crops
 from tests.command import Run, mumic
 from tests.imports import ROOT
-from tests.tiny import write_tiny
+from tests.tiny import live_server, write_tiny
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 FILES = 30
@@ -71,11 +73,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_page_leads_from_an_archive_to_a_checkpoint(
+def labels_served(checkpoint: Path, settings: Settings, photo: Path) -> set[str]:
+    """What a server with the checkpoint says of a photo, whatever the thresholds."""
+    directed = settings.model_copy(update={"checkpoint": checkpoint})
+    app = create_app(directed, load_classifier(directed))
+    with live_server(app) as url, photo.open("rb") as file:
+        answer = httpx.post(
+            f"{url}/predict", files={"images": file}, data={"all_scores": "true"}, timeout=30
+        )
+    (result,) = answer.raise_for_status().json()["results"]
+    return {label["id"] for label in result["labels"]}
+
+
+def test_the_page_leads_from_an_archive_to_a_served_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     folder: Path,
     client: httpx.Client,
+    small_settings: Settings,
 ) -> None:
     said: dict[str, Run] = {}
     shown = next(i for i, each in enumerate(commands()) if "simulate_votes" in each[1])
@@ -93,16 +108,27 @@ def test_the_page_leads_from_an_archive_to_a_checkpoint(
     assert re.search(r"^sauna +12 +12 .* 1\.000 1\.000\*", said["consolidate"].out, re.MULTILINE)
     rows = read_manifest(folder / "manifest.csv", folder / "photos", builtin_label_set().ids)
     assert [row.positive for row in rows] == [frozenset(["sauna"] * (i % 2)) for i in range(FILES)]
-    assert read_checkpoint(folder / "weights" / "mine").card.training["photos"] == 24
+    card = read_checkpoint(folder / "weights" / "mine").card
+    assert card.training["photos"] == 24
+    assert card.metrics["thresholds"]["part"] == "validation"
+    assert (folder / "report" / "report.html").is_file()
+    served = labels_served(
+        folder / "weights" / "mine", small_settings, folder / "photos" / files[0]
+    )
+    assert served == set(builtin_label_set().ids)
 
 
 def test_the_page_shows_it_with_simulated_votes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    small_settings: Settings,
 ) -> None:
     with (folder / "photos" / "photos.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "source", "positive"))
-        writer.writerows((f"{i:02d}.png", "voc", ("cat", "dog|chair")[i % 2]) for i in range(FILES))
+        scenes = ("sea", "desert", "mountains", "sunset", "trees")
+        writer.writerows((f"{i:02d}.png", "miml", scenes[i % 5]) for i in range(FILES))
     shown = [command for command in commands() if "simulate_votes" in command[1]]
     at = commands().index(shown[0])
     for command in commands()[at:]:
@@ -111,9 +137,13 @@ def test_the_page_shows_it_with_simulated_votes(
         assert ran.code == 0, f"{command}: {ran.err}"
     names = load_names(ROOT / "recipes" / "demo" / "names.yaml", builtin_label_set())
     rows = read_manifest(folder / "manifest.csv", folder / "photos", names)
-    right = [("dog" in row.positive) == bool(i % 2) for i, row in enumerate(rows)]
+    right = [("sea" in row.positive) == (i % 5 == 0) for i, row in enumerate(rows)]
     assert sum(right) >= FILES - 2  # the votes are noisy, but not that noisy
-    assert all(len(row.positive | row.negative) == 20 for row in rows)
+    assert all(len(row.positive | row.negative) == 5 for row in rows)
+    served = labels_served(
+        folder / "weights" / "voted", small_settings, folder / "photos" / "00.png"
+    )
+    assert served == set(builtin_label_set().ids)
     first = (folder / "votes.csv").read_bytes()
     run(monkeypatch, capsys, shown[0])
     assert (folder / "votes.csv").read_bytes() == first
