@@ -6,11 +6,14 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from rich.progress import Progress
 
+from app.core.checkpoint import Checkpoint
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import SHIPPED_CHECKPOINT, Settings
 from tests.tiny import live_server, write_tiny
+from tests.training_set import write_init, write_photos
 
 torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
 
@@ -48,3 +51,22 @@ def client(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[ht
         httpx.Client(base_url=url, timeout=30) as session,
     ):
         yield session
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The six photos of the training set."""
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A tiny checkpoint to start training from."""
+    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
+
+
+@pytest.fixture
+def progress() -> Iterator[Progress]:
+    """Bars that nobody sees."""
+    with Progress(disable=True) as bar:
+        yield bar

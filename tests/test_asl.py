@@ -1,7 +1,6 @@
 """The ASL baseline: its loss against naive loops, and a classifier from training to scores."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,25 +17,9 @@ from app.baselines.asymmetric_loss import asymmetric_loss
 from app.core.checkpoint import Checkpoint
 from app.errors import CheckpointError
 from app.training.config import TrainConfig
-from tests.training_set import NAMES, data_of, write_init, write_photos
+from tests.training_set import NAMES, data_of
 
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=8, warmup=0)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
-
-
-@pytest.fixture
-def progress() -> Iterator[Progress]:
-    with Progress(disable=True) as bar:
-        yield bar
 
 
 def naive(x: float, y: float, gamma_negative: float, gamma_positive: float, clip: float) -> float:

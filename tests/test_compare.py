@@ -22,12 +22,7 @@ from app.core.classifier import BACKGROUND_PROMPT, Classifier
 from app.errors import OptionError
 from app.evaluation.subsets import ScoredClass
 from tests.command import Run, mumic
-from tests.training_set import CONFIG, LABELS, NAMES, write_init, write_manifest, write_photos
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+from tests.training_set import CONFIG, LABELS, NAMES, write_init, write_manifest
 
 
 @pytest.fixture(scope="module")

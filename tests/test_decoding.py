@@ -1,6 +1,6 @@
 """Photos that cannot be decoded are known before a run, and the others can be kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.dataset.photos import Photos
 from app.errors import DataError, OptionError
 from app.training.devices import make_fabric
 from app.training.preparation import usable_photos
-from tests.training_set import data_of, write_init, write_photos
+from tests.training_set import data_of, write_photos
 
 
 class Billion(Sequence[Path]):
@@ -38,17 +38,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / "coffee.png").write_bytes((folder / "coffee.png").read_bytes()[:3000])
     (folder / "flower.png").write_text("no image")
     return folder
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
-
-
-@pytest.fixture
-def progress() -> Iterator[Progress]:
-    with Progress(disable=True) as bar:
-        yield bar
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
-from app.core.checkpoint import load_model, read_checkpoint
+from app.core.images import ImageLimits
 from app.core.labels import builtin_label_set
+from app.core.pixels import load_pixels
 from app.evaluation.metrics import average_precision
-from app.evaluation.scores import score_part
+from app.main import load_classifier
+from app.settings import Settings
 from tests.command import Run, mumic
 from tests.tiny import write_tiny
 from tests.training_set import (
@@ -23,7 +26,6 @@ from tests.training_set import (
     data_of,
     write_init,
     write_manifest,
-    write_photos,
 )
 
 TEST_ROWS = (
@@ -33,11 +35,6 @@ TEST_ROWS = (
 )
 LOG = "step,learning_rate,loss,logit_scale\n10,1e-5,0.7,3.652\n20,1e-5,0.6,3.653\n"
 Evaluate = Callable[..., Run]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +113,15 @@ def test_two_checkpoints_side_by_side(
     assert "not measured (1): dog" in text
 
     data = data_of(tmp_path, photos, TEST_ROWS, part="test")
-    checkpoint = read_checkpoint(first)
-    scores = score_part(load_model(first), checkpoint.preprocess, data, "test").numpy()
+    classifier = load_classifier(Settings(checkpoint=first, device="cpu", precision="fp32"))
     columns = list(data.classes.values())
-    expected = average_precision(data.targets[:, columns].numpy(), scores[:, columns])
+    texts = classifier.embed_texts([data.texts[column] for column in columns])
+    pixels = [
+        load_pixels((photos / file).read_bytes(), ImageLimits(), classifier.preprocess).values
+        for file in data.files
+    ]
+    served = classifier.zero_shot(classifier.embed_images(torch.stack(pixels)), texts, "sigmoid")
+    expected = average_precision(data.targets[:, columns].numpy(), served.numpy())
     numbers = json.loads((report / "metrics.json").read_text())["checkpoints"]["tiny 1"]
     found = [each["average_precision"]["value"] for each in numbers["classes"]]
     assert found == pytest.approx([*expected[:1], None, *expected[2:]], abs=1e-6)

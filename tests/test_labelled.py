@@ -10,12 +10,7 @@ from app.dataset.labelled import load_labelled
 from app.dataset.soft_targets import write_soft_targets
 from app.dataset.trainable import refuse_untrainable
 from app.errors import DataError, OptionError
-from tests.training_set import LABELS, data_of, known, write_photos
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+from tests.training_set import LABELS, data_of, known
 
 
 def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestors(

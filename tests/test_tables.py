@@ -13,14 +13,9 @@ from app.dataset.manifest import read_manifest
 from app.dataset.tables import read_table, write_table
 from app.errors import DataError
 from tests.command import mumic
-from tests.training_set import ROWS, data_of, write_manifest, write_photos
+from tests.training_set import ROWS, data_of, write_manifest
 
 CELL = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=8)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "PARQUET"])

@@ -8,12 +8,7 @@ import yaml
 from app.core.checkpoint import Checkpoint, read_checkpoint
 from app.core.classifier import Classifier
 from tests.command import Run, mumic
-from tests.training_set import NAMES, write_init, write_manifest, write_photos
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+from tests.training_set import NAMES, write_init, write_manifest
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,7 @@ from app.training.config import TrainConfig
 from app.training.loop import Trained, epoch_batches, train
 from tests.command import mumic
 from tests.killing import KilledError, KillingProgress
-from tests.training_set import NAMES, ROWS, data_of, write_init, write_manifest, write_photos
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
-
-
-@pytest.fixture
-def progress() -> Iterator[Progress]:
-    with Progress(disable=True) as bar:
-        yield bar
+from tests.training_set import NAMES, ROWS, data_of, write_init, write_manifest
 
 
 def weights_of(trained: Trained) -> Mapping[str, torch.Tensor]:

@@ -18,25 +18,9 @@ from app.training.config import BestBy, TrainConfig
 from app.training.loop import Trained, train
 from app.training.state import whole_file
 from app.training.validation import choosing_metric, evaluate
-from tests.training_set import ROWS, data_of, write_init, write_photos
+from tests.training_set import ROWS, data_of
 
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=4, min_crop=0.5)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
-
-
-@pytest.fixture
-def progress() -> Iterator[Progress]:
-    with Progress(disable=True) as bar:
-        yield bar
 
 
 def epochs_of(trained: Trained) -> dict[int, float]:

@@ -1,6 +1,5 @@
 """The search for the initial logit_scale, on a tiny model and a handful of real photos."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,12 @@ from app.training.config import TrainConfig
 from app.training.search import Search, TrialResult
 from app.training.tuning import tune
 from tests.command import mumic
-from tests.training_set import NAMES, data_of, write_init, write_manifest, write_photos
+from tests.training_set import NAMES, data_of, write_manifest
 
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=2, epochs=1, freeze_text=True, freeze_image=True
 )
 SEARCH = Search(trials=3, random_trials=2)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return write_init(tmp_path_factory.mktemp("checkpoints") / "init")
-
-
-@pytest.fixture
-def progress() -> Iterator[Progress]:
-    with Progress(disable=True) as bar:
-        yield bar
 
 
 class KilledError(Exception):

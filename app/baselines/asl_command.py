@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.training import options
 from app.training.config import Precision, TrainConfig
 
@@ -16,10 +17,10 @@ PAPER = TrainConfig()
 def asl_command(
     *,
     init: options.Init,
-    manifest: options.Manifest,
-    photos: options.Photos,
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[Path, typer.Option(help="directory to write")],
-    names: options.Names = None,
+    names: Names = None,
     leave_out: options.LeaveOut = None,
     epochs: options.Epochs = 18,
     batch_size: options.BatchSize = PAPER.batch_size,
@@ -38,8 +39,8 @@ def asl_command(
     best_by: options.BestByOption = PAPER.best_by,
     compile: options.Compile = False,
     seed: options.Seed = PAPER.seed,
-    workers: options.Workers = 0,
-    device: options.Device = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
     devices: options.Devices = 1,
     precision: options.PrecisionOption = "auto",
     cache_photos: options.CachePhotos = False,

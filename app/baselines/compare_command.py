@@ -1,13 +1,13 @@
 """`mumic compare`."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from app.dataset.manifest import Part
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 
 
 def compare_command(
@@ -19,11 +19,9 @@ def compare_command(
             help="checkpoints; SCORING is sigmoid (default), pair or softmax",
         ),
     ],
-    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
-    photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
-    names: Annotated[
-        Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-    ] = None,
+    manifest: Manifest,
+    photos: Photos,
+    names: Names = None,
     part: Annotated[Part, typer.Option(help="train, validation or test")] = "test",
     top: Annotated[
         int | None, typer.Option(min=1, help="also on the N classes with most positives")
@@ -31,8 +29,8 @@ def compare_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON, with intervals per class")] = False,
     resamples: Annotated[int, typer.Option(min=1, help="bootstrap draws")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="of the draws")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
 ) -> None:
     """Hold checkpoints side by side on photos with labels, as the paper's tables 1 and 2 do.
 

@@ -8,18 +8,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.dataset.manifest import Part
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.errors import DataError, OptionError
 
 
 def evaluate_command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint directory to measure")],
-    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
-    photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[Path, typer.Option(help="folder to write the report to")],
-    names: Annotated[
-        Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-    ] = None,
+    names: Names = None,
     part: Annotated[Part, typer.Option(help="the photos to measure on")] = "test",
     classes: Annotated[
         Literal["names", "labels"],
@@ -44,8 +43,8 @@ def evaluate_command(
     ] = None,
     resamples: Annotated[int, typer.Option(min=1, help="bootstrap draws of the intervals")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
 ) -> None:
     """Measure a checkpoint on photos with labels: a table, and a report with plots."""
     from app.core.checkpoint import read_checkpoint

@@ -8,20 +8,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.dataset.manifest import Part
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.errors import DataError, OptionError
 
 
 def prompts_command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint directory to choose for")],
-    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
-    photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[
         Path, typer.Option(help="checkpoint directory to write; the same one: it is replaced")
     ],
-    names: Annotated[
-        Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-    ] = None,
+    names: Names = None,
     part: Annotated[Part, typer.Option(help="the photos to choose by")] = "validation",
     plot: Annotated[
         Path | None, typer.Option(help="the AP gaps, .png or .svg; default: OUT.prompts.png")
@@ -33,8 +32,8 @@ def prompts_command(
     level: Annotated[
         float, typer.Option(help="a gap whose interval of this level holds 0 is noise")
     ] = 0.95,
-    workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
 ) -> None:
     """Choose name or description as each label's text, by average precision."""
     if not 0 < level < 1:

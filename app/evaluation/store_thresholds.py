@@ -157,7 +157,7 @@ def fit_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> Odds
         torch.autograd.backward(mean)
         return mean
 
-    optimizer.step(cost)  # type: ignore[no-untyped-call]
+    optimizer.step(cost)
     log_slope, base, *offsets = parameters.detach().tolist()
     return Odds(math.exp(log_slope), base, np.array(offsets))
 

@@ -8,20 +8,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.dataset.manifest import Part
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.errors import DataError, OptionError
 
 
 def thresholds_command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint directory to fit")],
-    manifest: Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")],
-    photos: Annotated[Path, typer.Option(help="folder that the manifest's files are in")],
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[
         Path, typer.Option(help="checkpoint directory to write; the same one: it is replaced")
     ],
-    names: Annotated[
-        Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-    ] = None,
+    names: Names = None,
     soft_targets: Annotated[
         Path | None,
         typer.Option(help="safetensors: a teacher's targets, for serve where no human spoke"),
@@ -43,8 +42,8 @@ def thresholds_command(
             min=1, help="a label with fewer known positives or negatives gets the fallback"
         ),
     ] = 10,
-    workers: Annotated[int, typer.Option(min=0, help="processes that load photos")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
 ) -> None:
     """Fit each label's serve and store thresholds on photos with labels."""
     for option, value in (("recall", recall), ("confidence", confidence)):

@@ -22,7 +22,7 @@ class Average:
         self._weights = weights
         self._average: AveragedModel | None = None
         if decay is not None:
-            rule = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            rule = get_ema_multi_avg_fn(decay)
             self._average = AveragedModel(weights, multi_avg_fn=rule, use_buffers=True)
 
     def update(self) -> None:

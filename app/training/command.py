@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.errors import OptionError
 from app.training import options
 from app.training.config import Precision, TrainConfig
@@ -23,10 +24,10 @@ part validation: {validation:.3f}. The settings are in `mumic.json`.
 def train_command(
     *,
     init: options.Init,
-    manifest: options.Manifest,
-    photos: options.Photos,
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
-    names: options.Names = None,
+    names: Names = None,
     soft_targets: Annotated[
         Path | None, typer.Option(help="safetensors: a teacher's targets")
     ] = None,
@@ -61,8 +62,8 @@ def train_command(
     best_by: options.BestByOption = PAPER.best_by,
     compile: options.Compile = False,
     seed: options.Seed = PAPER.seed,
-    workers: options.Workers = 0,
-    device: options.Device = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
     devices: options.Devices = 1,
     precision: options.PrecisionOption = "auto",
     cache_photos: options.CachePhotos = False,

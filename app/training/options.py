@@ -8,11 +8,6 @@ import typer
 from app.training.config import BestBy
 
 Init = Annotated[Path, typer.Option(help="checkpoint directory to start from")]
-Manifest = Annotated[Path, typer.Option(help="CSV or Parquet: file, part, positive, negative")]
-Photos = Annotated[Path, typer.Option(help="folder that the manifest's files are in")]
-Names = Annotated[
-    Path | None, typer.Option(help="YAML: what the manifest's names mean, if not label ids")
-]
 LeaveOut = Annotated[
     list[str] | None, typer.Option(help="use no human label of this name (repeatable)")
 ]
@@ -46,8 +41,6 @@ BestByOption = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="compile the image tower")]
 Seed = Annotated[int, typer.Option(min=0)]
-Workers = Annotated[int, typer.Option(min=0, help="processes that load photos, for each device")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Devices = Annotated[int, typer.Option(min=1, help="how many; each runs a process of its own")]
 PrecisionOption = Annotated[
     str, typer.Option(help="auto, fp32, bf16 or fp16, of the towers; auto: fp32 on a CPU")

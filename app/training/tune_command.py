@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from app.dataset.options import Device, Manifest, Names, Photos, Workers
 from app.training import options
 from app.training.config import TrainConfig
 
@@ -15,10 +16,10 @@ PAPER = TrainConfig()
 def tune_command(
     *,
     init: options.Init,
-    manifest: options.Manifest,
-    photos: options.Photos,
+    manifest: Manifest,
+    photos: Photos,
     out: Annotated[Path, typer.Option(help="folder of the search; an unfinished one goes on")],
-    names: options.Names = None,
+    names: Names = None,
     soft_targets: Annotated[
         Path | None, typer.Option(help="safetensors: a teacher's targets")
     ] = None,
@@ -36,8 +37,8 @@ def tune_command(
     freeze_text: Annotated[bool, typer.Option("--freeze-text")] = False,
     freeze_image: options.FreezeImage = False,
     seed: Annotated[int, typer.Option(min=0, help="of the search and of each run")] = PAPER.seed,
-    workers: options.Workers = 0,
-    device: options.Device = "auto",
+    workers: Workers = 0,
+    device: Device = "auto",
 ) -> None:
     """Search the best initial logit_scale by Bayesian optimisation."""
     from app.core.checkpoint import read_checkpoint

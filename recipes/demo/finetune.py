@@ -92,7 +92,7 @@ class Run:
     def fit(self, train: Tensor, progress: Progress) -> None:
         """Train, and leave the averaged weights in the tower."""
         tower = nn.ModuleList([self.trunk, self.head])
-        average = get_ema_multi_avg_fn(self.settings.ema_decay)  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(self.settings.ema_decay)
         averaged = AveragedModel(tower, multi_avg_fn=average)
         optimizer = self._optimizer()
         steps = len(train) // self.settings.batch_size

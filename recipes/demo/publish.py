@@ -8,17 +8,19 @@ import argparse
 import math
 from pathlib import Path
 
+import torch
 from card_tables import evidence_of_labels, label_table, metrics_table, reliability_table
 from prepare import classes_of_labels
 from scored import SCORED
 
-from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
-from app.dataset.labelled import load_labelled
+from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
+from app.dataset.labelled import LabelledPhotos, load_labelled
+from app.dataset.manifest import Part
 from app.dataset.names import load_names
 from app.evaluation.bootstrap import calibration_error_of_draws, draw_images, interval
 from app.evaluation.calibration import reliability
 from app.evaluation.metrics import average_precision, macro_map
-from app.evaluation.scores import score_part
+from app.evaluation.predictions import Predictions, predict_photos
 from app.evaluation.threshold_report import summarise
 from app.evaluation.thresholds import (
     ThresholdRules,
@@ -29,6 +31,13 @@ from app.evaluation.thresholds import (
 
 HERE = Path(__file__).parent
 SLACK = 0.03  # of F1, for stricter thresholds: the photos show far less than the world does
+
+
+def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Part) -> Predictions:
+    """What the checkpoint makes of a part: of each name's own text, and of its labels."""
+    paths = [data.photos / data.files[i] for i in data.indices(part)]
+    texts = [data.texts[column] for column in data.classes.values()]
+    return predict_photos(checkpoint, paths, texts, device=torch.device("cpu"))
 
 
 def main() -> None:
@@ -52,7 +61,7 @@ def main() -> None:
     columns = data.columns_of(label_set.prompts)
     rows = data.indices("validation")
     human, teacher = data.targets[rows][:, columns].numpy(), data.soft_targets[rows][:, columns]
-    validation = score_part(model, checkpoint.preprocess, data, "validation")[:, columns].numpy()
+    validation = predictions(checkpoint, data, "validation").label_probabilities
     rules, word = ThresholdRules(slack=SLACK), teacher.float().numpy()
     fitted = fit_thresholds(human, validation, rules, word)
     labels = with_thresholds(label_set, fitted)
@@ -68,7 +77,7 @@ def main() -> None:
     print(summary.text(rules))
 
     own = list(data.classes.values())
-    test = score_part(model, checkpoint.preprocess, data, "test").numpy()[:, own]
+    test = predictions(checkpoint, data, "test").probabilities
     targets = data.targets[data.indices("test")][:, own].numpy()
     ap = dict(zip(data.classes, average_precision(targets, test).tolist(), strict=True))
     scored = macro_map([ap[name] for name in SCORED])
