@@ -15,7 +15,7 @@ from app.training.config import TrainConfig
 from app.training.search import Search, TrialResult
 from app.training.tuning import tune
 from tests.command import mumic
-from tests.training_set import NAMES, data_of, write_manifest
+from tests.training_set import NAMES, data_of, write_manifest, write_photos
 
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=2, epochs=1, freeze_text=True, freeze_image=True
@@ -121,6 +121,34 @@ def test_a_validation_part_without_a_positive_is_refused(
         tune(init, data, CONFIG, SEARCH, tmp_path / "study", progress=progress)
 
 
+def tune_arguments(folder: Path, photos: Path, init: Checkpoint, out: Path) -> list[str | Path]:
+    names = folder / "names.yaml"
+    names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
+    manifest = write_manifest(folder)
+    arguments: list[str | Path] = ["tune", "--init", init.directory, "--manifest", manifest]
+    arguments += ["--photos", photos, "--names", names, "--out", out, "--freeze-image"]
+    return [*arguments, *"--freeze-text --epochs 1 --batch-size 2 --random-trials 2".split()]
+
+
+def test_the_command_skips_as_many_bad_photos_as_it_may(
+    tmp_path: Path,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos = write_photos(tmp_path / "photos")
+    (photos / "china2.png").write_text("no image")
+    out = tmp_path / "study"
+    arguments = [*tune_arguments(tmp_path, photos, init, out), "--trials", "1"]
+    run = mumic(monkeypatch, capsys, *arguments)
+    assert run.code == 1
+    assert "1 of 7 photos cannot be decoded, more than the 0 that --max-bad-photos" in run.err
+    run = mumic(monkeypatch, capsys, *arguments, "--max-bad-photos", "1")
+    assert run.code == 0, run.err
+    assert "1 of 7 photos cannot be decoded and are skipped" in run.err
+    assert "row 4" in (tmp_path / "study.run" / "bad_photos.txt").read_text()
+
+
 def test_the_command_names_the_best_and_draws_the_trials(
     tmp_path: Path,
     photos: Path,
@@ -128,17 +156,8 @@ def test_the_command_names_the_best_and_draws_the_trials(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    names, out = tmp_path / "names.yaml", tmp_path / "study"
-    names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
-    arguments: list[str | Path] = [
-        "tune",
-        "--init",
-        init.directory,
-        "--manifest",
-        write_manifest(tmp_path),
-    ]
-    arguments += ["--photos", photos, "--names", names, "--out", out, "--freeze-image"]
-    arguments += ["--freeze-text", "--epochs", "1", "--batch-size", "2", "--random-trials", "2"]
+    out = tmp_path / "study"
+    arguments = tune_arguments(tmp_path, photos, init, out)
     run = mumic(monkeypatch, capsys, *arguments, "--trials", "4", "--max-logit-scale", "3")
     assert run.code == 0, run.err
     header, *lines = run.out.splitlines()

@@ -39,6 +39,7 @@ def tune_command(
     seed: Annotated[int, typer.Option(min=0, help="of the search and of each run")] = PAPER.seed,
     workers: Workers = 0,
     device: Device = "auto",
+    max_bad_photos: options.MaxBadPhotos = options.FEW_BAD,
 ) -> None:
     """Search the best initial logit_scale by Bayesian optimisation."""
     from app.core.checkpoint import read_checkpoint
@@ -46,9 +47,9 @@ def tune_command(
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.dataset.trainable import refuse_untrainable
-    from app.training.preparation import progress_bars
+    from app.training.preparation import launch, progress_bars, usable_photos
     from app.training.search import Search
-    from app.training.tuning import TABLE_FILE, tune
+    from app.training.tuning import TABLE_FILE, refuse_unsearchable, tune
     from app.training.tuning_plot import plot_trials
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -73,7 +74,20 @@ def tune_command(
         workers=workers,
     )
     search = Search(trials, random_trials, low, max_logit_scale if high is None else high)
+    refuse_unsearchable(search, config)
+    placement = choose_placement(device, config.precision, transformer=False)
     with progress_bars(console, shown=True) as progress:
+        data, _ = usable_photos(
+            data,
+            checkpoint.preprocess,
+            manifest,
+            out.with_name(f"{out.name}.run"),
+            max_bad=max_bad_photos,
+            keep=False,
+            workers=workers,
+            fabric=launch(placement, config.precision, devices=1),
+            progress=progress,
+        )
         results = tune(
             checkpoint,
             data,
@@ -81,7 +95,7 @@ def tune_command(
             search,
             out,
             progress=progress,
-            device=choose_placement(device, "fp32", transformer=False).device,
+            device=placement.device,
         )
     plot = out / "trials.png"
     plot_trials(results, plot)

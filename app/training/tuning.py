@@ -69,7 +69,7 @@ def tune(
             study of other settings.
         DataError: the part validation has no positive, or a photo cannot be used.
     """
-    _check(search, config)
+    refuse_unsearchable(search, config)
     columns = list(data.classes.values())
     if not (data.targets[data.indices("validation")][:, columns] == 1).any():
         raise DataError("no photo of the part validation has a known positive to judge a run by")
@@ -110,7 +110,12 @@ def results_of(study: Study) -> list[TrialResult]:
     ]
 
 
-def _check(search: Search, config: TrainConfig) -> None:
+def refuse_unsearchable(search: Search, config: TrainConfig) -> None:
+    """Refuse a range that is empty or that the cap would cut; long work asks before it starts.
+
+    Raises:
+        OptionError: it is so.
+    """
     if not math.isfinite(search.low) or not search.low < search.high:
         raise OptionError("low", f"must be below --high, got {search.low} and {search.high}")
     if search.high > config.max_logit_scale:
