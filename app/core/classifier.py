@@ -10,6 +10,7 @@ from torch import Tensor
 from app.core import scoring
 from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
 from app.core.device import Placement, choose_placement
+from app.core.fusing import fuse_batch_norms
 from app.core.golden import check_golden
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
@@ -60,8 +61,8 @@ class Classifier:
     ) -> "Classifier":
         """Load a checkpoint directory and hold it against its golden inputs.
 
-        They are checked twice: in float32 on the CPU, which is exact, and on the device in the
-        precision that will serve.
+        They are checked twice: in float32 on the CPU, with the weights as they are, which is
+        exact, and as it will serve: on the device, in its precision, batch norms folded away.
 
         Raises:
             CheckpointError: the directory or the model is not what it says.
@@ -74,11 +75,11 @@ class Classifier:
         placement = choose_placement(device, precision, transformer=transformer)
         check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         text_embeddings = label_embeddings(checkpoint, model)
+        fuse_batch_norms(model.clip.visual)
         model.to(placement.device)
         # Texts are few and cached: their tower keeps float32.
         model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
-        if placement != Placement(torch.device("cpu"), "fp32"):
-            check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
+        check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         return cls(checkpoint, model, placement, text_embeddings, text_cache_size)
 
     @property

@@ -1,0 +1,103 @@
+"""Batch norms are folded away, and nothing else changes."""
+
+import pytest
+import timm
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+
+from app.core.fusing import fuse_batch_norms
+
+IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def norms(tower: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in tower.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def as_if_trained(tower: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for norm in norms(tower):
+        for values in (norm.running_mean, norm.bias):
+            if values is not None:
+                values.data.normal_()
+        for values in (norm.running_var, norm.weight):
+            if values is not None:
+                values.data.uniform_(0.5, 2)
+    return tower.eval()
+
+
+@torch.inference_mode()
+def assert_same_after_fusing(tower: nn.Module, left: int) -> None:
+    before = tower(IMAGES)
+    fuse_batch_norms(tower)
+    assert len(norms(tower)) == left
+    torch.testing.assert_close(tower(IMAGES), before, rtol=1e-4, atol=1e-4 * before.abs().max())
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "tf_efficientnet_lite0", "mobilenetv3_small_050"])
+def test_every_batch_norm_of_a_convolutional_tower_is_folded(name: str) -> None:
+    assert_same_after_fusing(as_if_trained(timm.create_model(name)), left=0)
+
+
+class Shared(nn.Module):
+    """One convolution that a batch norm and something else read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), BatchNormAct2d(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.conv(images)
+        result: Tensor = self.norm(out) + out
+        return result
+
+
+class Twice(nn.Module):
+    """One convolution called twice, before two batch norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.norms[0](self.conv(images)) + self.norms[1](self.conv(images + 1))
+        return result
+
+
+class First(nn.Module):
+    """A batch norm of the images themselves, and one without statistics of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)
+        self.of_batch = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.of_batch(self.conv(self.norm(images)))
+        return result
+
+
+class Wayward(nn.Module):
+    """A tower whose way depends on its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.conv(images))
+        return out if images.mean() > 0 else -out
+
+
+@pytest.mark.parametrize(
+    ("tower", "left"), [(Shared(), 1), (Twice(), 2), (First(), 2), (Wayward(), 1)]
+)
+def test_what_cannot_be_folded_stays(tower: nn.Module, left: int) -> None:
+    assert_same_after_fusing(as_if_trained(tower), left)
+
+
+def test_a_tower_without_batch_norms_is_left_alone() -> None:
+    tower = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    assert_same_after_fusing(tower, left=0)
