@@ -108,7 +108,6 @@ class Classifier:
             (B, D) float32 unit rows on the CPU.
         """
         images = normalize(pixels.to(self.placement.device), self.preprocess, self.placement.dtype)
-        images = images.contiguous(memory_format=torch.channels_last)
         return self._model.encode_image(images).cpu()
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:

@@ -112,8 +112,9 @@ def normalize(pixels: Tensor, preprocess: Preprocess, dtype: torch.dtype) -> Ten
         dtype: of the result; the arithmetic itself is in float32.
 
     Returns:
-        `dtype` (B, 3, S, S), on the same device.
+        `dtype` (B, 3, S, S), on the same device, channels last in memory: convolutions want it so.
     """
     mean = torch.tensor(preprocess.mean, device=pixels.device).view(3, 1, 1)
     std = torch.tensor(preprocess.std, device=pixels.device).view(3, 1, 1)
-    return pixels.to(torch.float32).div_(255).sub_(mean).div_(std).to(dtype)
+    values = pixels.to(torch.float32, memory_format=torch.channels_last)
+    return values.div_(255).sub_(mean).div_(std).to(dtype)

@@ -60,8 +60,7 @@ class Inputs:
         )
         for pixels in loaded(loader):
             there = pixels.to(self.device, non_blocking=True)
-            images = normalize(there, self.preprocess, torch.float32)
-            yield images.contiguous(memory_format=torch.channels_last)
+            yield normalize(there, self.preprocess, torch.float32)
 
 
 def _view(augment: tuple[int, int], photo: int) -> int:
