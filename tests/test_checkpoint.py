@@ -23,8 +23,9 @@ from app.core.checkpoint import (
 )
 from app.core.classifier import Classifier
 from app.core.labels import builtin_label_set
-from app.errors import CheckpointError
+from app.errors import CheckpointError, DiskError
 from tests.checkpoints import FILES, copied, edit_tensors, rehash
+from tests.disk import room_in_files
 from tests.tiny import CONFIG, tiny_model, write_tiny
 
 LABEL_EMBEDDINGS = "label_embeddings.safetensors"
@@ -125,7 +126,7 @@ def test_the_old_checkpoint_stays_until_every_file_of_the_new_one_is_on_the_disk
         on_disk.add(status.st_ino)
 
     monkeypatch.setattr(os, "fsync", disk_that_breaks)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(DiskError, match="Input/output error"):
         write_tiny(checkpoint, seed=1)
     assert len(on_disk) == len(before)
     assert {file.name: file.read_bytes() for file in checkpoint.iterdir()} == before
@@ -216,6 +217,25 @@ def test_a_cache_of_other_prompts_is_not_used(checkpoint: Path) -> None:
     torch.testing.assert_close(
         classifier.text_embeddings, classifier.embed_texts(classifier.labels.prompts)
     )
+
+
+@pytest.mark.parametrize("size_bytes", [100, 100_000])
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(
+    checkpoint: Path, size_bytes: int
+) -> None:
+    before = {file: (checkpoint / file).read_bytes() for file in FILES}
+    full = pytest.raises(DiskError, match=r"cannot be written: .*; what was there before is whole")
+    with full, room_in_files(size_bytes):
+        write_tiny(checkpoint, seed=1)
+    assert {file: (checkpoint / file).read_bytes() for file in FILES} == before
+    assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+
+
+def test_a_seal_for_which_there_is_no_room_is_told(checkpoint: Path) -> None:
+    with pytest.raises(DiskError, match="it is not signed"), room_in_files(1000):
+        seal(checkpoint)
+    seal(checkpoint)
+    read_checkpoint(checkpoint)
 
 
 def test_a_read_only_directory_without_a_cache_serves(

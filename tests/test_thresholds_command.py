@@ -110,7 +110,7 @@ def test_a_place_that_cannot_be_written_is_said(
     (tmp_path / "file").write_text("not a folder")
     run = thresholds(monkeypatch, capsys, "--out", tmp_path / "file" / "fitted")
     assert run.code == 1
-    assert "fitted: the checkpoint cannot be written" in run.err
+    assert "fitted: cannot be written" in run.err
 
 
 def test_one_photo_alone_is_refused(

@@ -1,8 +1,5 @@
 """What a run leaves: the best epoch's weights, averaged ones, logs, and files that are whole."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from app.training.config import BestBy, TrainConfig
 from app.training.loop import Trained, train
 from app.training.state import whole_file
 from app.training.validation import choosing_metric, evaluate
+from tests.disk import room_in_files
 from tests.training_set import ROWS, data_of
 
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=4, min_crop=0.5)
@@ -148,16 +146,6 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(
     assert (run / "state.pt").read_bytes() == before
     resumed = train(init, data, config, run, progress=progress)
     assert resumed.best_step in epochs_of(resumed)
-
-
-@contextmanager
-def room_in_files(size_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # TensorBoard's own thread fails as well.

@@ -154,6 +154,7 @@ def write_asl(
 
     Raises:
         CheckpointError: something else is there.
+        DiskError: it cannot be written; what was there before is whole.
     """
     with draft_of(directory, CARD_FILE) as draft:
         state = nn.ModuleDict({"visual": visual, "head": head}).state_dict()

@@ -21,7 +21,7 @@ from app.training.devices import make_fabric
 from app.training.loop import fit
 from app.training.objective import Costs, Objective, freeze, image_stage, keep_frozen_still
 from app.training.start import make_inputs, run_key, starting_model
-from app.training.state import discard, result_at
+from app.training.state import discard, writing_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def train_asl(
     )
     if fabric.is_global_zero:
         measured = next(row for row in history if row["step"] == best.step)
-        with result_at(out):
+        with writing_result():
             write_asl(
                 out,
                 objective.visual,

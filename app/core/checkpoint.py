@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from app.core.card import CARD_FILE, Card, Golden, file_hash, make_card, read_card, write_card
-from app.core.drafts import draft_of, refuse_foreign
+from app.core.drafts import disk_errors, draft_of, refuse_foreign
 from app.core.golden import embed_golden
 from app.core.labels import LabelSet, dump_label_set, load_label_set
 from app.core.model import MumicModel
@@ -139,6 +139,7 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: something else than a checkpoint is there, or a field is not valid.
+        DiskError: it cannot be written; what was there before is whole.
     """
     with draft_of(directory, CARD_FILE) as draft:
         state = {
@@ -178,10 +179,12 @@ def seal(directory: Path) -> None:
     Raises:
         CheckpointError: the directory is incomplete or unsafe.
         LabelSetError: labels.yaml is not valid.
+        DiskError: it cannot be written to.
     """
     _refuse_incomplete_or_unsafe(directory)
     kept = {"name", "version", "exif_orientation", "training", "metrics"}
-    _sign(directory, **read_card(directory).model_dump(include=kept))
+    with disk_errors(directory, "it is not signed: seal it again when it can be"):
+        _sign(directory, **read_card(directory).model_dump(include=kept))
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:

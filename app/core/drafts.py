@@ -7,7 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.errors import CheckpointError
+from safetensors import SafetensorError
+
+from app.errors import CheckpointError, DiskError
+
+
+@contextmanager
+def disk_errors(path: Path, consequence: str) -> Iterator[None]:
+    """Around writing: a disk that is full or may not be written to is told as such.
+
+    Args:
+        path: what is written.
+        consequence: what becomes of it, for the message.
+
+    Raises:
+        DiskError: it could not be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise DiskError(f"{path}: cannot be written: {error}; {consequence}") from error
 
 
 @contextmanager
@@ -24,23 +43,24 @@ def draft_of(directory: Path, marker: str) -> Iterator[Path]:
 
     Raises:
         CheckpointError: something else is there; it is left as it is.
-        OSError: a file cannot be brought to the disk; what was there before is whole.
+        DiskError: it cannot be written; what was there before is whole.
     """
     directory = directory.resolve()
     refuse_foreign(directory, marker)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        yield draft
-        draft.chmod(0o755)  # mkdtemp and safetensors keep others out
-        for file in draft.iterdir():
-            file.chmod(0o644)
-            _bring_to_disk(file)
-        _bring_to_disk(draft)
-        _swap_in(draft, directory)
-        _bring_to_disk(directory.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with disk_errors(directory, "what was there before is whole"):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        try:
+            yield draft
+            draft.chmod(0o755)  # mkdtemp and safetensors keep others out
+            for file in draft.iterdir():
+                file.chmod(0o644)
+                _bring_to_disk(file)
+            _bring_to_disk(draft)
+            _swap_in(draft, directory)
+            _bring_to_disk(directory.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def refuse_foreign(directory: Path, marker: str) -> None:

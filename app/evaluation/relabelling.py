@@ -9,7 +9,6 @@ from app.core.card import CARD_FILE, read_card, write_card
 from app.core.checkpoint import LABELS_FILE, Checkpoint, seal
 from app.core.drafts import draft_of
 from app.core.labels import LabelSet, dump_label_set
-from app.errors import DiskError
 
 
 def write_relabelled(
@@ -29,14 +28,11 @@ def write_relabelled(
         CheckpointError: something else than a checkpoint is there.
         DiskError: it cannot be written.
     """
-    try:
-        with draft_of(out, CARD_FILE) as draft:
-            for file in checkpoint.directory.iterdir():
-                if file.is_file():
-                    shutil.copy(file, draft / file.name)
-            dump_label_set(labels, draft / LABELS_FILE)
-            seal(draft)
-            card = read_card(draft)
-            write_card(draft, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))
-    except OSError as error:
-        raise DiskError(f"{out}: the checkpoint cannot be written: {error}") from error
+    with draft_of(out, CARD_FILE) as draft:
+        for file in checkpoint.directory.iterdir():
+            if file.is_file():
+                shutil.copy(file, draft / file.name)
+        dump_label_set(labels, draft / LABELS_FILE)
+        seal(draft)
+        card = read_card(draft)
+        write_card(draft, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))

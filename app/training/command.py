@@ -77,7 +77,7 @@ def train_command(
     from app.dataset.trainable import refuse_untrainable
     from app.training.loop import train
     from app.training.preparation import launch, progress_bars, usable_photos
-    from app.training.state import discard, result_at
+    from app.training.state import discard, writing_result
 
     checkpoint = read_checkpoint(init)
     card_name = name or out.name
@@ -149,7 +149,7 @@ def train_command(
         )
     if not fabric.is_global_zero:
         return
-    with result_at(out):
+    with writing_result():
         write_checkpoint(
             out,
             trained.model.cpu(),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
 
 from app.errors import DiskError, OptionError
 
@@ -138,18 +137,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def result_at(path: Path) -> Iterator[None]:
-    """Around the writing of a run's result: a disk that is full is told as such.
+def writing_result() -> Iterator[None]:
+    """Around the writing of a run's result: where its weights are when it fails is told too.
 
     Raises:
         DiskError: it could not be written; the run's state is as it was.
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except DiskError as error:
         raise DiskError(
-            f"{path}: cannot be written: {error}; the trained weights are kept in the run's "
-            "folder. Start the same command again when there is room"
+            f"{error}. The trained weights are kept in the run's folder: start the same command "
+            "again when there is room"
         ) from error
 
 
