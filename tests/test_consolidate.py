@@ -1,6 +1,7 @@
 """Votes become targets; a golden set says from which agreement on."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,8 @@ def test_thresholds_are_tried_where_votes_can_fall() -> None:
         ("00.png,pool,1,5\n00.png,poll,1,5\n", "row 3, column label: .*'poll'; nearest.*: pool"),
         ("99.png,pool,1,5\n", "row 2, column file: no photo .*99.png"),
         (",pool,1,5\n", "row 2, column file: is empty"),
+        ("/etc/hosts,pool,1,5\n", "row 2, column file: /etc/hosts is not below the photo folder"),
+        ("a/../../x.png,pool,1,5\n", "row 2, column file: a/../../x.png is not below the photo"),
         ("00.png,pool,-1,5\n", "row 2, column votes: '-1' should be a whole number"),
         ("00.png,pool,1,5.5\n", "row 2, column annotators: '5.5' should be a whole number"),
         ("00.png,pool,,5\n", "row 2, column votes: '' should be a whole number"),
@@ -219,3 +222,31 @@ def test_a_label_that_nobody_saw_is_told(
     )
     assert ran.code == 0
     assert "no positive photo: pool" in ran.err
+
+
+def test_nothing_that_is_read_is_written_over(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    photos: Path,
+) -> None:
+    votes, golden = tmp_path / "votes.csv", tmp_path / "golden.csv"
+    votes.write_text(VOTES + "00.png,pool,0,5\n")
+    golden.write_text("file,positive,negative\n01.png,pool,\n")
+    labels = write_labels(tmp_path)
+    given: list[str | Path] = ["--votes", votes, "--photos", photos, "--labels", labels]
+    cases: list[tuple[list[str | Path], str]] = [
+        (["--out", tmp_path / "." / "votes.csv"], "is --votes, which would be lost"),
+        (
+            ["--golden", golden, "--out", tmp_path / "t.csv", "--report", tmp_path / "t.csv"],
+            "is --out, which would be lost",
+        ),
+        (["--out", tmp_path / "t.csv", "--report", tmp_path / "r.csv"], "report: .* give --golden"),
+        (["--golden", golden, "--out", tmp_path / "t.csv"], "no vote is on a photo and label"),
+    ]
+    for more, message in cases:
+        ran = mumic(monkeypatch, capsys, "data", "consolidate", *given, *more)
+        assert ran.code in (1, 2)
+        assert re.search(message, ran.err)
+    assert votes.read_text().startswith(VOTES)
+    assert not (tmp_path / "t.csv").exists()

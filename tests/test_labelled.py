@@ -1,16 +1,18 @@
 """From a manifest to targets: what each name says, and what is refused."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from app.dataset.copies import copies_across_parts
 from app.dataset.labelled import load_labelled
 from app.dataset.soft_targets import write_soft_targets
 from app.dataset.trainable import refuse_untrainable
 from app.errors import DataError, OptionError
-from tests.training_set import LABELS, data_of, known
+from tests.training_set import LABELS, data_of, known, write_photos
 
 
 def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestors(
@@ -154,3 +156,14 @@ def test_a_class_of_which_nothing_is_known_is_allowed(tmp_path: Path, photos: Pa
 def test_a_manifest_without_validation_photos_is_refused(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(DataError, match="column part: no photo is in the part validation"):
         refuse_untrainable(data_of(tmp_path, photos, "cat.png,train,cat,\n"), tmp_path)
+
+
+def test_the_same_photo_in_two_parts_is_told(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
+    assert copies_across_parts(data_of(tmp_path, photos)) == []
+    shutil.copy(photos / "cat.png", photos / "cat2.png")
+    (warning,) = copies_across_parts(data_of(tmp_path, photos))
+    assert "1 photos are there in several parts" in warning
+    assert "cat.png (train) and cat2.png (validation)" in warning
+    shutil.copy(photos / "china.png", photos / "china2.png")  # both in the part train
+    assert copies_across_parts(data_of(tmp_path, photos)) == [warning]

@@ -230,7 +230,18 @@ def test_an_export_becomes_votes(folder: Path) -> None:
         (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is none of its"),
         (given_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
         (given_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
-        ({"id": 1}, "00.png", "0.annotations.0.result: Field required; export the project as"),
+        ({"id": 1}, "00.png", "0.annotations.0.result: Field required; is it JSON-MIN"),
+        (
+            given_by(1, {**answer("out"), "value": {"choices": "pool"}}),
+            "00.png",
+            "value.choices: Input should be a valid array",
+        ),
+        (
+            given_by(1, {**answer("out"), "value": {"text": ["pool"]}}),
+            "00.png",
+            "value.choices: Field required",
+        ),
+        (given_by(1), "00.png", "holds no answer"),
     ],
 )
 def test_a_bad_export_is_refused_with_its_place(
@@ -239,6 +250,36 @@ def test_a_bad_export_is_refused_with_its_place(
     export = write_export(folder, annotation, file=file)
     with pytest.raises(DataError, match=rf"export\.json.*{message}"):
         read_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
+
+
+def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> None:
+    export = write_export(folder, given_by(1, answer("out", "pool")))
+    text = export.read_text()
+    export.write_text("\ufeff" + text)
+    assert len(read_export(export, folder / "photos", [OUT], ["pool", "garden"])) == 2
+    for broken, message in (
+        (text.replace(', "file": "00.png"', ""), "task 7, data.file: is missing"),
+        (text[:-40], "Invalid JSON.*is the file whole"),
+    ):
+        export.write_text(broken)
+        with pytest.raises(DataError, match=message):
+            read_export(export, folder / "photos", [OUT], ["pool", "garden"])
+
+
+def test_a_folder_with_another_project_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / "tasks.json").write_text("[]")
+    (folder / "picked.csv").write_text("file\n00.png\n")
+    ran = mumic(
+        *(monkeypatch, capsys, "data", "tasks", "--candidates", folder / "picked.csv"),
+        *("--photos", folder / "photos", "--labels", folder / "labels.yaml", "--out", other),
+    )
+    assert ran.code == 2
+    assert "holds another project" in ran.err
+    assert [path.name for path in other.iterdir()] == ["tasks.json"]
 
 
 def test_the_command_consolidates_an_export(

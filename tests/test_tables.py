@@ -68,6 +68,8 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
         (b"a,b,b\n1,2,3\n", r"column b is there twice"),
         (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
         (b"a,b\n\xff,2\n", r"cannot be read"),
+        (b'a,b\n1,2\n1,"2\n3,4\n5,6\n', r"row 3: cannot be read: .*a quote opened and not closed"),
+        (b'a,b\n1,2\n1,"2\n3,4"\n5,6\n', r"row 3, column b: holds a line break"),
         (None, r"cannot be read"),
     ],
 )
@@ -77,6 +79,13 @@ def test_a_bad_csv_is_refused(tmp_path: Path, content: bytes | None, message: st
         path.write_bytes(content)
     with pytest.raises(DataError, match=rf"table\.csv: .*{message}|{message}"):
         list(read_table(path, ("a", "b")))
+
+
+def test_a_column_that_is_not_asked_for_may_hold_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('a,note\n1,"two\nlines"\n\n2,\n')
+    records = list(read_table(path, ("a",)))
+    assert [(record.row, record["a"]) for record in records] == [(2, "1"), (5, "2")]
 
 
 @pytest.mark.parametrize("name", ["table.txt", "table"])

@@ -1,5 +1,6 @@
 """`mumic thresholds` on a small training set."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,34 @@ def test_one_photo_alone_is_refused(
     assert run.code == 1
     assert "manifest.csv: one photo is in the part validation" in run.err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_checkpoint_fitted_in_place_keeps_what_else_it_holds(
+    tmp_path: Path,
+    thresholds: Command,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(init.directory, own)
+    (own / "plots").mkdir()
+    (own / "plots" / "curve.txt").write_text("kept")
+    thresholds.arguments[1] = own
+    run = thresholds(monkeypatch, capsys, "--out", own)
+    assert run.code == 0, run.err
+    assert (own / "plots" / "curve.txt").read_text() == "kept"
+    read_checkpoint(own)
+
+
+def test_a_place_that_is_no_checkpoint_is_refused_before_photos_are_scored(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("keep")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "other")
+    assert run.code == 1
+    assert run.err.startswith(f"mumic: {tmp_path / 'other'}: there is something that holds no")

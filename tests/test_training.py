@@ -206,11 +206,14 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
 @pytest.mark.parametrize(
     ("command", "options", "problem"),
     [
-        (("train",), (), "there is something without a mumic.json"),
+        (("train",), (), "there is something that holds no mumic.json"),
         (("train",), ("--max-logit-scale", "3"), "3.652 is above the cap of 3.000"),
-        (("baseline", "asl"), (), "there is something without a asl.json"),
+        (("baseline", "asl"), (), "there is something that holds no asl.json"),
         (("train",), ("--name", "my model"), "name: String should match"),
         (("train",), ("--version", ""), "version: String should have"),
+        (("train",), ("--initial-logit-scale=-inf",), "initial-logit-scale: must be a finite"),
+        (("train",), ("--learning-rate", "inf"), "learning-rate: must be a finite number, got inf"),
+        (("train",), ("--positive-weight", "inf"), "positive-weight: must be a finite number"),
     ],
 )
 def test_a_result_that_could_not_be_written_is_refused_before_the_run(
@@ -229,6 +232,6 @@ def test_a_result_that_could_not_be_written_is_refused_before_the_run(
         (out / "notes.txt").write_text("keep")
     given = ("--init", init.directory, "--manifest", write_manifest(tmp_path), "--photos", photos)
     done = mumic(monkeypatch, capsys, *command, *given, "--out", out, *options)
-    assert done.code == (2 if "--max-logit-scale" in options else 1)
+    assert done.code == (1 if options[:1] in {(), ("--name",), ("--version",)} else 2)
     assert problem in done.err
     assert not (tmp_path / "out.run").exists()

@@ -1,7 +1,6 @@
 """`mumic data ...`: from an archive of photos to a manifest."""
 
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +8,9 @@ import typer
 from rich.console import Console
 
 from app.annotation.consolidation import DEFAULT_THRESHOLD
-from app.annotation.label_studio import LOCAL_FILES
-from app.errors import OptionError
+from app.annotation.label_studio import LOCAL_FILES, PROJECT_FILES
+from app.dataset.options import refuse_overwriting
+from app.errors import DataError, OptionError
 
 data_app = typer.Typer(help="From an archive of photos to a manifest.", no_args_is_help=True)
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -54,6 +54,7 @@ def candidates(
     from app.annotation.queries import embed_queries
     from app.dataset.tables import joined, write_table
 
+    refuse_overwriting({"out": out}, {"embeddings": embeddings, "properties": properties})
     files, rows = read_embeddings(embeddings)
     strata = read_strata(properties, by, files)
     picked_for: dict[str, list[str]] = {
@@ -102,6 +103,8 @@ def tasks(
 
     label_set = load_label_set(labels) if labels else builtin_label_set()
     edited = out / "questions.yaml"
+    if not edited.exists() and any((out / name).exists() for name in PROJECT_FILES):
+        raise OptionError("out", f"{out} holds another project: choose another folder")
     if questions is None and edited.exists():
         raise OptionError(
             "questions", f"{edited} is there: keep it with --questions {edited}, or delete it"
@@ -168,6 +171,13 @@ def consolidate(
     from app.dataset.manifest import read_annotations, write_annotations
     from app.dataset.names import load_names, names_of
 
+    if report is not None and golden is None:
+        raise OptionError("report", "says how annotators did on a golden set: give --golden")
+    refuse_overwriting(
+        {"out": out, "report": report},
+        {"votes": votes, "golden": golden, "labels": labels, "names": names}
+        | {"questions": questions},
+    )
     label_set = load_label_set(labels) if labels else builtin_label_set()
     known = load_names(names, label_set) if names else names_of(label_set)
     if votes.suffix.lower() == ".json":
@@ -181,6 +191,8 @@ def consolidate(
     if golden is not None:
         steps = threshold_steps(tallies, threshold)
         grades = grade(tallies, read_annotations(golden, photos, known), steps)
+        if not grades[ALL][0].positives + grades[ALL][0].negatives:
+            raise DataError(f"{golden}: no vote is on a photo and label that it knows")
         thresholds = {
             label: pick_threshold(graded, min_golden, threshold)
             for label, graded in grades.items()
@@ -214,11 +226,13 @@ def split(
 ) -> None:
     """Split targets into train, validation and test by each photo's rarest label."""
     from app.annotation.splitting import split as parts_of
+    from app.dataset.copies import content_hash
     from app.dataset.manifest import PARTS, in_part, read_annotations, write_manifest
 
+    refuse_overwriting({"out": out}, {"targets": targets})
     wanted = dict(zip(PARTS, _shares(shares), strict=True))
     annotations = read_annotations(targets, photos)
-    hashes = {a.file: sha256((photos / a.file).read_bytes()).hexdigest() for a in annotations}
+    hashes = {a.file: content_hash(photos / a.file) for a in annotations}
     parts = parts_of(annotations, hashes, wanted, seed)
     rows = [in_part(annotation, parts[annotation.file]) for annotation in annotations]
     write_manifest(out, rows)
@@ -235,5 +249,8 @@ def _shares(text: str) -> list[float]:
     except ValueError:
         shares = []
     if len(shares) != 3 or not all(0 <= share < float("inf") for share in shares) or not shares[0]:
-        raise OptionError("shares", f"should be three numbers such as 80/10/10, got {text!r}")
+        raise OptionError(
+            "shares",
+            f"should be three numbers such as 80/10/10, train's above 0, got {text!r}",
+        )
     return shares

@@ -3,6 +3,7 @@
 Formats: https://labelstud.io/tags/choices and https://labelstud.io/guide/task_format.
 """
 
+import codecs
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from app.annotation.questions import Question
 from app.annotation.votes import Tally
@@ -21,6 +22,7 @@ from app.errors import DataError
 # Hyphens: neither can be the id of a question or a label.
 PHOTO = "the-photo"
 NONE = "none-of-these"
+PROJECT_FILES = ("config.xml", "tasks.json")
 LOCAL_FILES = "/data/local-files/?d="
 
 
@@ -70,14 +72,24 @@ def tasks(files: Sequence[str], image_url: str = LOCAL_FILES) -> list[dict[str, 
     return [{"data": {"image": image_url + quote(file), "file": file}} for file in files]
 
 
+class _Value(BaseModel):
+    choices: list[str]
+
+
 class _Choices(BaseModel):
     type: Literal["choices"]
     from_name: str
-    value: dict[Literal["choices"], list[str]]
+    value: _Value
+
+
+def _no_choices(type: str) -> str:
+    if type == "choices":
+        raise ValueError("choices without a list of choices")
+    return type
 
 
 class _Other(BaseModel):
-    type: str
+    type: Annotated[str, AfterValidator(_no_choices)]
 
 
 class _Annotation(BaseModel):
@@ -127,14 +139,18 @@ def read_export(
     for task in _tasks(path):
         where = f"{path}: task {task.id}"
         file = task.data.get("file")
-        if not isinstance(file, str) or not (photos / file).is_file():
-            raise DataError(f"{where}, data.file: no photo {photos / str(file)}")
+        if not isinstance(file, str):
+            raise DataError(f"{where}, data.file: is missing; `mumic data tasks` writes it")
+        if not (photos / file).is_file():
+            raise DataError(f"{where}, data.file: no photo {photos / file}")
         for annotation in task.annotations:
             if annotation.was_cancelled:
                 continue
             place = f"{where}, annotation {annotation.id}"
             for question, chosen in _chosen(annotation, place, by_id, names):
                 answers.setdefault((file, question), {})[annotation.annotator] = chosen
+    if not answers:
+        raise DataError(f"{path}: holds no answer to a question")
     return [
         Tally(file, label, sum(label in chosen for chosen in given.values()), len(given))
         for (file, question), given in answers.items()
@@ -144,15 +160,16 @@ def read_export(
 
 def _tasks(path: Path) -> list[_Task]:
     try:
-        return TypeAdapter(list[_Task]).validate_json(path.read_bytes())
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return TypeAdapter(list[_Task]).validate_json(text)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(map(str, first["loc"]))
+        advice = "is the file whole" if first["type"] == "json_invalid" else "is it JSON-MIN"
         raise DataError(
-            f"{path}: {at + ': ' if at else ''}{first['msg']}; export the project as JSON "
-            "(not JSON-MIN)"
+            f"{path}: {at + ': ' if at else ''}{first['msg']}; {advice}? Export the project as JSON"
         ) from error
 
 
@@ -169,7 +186,7 @@ def _chosen(
             known = ", ".join(questions)
             raise DataError(f"{where}: unknown question {result.from_name!r}; known: {known}")
         question = questions[result.from_name]
-        chosen = frozenset(result.value.get("choices", ())) - {NONE}
+        chosen = frozenset(result.value.choices) - {NONE}
         for label in sorted(chosen):
             place = f"{where}, question {question.id}"
             refuse_unknown(label, place, names)
@@ -190,8 +207,8 @@ def write_project(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.xml").write_text(config, encoding="utf-8")
-        text = json.dumps(project_tasks, indent=1, ensure_ascii=False)
-        (folder / "tasks.json").write_text(text + "\n", encoding="utf-8")
+        tasks_text = json.dumps(project_tasks, indent=1, ensure_ascii=False) + "\n"
+        for name, text in zip(PROJECT_FILES, (config, tasks_text), strict=True):
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error}") from error

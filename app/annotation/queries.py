@@ -42,10 +42,12 @@ def embed_queries(
     label_set = classifier.labels
     prompts: dict[str, list[str]] = {}
     for each in wanted:
-        label, _, text = each.partition("=")
+        label, given, text = each.partition("=")
         if label not in label_set.ids:
             near = ", ".join(nearest(label, label_set.ids)) or "none"
             raise OptionError("rare", f"unknown label {label!r}; nearest known: {near}")
+        if given and not text.strip():
+            raise OptionError("rare", f"{each}: no text to search for after the =")
         own = label_set.prompts[label_set.index(label)]
         prompt = render(label_set.template, text) if text else own
         prompts.setdefault(label, []).append(prompt)

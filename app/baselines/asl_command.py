@@ -52,6 +52,7 @@ def asl_command(
     from app.core.checkpoint import read_checkpoint
     from app.core.device import choose_placement
     from app.core.drafts import refuse_foreign
+    from app.dataset.copies import copies_across_parts
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.dataset.trainable import refuse_untrainable
@@ -82,8 +83,8 @@ def asl_command(
         workers=workers,
     )
     fabric = launch(placement, config.precision, devices)
-    console = Console(stderr=True, quiet=not fabric.is_global_zero)
-    for warning in data.warnings:
+    console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
+    for warning in (*data.warnings, *copies_across_parts(data)):
         console.print(f"[yellow]warning:[/] {escape(f'{manifest}: {warning}')}")
     with progress_bars(console, shown=fabric.is_global_zero) as progress:
         data, pixels = usable_photos(

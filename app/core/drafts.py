@@ -71,7 +71,7 @@ def refuse_foreign(directory: Path, marker: str) -> None:
     """
     if not _is_ours(directory, marker):
         raise CheckpointError(
-            f"{directory}: there is something without a {marker}, so not a checkpoint; it was "
+            f"{directory}: there is something that holds no {marker}, so not a checkpoint; it was "
             "left as it is. Choose another place"
         )
 

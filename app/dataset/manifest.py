@@ -135,11 +135,16 @@ def photo_of(record: Record, photos: Path) -> str:
     """The photo that a row's cell `file` names.
 
     Raises:
-        DataError: the cell is empty or the photo is not there.
+        DataError: the cell is empty, the photo is not there or not in the photo folder.
     """
     file = record["file"]
     if not file:
         raise DataError(f"{record.where('file')}: is empty")
+    if file.startswith("/") or os.path.normpath(file).startswith(".."):
+        raise DataError(
+            f"{record.where('file')}: {file} is not below the photo folder; write the path from "
+            f"{photos} on"
+        )
     try:
         there = (photos / file).is_file()
     except OSError:  # a name that cannot be one, as it is too long

@@ -54,8 +54,9 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[Record]:
         columns: those that it must have; others are read as well.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or a row has more cells than there are
-            columns.
+        DataError: the file cannot be read, lacks a column, a row has more cells than there are
+            columns, a quote is not closed, or one of the columns that it must have holds a line
+            break: a stray quote would swallow rows.
     """
     read = _read_parquet if _is_parquet(path) else _read_csv
     return read(path, columns)
@@ -95,18 +96,36 @@ def _is_parquet(path: Path) -> bool:
 def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, restkey="", restval="")
+            reader = csv.DictReader(lines, restkey="", restval="", strict=True)
             _require(path, columns, reader.fieldnames or ())
-            for cells in reader:
-                record = Record(path, reader.line_num, cells)
+            for cells in _cells(path, reader):
+                breaks = sum(str(cell).count("\n") for cell in cells.values())
+                record = Record(path, reader.line_num - breaks, cells)
                 if "" in cells:
                     raise DataError(
                         f"{record.where()}: has more cells than there are columns; put text that "
                         "holds a comma in quotes"
                     )
+                if broken := [column for column in columns if "\n" in cells[column]]:
+                    raise DataError(
+                        f"{record.where(*broken)}: holds a line break; is a quote opened and not "
+                        "closed?"
+                    )
                 yield record
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _cells(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
+    last = reader.line_num
+    try:
+        for cells in reader:
+            yield cells
+            last = reader.line_num
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: row {last + 1}: cannot be read: {error}; is a quote opened and not closed?"
+        ) from error
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Record]:

@@ -44,8 +44,10 @@ def prompts_command(
     if plot.suffix not in {".png", ".svg"}:
         raise OptionError("plot", f"must end in .png or .svg, got {plot}")
 
+    from app.core.card import CARD_FILE
     from app.core.checkpoint import read_checkpoint
     from app.core.device import choose_placement
+    from app.core.drafts import refuse_foreign
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.evaluation.predictions import predict_photos
@@ -55,6 +57,7 @@ def prompts_command(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source = read_checkpoint(checkpoint)
+    refuse_foreign(out, CARD_FILE)
     label_set = source.labels
     data = load_labelled(
         manifest,

@@ -29,9 +29,7 @@ def write_relabelled(
         DiskError: it cannot be written.
     """
     with draft_of(out, CARD_FILE) as draft:
-        for file in checkpoint.directory.iterdir():
-            if file.is_file():
-                shutil.copy(file, draft / file.name)
+        shutil.copytree(checkpoint.directory, draft, dirs_exist_ok=True)
         dump_label_set(labels, draft / LABELS_FILE)
         seal(draft)
         card = read_card(draft)

@@ -151,14 +151,20 @@ class Summary:
 
     def text(self, rules: ThresholdRules) -> str:
         """For people."""
+        enough = f"{rules.min_positives} known positives and negatives"
+        of_judged = (
+            f"macro F1 {self.macro_f1:.4f}, best possible {self.best_macro_f1:.4f}, over "
+            f"{self.judged} labels with {enough}\n"
+            f"       macro F1 {self.unseen_macro_f1:.4f} over the {self.judged} on photos not seen "
+            f"({FOLDS}-fold cross-validation)\n"
+            if self.judged
+            else f"no label has {enough}: all have the fallback\n"
+        )
         return (
-            f"serve: macro F1 {self.macro_f1:.4f}, best possible {self.best_macro_f1:.4f}, over "
-            f"{self.judged} labels with {rules.min_positives} known positives and negatives\n"
+            f"serve: {of_judged}"
             f"       macro F1 {self.macro_f1_of_all:.4f}, best possible "
             f"{self.best_macro_f1_of_all:.4f}, over all {self.with_positives} with a known "
             "positive\n"
-            f"       macro F1 {self.unseen_macro_f1:.4f} over the {self.judged} on photos not seen "
-            f"({FOLDS}-fold cross-validation)\n"
             f"store: drops {self.dropped:.2%} of {self.known_pairs} known pairs and keeps "
             f"{self.recall:.2%} of {self.positives} positives (at least "
             f"{self.recall_at_least:.2%} with confidence {rules.confidence:g})\n"

@@ -50,8 +50,10 @@ def thresholds_command(
         if not 0 < value < 1:
             raise OptionError(option, f"must be between 0 and 1, got {value}")
 
+    from app.core.card import CARD_FILE
     from app.core.checkpoint import read_checkpoint
     from app.core.device import choose_placement
+    from app.core.drafts import refuse_foreign
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.evaluation.predictions import predict_photos
@@ -66,6 +68,7 @@ def thresholds_command(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     source = read_checkpoint(checkpoint)
+    refuse_foreign(out, CARD_FILE)
     label_set = source.labels
     data = load_labelled(
         manifest,

@@ -1,5 +1,6 @@
 """`mumic train`."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
@@ -72,6 +73,7 @@ def train_command(
     """Fine-tune a checkpoint on photos with labels; started again after a kill, it goes on."""
     from app.core.checkpoint import read_checkpoint, refuse_unwritable, write_checkpoint
     from app.core.device import choose_placement
+    from app.dataset.copies import copies_across_parts
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.dataset.trainable import refuse_untrainable
@@ -87,17 +89,9 @@ def train_command(
             f"{initial_logit_scale} is above the cap of {max_logit_scale:.3f}, to which the first "
             "step would cut it: raise --max-logit-scale or start lower",
         )
+    if not math.isfinite(positive_weight):
+        raise OptionError("positive-weight", f"must be a finite number, got {positive_weight}")
     refuse_unwritable(out, name=card_name, version=version)
-    data = load_labelled(
-        manifest,
-        photos,
-        checkpoint.labels,
-        names=load_names(names, checkpoint.labels) if names else None,
-        soft_targets=soft_targets,
-        leave_out=leave_out or (),
-        positive_weight=positive_weight,
-    )
-    refuse_untrainable(data, manifest)
     placement = choose_placement(device, precision, transformer=False)
     config = TrainConfig(
         learning_rate=learning_rate,
@@ -120,9 +114,19 @@ def train_command(
         seed=seed,
         workers=workers,
     )
+    data = load_labelled(
+        manifest,
+        photos,
+        checkpoint.labels,
+        names=load_names(names, checkpoint.labels) if names else None,
+        soft_targets=soft_targets,
+        leave_out=leave_out or (),
+        positive_weight=positive_weight,
+    )
+    refuse_untrainable(data, manifest)
     fabric = launch(placement, config.precision, devices)
-    console = Console(stderr=True, quiet=not fabric.is_global_zero)
-    for warning in data.warnings:
+    console = Console(stderr=True, quiet=not fabric.is_global_zero, soft_wrap=True)
+    for warning in (*data.warnings, *copies_across_parts(data)):
         console.print(f"[yellow]warning:[/] {escape(f'{manifest}: {warning}')}")
     run_folder = out.with_name(f"{out.name}.run")
     with progress_bars(console, shown=fabric.is_global_zero) as progress:

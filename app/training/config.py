@@ -1,8 +1,10 @@
 """The settings of a training run."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from app.errors import OptionError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 BestBy = Literal["auto", "gap-at-10", "macro-map", "last"]
@@ -59,6 +61,18 @@ class TrainConfig:
     seed: int = 0
     workers: int = 0
     save_every_steps: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are not finite.
+
+        Raises:
+            OptionError: one is not.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                option = field.name.replace("_", "-")
+                raise OptionError(option, f"must be a finite number, got {value}")
 
     def learning_rate_at(self, step: int, total_steps: int) -> float:
         """Learning rate of a step, from 0: a linear rise to the peak, then a cosine to 0."""
