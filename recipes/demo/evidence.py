@@ -4,18 +4,14 @@ import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
 from prepare import FLOOR, ROOMS, add_sure_negatives, soft_targets
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from vocabulary import imagenet_names
 
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
-from app.core.preprocess import Preprocess
 from app.dataset.labelled import LabelledPhotos
 from app.dataset.soft_targets import UNKNOWN
 from app.dataset.targets import Columns
@@ -23,55 +19,16 @@ from app.errors import DataError
 from app.evaluation.embedding import embed_texts
 
 
-class Teacher(nn.Module):
-    """The ImageNet network as it was trained: logits of its 1000 classes.
-
-    Args:
-        pretrained: folder of the tower's weights.
-        preprocess: mean and deviation of the channels, the student's as well.
-    """
-
-    mean: Tensor
-    std: Tensor
-    net: Any  # timm's classes carry no types
-
-    def __init__(self, pretrained: Path, preprocess: Preprocess) -> None:
-        super().__init__()
-        self.net = timm.create_model("mobilenetv2_100", num_classes=1001, pad_type="same")
-        tower = load_file(pretrained / "mobilenetv2_100_imagenet1k.safetensors")
-        self.net.load_state_dict({k: v.float() for k, v in tower.items()})
-        self.eval().requires_grad_(False)
-        self.net.to(memory_format=torch.channels_last)
-        for name in ("mean", "std"):
-            value = torch.tensor(getattr(preprocess, name))[:, None, None]
-            self.register_buffer(name, value, persistent=False)
-
-    def normalized(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] as the towers take them."""
-        values = (images - self.mean) / self.std
-        return values.contiguous(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 1000) logits of images (B, 3, S, S) in [0, 1]."""
-        logits: Tensor = self.net(self.normalized(images))[:, 1:]
-        return logits
-
-    def classify(self, features: Tensor) -> Tensor:
-        """(B, 1000) logits of pooled features (B, 1280)."""
-        logits: Tensor = self.net.classifier(features)[:, 1:]
-        return logits
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known, on the device: N photos, L texts, 1000 classes.
+    """What is known: N photos, L texts, 1000 classes.
 
     Attributes:
         human: (N, L) 1, 0 or -1.
         absent: (N, L) whether the photo's source rules the text out.
         of_class: (1000, L) whether a class means a text.
         spoken: (L,) whether any class does.
+        labels: (L,) whether the text is a label's prompt.
         texts: (L, D) unit rows.
         positive_weights: (L,).
     """
@@ -80,6 +37,7 @@ class Evidence:
     absent: Tensor
     of_class: Tensor
     spoken: Tensor
+    labels: Tensor
     texts: Tensor
     positive_weights: Tensor
 
@@ -101,12 +59,11 @@ def gather_evidence(
     model: MumicModel,
     labels: LabelSet,
     photos: Path,
-    pretrained: Path,
+    classes: Path,
     leave_out: Collection[str],
-    device: torch.device,
 ) -> Evidence:
     """Everything that a run is told; the texts are those of the data and of the teacher."""
-    imagenet = imagenet_names(pretrained / "imagenet_classes.txt")
+    imagenet = imagenet_names(classes)
     texts, meaning = soft_targets(torch.eye(len(imagenet)), imagenet, labels)
     with (photos / "photos.csv").open(encoding="utf-8", newline="") as lines:
         row_of = {row["file"]: row for row in csv.DictReader(lines)}
@@ -126,14 +83,17 @@ def gather_evidence(
     of_class[:, own] = meaning
     spoken = torch.zeros(size, dtype=torch.bool)
     spoken[own] = True
+    is_label = torch.zeros(size, dtype=torch.bool)
+    is_label[[columns.add(prompt) for prompt in labels.prompts]] = True
     absent = torch.zeros(len(rows), size, dtype=torch.bool)
     absent[:, [columns.add(text) for text in ruled]] = ruled_out == 0
     more = (0, size - len(data.texts))
     return Evidence(
-        human=nn.functional.pad(data.targets, more, value=UNKNOWN).to(device),
-        absent=absent.to(device),
-        of_class=of_class.to(device),
-        spoken=spoken.to(device),
-        texts=embed_texts(model, model.tokenize(columns.texts)).to(device),
-        positive_weights=nn.functional.pad(data.positive_weights, more, value=1.0).to(device),
+        human=nn.functional.pad(data.targets, more, value=UNKNOWN),
+        absent=absent,
+        of_class=of_class,
+        spoken=spoken,
+        labels=is_label,
+        texts=embed_texts(model, model.tokenize(columns.texts)),
+        positive_weights=nn.functional.pad(data.positive_weights, more, value=1.0),
     )

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 import yaml
+from imagenet import imagenet_network
 from make_init import solved_projection
 from prepare import FLOOR, soft_targets
 from rich.progress import Progress
-from safetensors.torch import load_file
 from torch import Tensor
 from vocabulary import imagenet_names
 
@@ -154,7 +154,8 @@ def main() -> None:
     """Write a checkpoint that differs from the given one in its projection and logit_scale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=Path, required=True, help="of make_init.py")
-    parser.add_argument("--pretrained", type=Path, required=True)
+    parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
+    parser.add_argument("--classes", type=Path, required=True, help="its class names, one a line")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--soft-targets", type=Path, required=True)
@@ -182,7 +183,7 @@ def main() -> None:
     with Progress() as progress:
         features = cached_features(model, paths, start.preprocess, cache, progress=progress)
 
-    imagenet = imagenet_names(args.pretrained / "imagenet_classes.txt")
+    imagenet = imagenet_names(args.classes)
     gone = dropped_classes(args.leave_out) if args.drop else set[str]()
     kept = torch.tensor([name not in gone for name in imagenet])
     texts, of_class = soft_targets(torch.eye(len(imagenet)), imagenet, start.labels)
@@ -193,8 +194,8 @@ def main() -> None:
     prompts_of_class[:, silenced] = UNKNOWN
     data.soft_targets[:, silenced] = UNKNOWN
 
-    tower = load_file(args.pretrained / "mobilenetv2_100_imagenet1k.safetensors")
-    weight, bias = (tower[f"classifier.{part}"].float()[1:][kept] for part in ("weight", "bias"))
+    classifier = imagenet_network(args.tower).classifier
+    weight, bias = (part.detach()[kept] for part in (classifier.weight, classifier.bias))
     text_embeddings = embed_texts(model, model.tokenize(data.texts))
     problem = set_up(data, features, text_embeddings, weight, bias, prompts_of_class[kept])
     (head,) = trunk_and_head(model)[1].parameters()

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import torch
+from imagenet import imagenet_network
 from open_clip import SimpleTokenizer
 from open_clip.model import CustomTextCLIP
 from safetensors.torch import load_file
@@ -36,7 +37,8 @@ def solved_projection(texts: Tensor, classifier: Tensor) -> Tensor:
 def main() -> None:
     """Write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pretrained", type=Path, required=True, help="folder of the tower")
+    parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
+    parser.add_argument("--classes", type=Path, required=True, help="its class names, one a line")
     parser.add_argument("--text-tower", type=Path, required=True, help="of distil_text.py")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -45,20 +47,20 @@ def main() -> None:
     config = json.loads((HERE / "model_config.json").read_text())
     model_cfg = {k: v for k, v in config["model_cfg"].items() if k != "custom_text"}
     clip = CustomTextCLIP(**model_cfg).eval()
-    tower = load_file(args.pretrained / "mobilenetv2_100_imagenet1k.safetensors")
-    trunk = {k: v.float() for k, v in tower.items() if not k.startswith("classifier.")}
-    clip.visual.trunk.load_state_dict(trunk)
+    tower = imagenet_network(args.tower).state_dict()
+    classifier = tower.pop("classifier.weight")
+    del tower["classifier.bias"]
+    clip.visual.trunk.load_state_dict(tower)
     clip.text.load_state_dict(load_file(args.text_tower))
     context_length = model_cfg["text_cfg"]["context_length"]
     model = MumicModel(clip, SimpleTokenizer(context_length=context_length))
 
     label_set = load_label_set(args.labels)
-    names = imagenet_names(args.pretrained / "imagenet_classes.txt")
+    names = imagenet_names(args.classes)
     prompts = [render(label_set.template, name.split(", ")[0]) for name in names]
     texts = torch.cat(
         [model.encode_text(part) for part in torch.split(model.tokenize(prompts), 250)]
     )
-    classifier = tower["classifier.weight"].float()[1:]
     clip.visual.head.proj.weight.copy_(solved_projection(texts, classifier))
     clip.logit_scale.fill_(3.652)
 

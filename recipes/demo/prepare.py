@@ -10,11 +10,10 @@ from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
-import timm
 import torch
 import yaml
+from imagenet import imagenet_network
 from rich.progress import track
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from vocabulary import imagenet_names
@@ -78,15 +77,11 @@ def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
     """(N, 1000) softmax of the teacher, on the very pixels that the student sees."""
     config = yaml.safe_load((HERE / "model_config.json").read_text())["preprocess_cfg"]
     preprocess = Preprocess.from_config(config, exif_orientation=True)
-    teacher = timm.create_model("mobilenetv2_100", num_classes=1001, pad_type="same")
-    teacher.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
-    teacher = teacher.eval().to(memory_format=torch.channels_last)
+    teacher = imagenet_network(weights)
     loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=1)
     rows = []
     for pixels in track(loader, "teacher"):
-        images = normalize(pixels, preprocess, torch.float32)
-        logits = teacher(images.contiguous(memory_format=torch.channels_last))
-        rows.append(logits[:, 1:].softmax(-1))
+        rows.append(teacher(normalize(pixels, preprocess, torch.float32)).softmax(-1))
     return torch.cat(rows)
 
 
@@ -145,7 +140,8 @@ def main() -> None:
     """Prepare all that training reads."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos.csv")
-    parser.add_argument("--pretrained", type=Path, required=True, help="folder of the tower")
+    parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
+    parser.add_argument("--classes", type=Path, required=True, help="its class names, one a line")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument(
@@ -161,9 +157,8 @@ def main() -> None:
     write_manifest(args.work / "manifest.csv", manifest)
     write_manifest(args.work / "unlabelled.csv", [without_labels(row) for row in manifest])
     files = [row["file"] for row in rows]
-    weights = args.pretrained / "mobilenetv2_100_imagenet1k.safetensors"
-    imagenet = imagenet_names(args.pretrained / "imagenet_classes.txt")
-    probabilities = teacher_probabilities(weights, [args.photos / file for file in files])
+    imagenet = imagenet_names(args.classes)
+    probabilities = teacher_probabilities(args.tower, [args.photos / file for file in files])
     texts, targets = soft_targets(probabilities, imagenet, label_set)
     texts, targets = add_sure_negatives(texts, targets, rows, args.rooms, label_set)
     write_soft_targets(args.work / "soft_targets.safetensors", files, texts, targets)

@@ -30,7 +30,6 @@ from app.evaluation.thresholds import (
 )
 
 HERE = Path(__file__).parent
-SLACK = 0.03  # of F1, for stricter thresholds: the photos show far less than the world does
 
 
 def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Part) -> Predictions:
@@ -43,7 +42,7 @@ def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Part) -> Pre
 def main() -> None:
     """Write the shipped checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of mumic train")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of merge.py")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--soft-targets", type=Path, required=True)
@@ -62,7 +61,7 @@ def main() -> None:
     rows = data.indices("validation")
     human, teacher = data.targets[rows][:, columns].numpy(), data.soft_targets[rows][:, columns]
     validation = predictions(checkpoint, data, "validation").label_probabilities
-    rules, word = ThresholdRules(slack=SLACK), teacher.float().numpy()
+    rules, word = ThresholdRules(), teacher.float().numpy()
     fitted = fit_thresholds(human, validation, rules, word)
     labels = with_thresholds(label_set, fitted)
     rests_on = evidence_of(human, fitted, rules.min_positives)
@@ -93,7 +92,7 @@ def main() -> None:
             calibration_error=f"{calibration.calibration_error:.3f} ({low:.3f} to {high:.3f})",
             judged=int(both.sum()),
             reliability=reliability_table(calibration),
-            slack=SLACK,
+            slack=rules.slack,
             dropped=f"{summary.dropped:.1%}",
             known_pairs=summary.known_pairs,
             recall=f"{summary.recall:.1%}",

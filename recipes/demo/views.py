@@ -1,4 +1,4 @@
-"""All photos as one tensor on the device, and random views of them."""
+"""All photos as one tensor, and random views of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +13,16 @@ MAX_STRETCH = 0.25
 MAX_COLOUR = 0.3
 
 
-def load_all(paths: list[Path], preprocess: Preprocess, device: torch.device) -> Tensor:
-    """uint8 (N, 3, S, S) pixels on the device, on the path that serving takes."""
+def load_all(paths: list[Path], preprocess: Preprocess) -> Tensor:
+    """uint8 (N, 3, S, S) pixels, on the path that serving takes."""
     photos = Photos(paths, preprocess)
     with ThreadPoolExecutor() as threads:
-        return torch.stack(list(threads.map(photos.__getitem__, range(len(paths))))).to(device)
+        return torch.stack(list(threads.map(photos.__getitem__, range(len(paths)))))
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """(count, 1, 1, 1) random values, where the generator is."""
-    values = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
-    return low + (high - low) * values
+    """(count, 1, 1, 1) random values."""
+    return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
 
 
 def views(
@@ -35,7 +34,7 @@ def views(
         pixels: uint8 (B, 3, R, R), R not much above `size_px`.
         size_px: side S of the views.
         area: least and greatest share of the photo.
-        generator: on the device of the pixels.
+        generator: of all that is drawn.
 
     Returns:
         (B, 3, S, S) float32 in [0, 1].
@@ -78,14 +77,14 @@ def strange_views(pixels: Tensor, count: int, size_px: int, generator: torch.Gen
         pixels: uint8 (N, 3, R, R) of all photos.
         count: B, how many to make.
         size_px: side S.
-        generator: on the device of the pixels.
+        generator: of all that is drawn.
 
     Returns:
         (B, 3, S, S) float32 in [0, 1].
     """
 
     def details(many: int, side: int) -> Tensor:
-        chosen = torch.randint(len(pixels), (many,), generator=generator, device=pixels.device)
+        chosen = torch.randint(len(pixels), (many,), generator=generator)
         return views(pixels[chosen], side, (0.03, 0.4), generator)
 
     third, half = count // 3, size_px // 2

@@ -1,0 +1,98 @@
+"""Join what fine-tuning learned with what the start knew and no photo shows.
+
+The fine-tuned trunk still sees an espresso: its features were held to the ImageNet network's
+classes. Its projection does not say so, for it was fitted to photos without one. So the projection
+is put together of two: in the span of the texts that humans found on some training photo it is a
+mean of the fine-tuned one and the start's; in what is left of the embedding space, where no human
+label speaks, it is the start's alone, which was solved for from the class names' texts. All else is
+the fine-tuned checkpoint's.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from scored import SCORED
+from torch import Tensor
+
+from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
+from app.dataset.labelled import load_labelled
+from app.dataset.names import load_names
+from app.evaluation.embedding import embed_texts
+from app.evaluation.metrics import macro_map
+from app.training.features import trunk_and_head
+from app.training.validation import evaluate
+
+HERE = Path(__file__).parent
+
+
+def onto_span(texts: Tensor) -> Tensor:
+    """(D, D) orthogonal projection onto the span of texts (K, D), K below D."""
+    basis = torch.linalg.svd(texts.T, full_matrices=False).U
+    return basis @ basis.T
+
+
+def merged(
+    start: Tensor, finetuned: Tensor, texts: Tensor, share: float, elsewhere: float
+) -> Tensor:
+    """The projection (D, F) of two.
+
+    Args:
+        start: (D, F), brought to the length of the other.
+        finetuned: (D, F).
+        texts: (K, D) that humans found on photos.
+        share: of the start's within their span.
+        elsewhere: length of the start's outside of it.
+    """
+    start = start * (finetuned.norm() / start.norm())
+    within = onto_span(texts)
+    mean = (1 - share) * finetuned + share * start
+    return within @ mean + elsewhere * (start - within @ start)
+
+
+def main() -> None:
+    """Write the merged checkpoint, and say how good it is on the part validation."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("start", "finetuned", "manifest", "photos", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=0.3, help="of the start, within the span")
+    parser.add_argument("--elsewhere", type=float, default=2.0, help="its length outside of it")
+    args = parser.parse_args()
+
+    checkpoint = read_checkpoint(args.finetuned)
+    data = load_labelled(
+        args.manifest,
+        args.photos,
+        checkpoint.labels,
+        names=load_names(HERE / "names.yaml", checkpoint.labels),
+    )
+    model = load_model(args.finetuned).eval()
+    found = (data.targets[data.indices("train")] == 1).any(dim=0).nonzero().flatten().tolist()
+    texts = embed_texts(model, model.tokenize([data.texts[column] for column in found]))
+    (projection,) = trunk_and_head(model)[1].parameters()
+    (start,) = trunk_and_head(load_model(args.start))[1].parameters()
+    projection.data.copy_(merged(start.data, projection.data, texts, args.share, args.elsewhere))
+
+    ap = evaluate(model, checkpoint.preprocess, data, "validation")
+    scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
+    print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")
+    print(", ".join(f"{name} {value:.3f}" for name, value in ap.items()))
+    write_checkpoint(
+        args.out,
+        model,
+        checkpoint.config,
+        checkpoint.labels,
+        name=args.out.name,
+        version=checkpoint.card.version,
+        readme=f"# {args.out.name}\n\nOf recipes/demo/merge.py.\n",
+        training={
+            **checkpoint.card.training,
+            "merged": {"texts": len(found), "share": args.share, "elsewhere": args.elsewhere},
+        },
+        metrics={"validation": {"macro_map_scored": scored, "macro_map": everything, **ap}},
+        exif_orientation=checkpoint.preprocess.exif_orientation,
+    )
+
+
+if __name__ == "__main__":
+    main()
