@@ -56,7 +56,7 @@ def main() -> None:
     for name in ("start", "finetuned", "manifest", "photos", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.3, help="of the start, within the span")
-    parser.add_argument("--elsewhere", type=float, default=2.0, help="its length outside of it")
+    parser.add_argument("--elsewhere", type=float, default=2.5, help="its length outside of it")
     args = parser.parse_args()
 
     checkpoint = read_checkpoint(args.finetuned)
