@@ -4,11 +4,13 @@ The fine-tuned trunk still sees an espresso: its features were held to the Image
 classes. Its projection does not say so, for it was fitted to photos without one. So the projection
 is put together of two: in the span of the texts that humans found on some training photo it is a
 mean of the fine-tuned one and the start's; in what is left of the embedding space, where no human
-label speaks, it is the start's alone, which was solved for from the class names' texts. All else is
-the fine-tuned checkpoint's.
+label speaks, it is the start's alone, which was solved for from the class names' texts. That
+lengthens embeddings where no label looks and so shrinks the cosines; logit_scale is fitted anew, by
+the loss of the known pairs of the part validation. All else is the fine-tuned checkpoint's.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -16,20 +18,21 @@ from scored import SCORED
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
+from app.core.scoring import cosines
 from app.dataset.labelled import load_labelled
 from app.dataset.names import load_names
-from app.evaluation.embedding import embed_texts
-from app.evaluation.metrics import macro_map
+from app.evaluation.embedding import embed_photos, embed_texts
+from app.evaluation.metrics import average_precision, macro_map
 from app.training.features import trunk_and_head
-from app.training.validation import evaluate
+from app.training.losses import tempered_bce
 
 HERE = Path(__file__).parent
 
 
 def onto_span(texts: Tensor) -> Tensor:
     """(D, D) orthogonal projection onto the span of texts (K, D), K below D."""
-    basis = torch.linalg.svd(texts.T, full_matrices=False).U
-    return basis @ basis.T
+    basis: Tensor = torch.linalg.svd(texts.T, full_matrices=False).U
+    return torch.mm(basis, basis.T)
 
 
 def merged(
@@ -48,6 +51,19 @@ def merged(
     within = onto_span(texts)
     mean = (1 - share) * finetuned + share * start
     return within @ mean + elsewhere * (start - within @ start)
+
+
+def best_logit_scale(cosine: Tensor, targets: Tensor) -> Tensor:
+    """The logit_scale, up to ln(100), at which known pairs cost least.
+
+    Args:
+        cosine: (N, L) in [-1, 1].
+        targets: (N, L) presence, 1 or 0, or -1 where unknown.
+    """
+    scales = torch.arange(2.0, math.log(100), 0.01)
+    alike = torch.ones(targets.shape[1])
+    costs = [tempered_bce(cosine, targets, scale, alike).item() for scale in scales]
+    return scales[costs.index(min(costs))]
 
 
 def main() -> None:
@@ -73,7 +89,18 @@ def main() -> None:
     (start,) = trunk_and_head(load_model(args.start))[1].parameters()
     projection.data.copy_(merged(start.data, projection.data, texts, args.share, args.elsewhere))
 
-    ap = evaluate(model, checkpoint.preprocess, data, "validation")
+    validation = data.indices("validation")
+    paths = [data.photos / data.files[i] for i in validation]
+    images = embed_photos(model, checkpoint.preprocess, paths)
+    cosine = cosines(images, embed_texts(model, model.tokenize(data.texts)))
+    targets = data.targets[validation]
+    scale = best_logit_scale(cosine, targets)
+    print(f"logit_scale {model.logit_scale.item():.2f} -> {scale.item():.2f}")
+    model.logit_scale.data.copy_(scale)
+
+    own = list(data.classes.values())
+    precisions = average_precision(targets[:, own].numpy(), cosine[:, own].numpy()).tolist()
+    ap = dict(zip(data.classes, precisions, strict=True))
     scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
     print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")
     print(", ".join(f"{name} {value:.3f}" for name, value in ap.items()))
@@ -87,7 +114,12 @@ def main() -> None:
         readme=f"# {args.out.name}\n\nOf recipes/demo/merge.py.\n",
         training={
             **checkpoint.card.training,
-            "merged": {"texts": len(found), "share": args.share, "elsewhere": args.elsewhere},
+            "merged": {
+                "texts": len(found),
+                "share": args.share,
+                "elsewhere": args.elsewhere,
+                "logit_scale": round(scale.item(), 2),
+            },
         },
         metrics={"validation": {"macro_map_scored": scored, "macro_map": everything, **ap}},
         exif_orientation=checkpoint.preprocess.exif_orientation,
