@@ -12,6 +12,7 @@ from app.core.checkpoint import Checkpoint
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import SHIPPED_CHECKPOINT, Settings
+from tests.annotated import write_crops, write_labels
 from tests.tiny import live_server, write_tiny
 from tests.training_set import write_init, write_photos
 
@@ -70,3 +71,13 @@ def progress() -> Iterator[Progress]:
     """Bars that nobody sees."""
     with Progress(disable=True) as bar:
         yield bar
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three photos, one with a name that an address must escape, and the list of them."""
+    write_crops(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "02.png").rename(tmp_path / "photos" / "a room & a view.png")
+    (tmp_path / "list.csv").write_text("file\n00.png\n01.png\na room & a view.png\n00.png\n")
+    write_labels(tmp_path)
+    return tmp_path

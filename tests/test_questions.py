@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotation.label_studio import NONE, read_export
+from app.annotation.label_studio import NONE
 from app.annotation.questions import (
     Grouping,
     Question,
@@ -20,10 +19,8 @@ from app.annotation.questions import (
     make_questions,
     oddities,
 )
-from app.annotation.votes import Tally
 from app.core.labels import Label, LabelSet, builtin_label_set
 from app.errors import DataError
-from tests.annotated import write_crops, write_labels
 from tests.command import Run, mumic
 
 TRAVEL = builtin_label_set()
@@ -109,16 +106,6 @@ def test_a_bad_questions_file_is_refused(tmp_path: Path, text: str, message: str
         load_grouping(tmp_path / "q.yaml", TRAVEL.ids)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three photos, one with a name that an address must escape, and the list of them."""
-    write_crops(tmp_path / "photos", 3)
-    (tmp_path / "photos" / "02.png").rename(tmp_path / "photos" / "a room & a view.png")
-    (tmp_path / "list.csv").write_text("file\n00.png\n01.png\na room & a view.png\n00.png\n")
-    write_labels(tmp_path)
-    return tmp_path
-
-
 def run_tasks(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -174,98 +161,6 @@ def test_edited_questions_are_kept_and_asked(
     assert (choices.attrib["name"], choices.attrib["choice"]) == ("out", "single-radio")
 
 
-OUT = Question(id="out", text="Out?", labels=("pool", "garden"))
-ROOM = Question(id="room_1", text="Room?", labels=("room", "bedroom"))
-
-
-def answer(question: str, *chosen: str) -> dict[str, Any]:
-    """One question's answer, as Label Studio exports it."""
-    return {
-        **{"id": "Dx_aB91ISN", "from_name": question, "to_name": "the-photo", "type": "choices"},
-        "value": {"choices": list(chosen)},
-        "origin": "manual",
-    }
-
-
-def given_by(person: object, *answers: dict[str, Any], **more: object) -> dict[str, Any]:
-    """One person's annotation of a task, as Label Studio exports it."""
-    return {
-        **{"id": 1001, "completed_by": person, "result": list(answers), "was_cancelled": False},
-        **{"ground_truth": False, "created_at": "2021-03-09T22:16:08.728353Z", "lead_time": 4.2},
-        **more,
-    }
-
-
-def write_export(folder: Path, *annotations: dict[str, Any], file: str = "00.png") -> Path:
-    task = {"id": 7, "data": {"image": "/x", "file": file}, "annotations": list(annotations)}
-    (folder / "export.json").write_text(json.dumps([{**task, "predictions": [], "project": 83}]))
-    return folder / "export.json"
-
-
-def test_an_export_becomes_votes(folder: Path) -> None:
-    export = write_export(
-        folder,
-        given_by(1, answer("out", "pool"), answer("room_1", NONE)),
-        given_by({"id": 2, "email": "b@example.com"}, answer("out", "pool", "garden")),
-        given_by(3, answer("out", NONE)),
-        given_by(4, answer("out", "garden"), was_cancelled=True),
-        given_by(3, answer("out", "pool")),
-        given_by(5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}),
-    )
-    tallies = read_export(export, folder / "photos", [OUT, ROOM], ["pool", "garden"])
-    assert set(tallies) == {
-        *(Tally("00.png", "pool", 3, 3), Tally("00.png", "garden", 1, 3)),
-        *(Tally("00.png", "room", 0, 1), Tally("00.png", "bedroom", 0, 1)),
-    }
-
-
-@pytest.mark.parametrize(
-    ("annotation", "file", "message"),
-    [
-        (
-            given_by(1, answer("out", "pol")),
-            "00.png",
-            "annotation 1001, question out: .*'pol'; nea",
-        ),
-        (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is none of its"),
-        (given_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
-        (given_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
-        ({"id": 1}, "00.png", "0.annotations.0.result: Field required; is it JSON-MIN"),
-        (
-            given_by(1, {**answer("out"), "value": {"choices": "pool"}}),
-            "00.png",
-            "value.choices: Input should be a valid array",
-        ),
-        (
-            given_by(1, {**answer("out"), "value": {"text": ["pool"]}}),
-            "00.png",
-            "value.choices: Field required",
-        ),
-        (given_by(1), "00.png", "holds no answer"),
-    ],
-)
-def test_a_bad_export_is_refused_with_its_place(
-    folder: Path, annotation: dict[str, Any], file: str, message: str
-) -> None:
-    export = write_export(folder, annotation, file=file)
-    with pytest.raises(DataError, match=rf"export\.json.*{message}"):
-        read_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
-
-
-def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> None:
-    export = write_export(folder, given_by(1, answer("out", "pool")))
-    text = export.read_text()
-    export.write_text("\ufeff" + text)
-    assert len(read_export(export, folder / "photos", [OUT], ["pool", "garden"])) == 2
-    for broken, message in (
-        (text.replace(', "file": "00.png"', ""), "task 7, data.file: is missing"),
-        (text[:-40], "Invalid JSON.*is the file whole"),
-    ):
-        export.write_text(broken)
-        with pytest.raises(DataError, match=message):
-            read_export(export, folder / "photos", [OUT], ["pool", "garden"])
-
-
 def test_a_folder_with_another_project_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
@@ -280,21 +175,3 @@ def test_a_folder_with_another_project_is_left_alone(
     assert ran.code == 2
     assert "holds another project" in ran.err
     assert [path.name for path in other.iterdir()] == ["tasks.json"]
-
-
-def test_the_command_consolidates_an_export(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
-) -> None:
-    export = write_export(folder, given_by(1, answer("out", "pool")))
-    (folder / "q.yaml").write_text("questions: [{id: out, text: Out?, labels: [pool, garden]}]\n")
-    arguments = (
-        *("data", "consolidate", "--votes", export, "--photos", folder / "photos"),
-        *("--labels", folder / "labels.yaml", "--out", folder / "targets.csv"),
-    )
-    ran = mumic(monkeypatch, capsys, *arguments)
-    assert ran.code == 2
-    assert "needs the file of its questions" in ran.err
-    ran = mumic(monkeypatch, capsys, *arguments, "--questions", folder / "q.yaml")
-    assert ran.code == 0, ran.err
-    text = (folder / "targets.csv").read_text()
-    assert text == "file,positive,negative\n00.png,pool,garden\n"

@@ -226,13 +226,13 @@ def split(
 ) -> None:
     """Split targets into train, validation and test by each photo's rarest label."""
     from app.annotation.splitting import split as parts_of
-    from app.dataset.copies import content_hash
+    from app.core.card import file_hash
     from app.dataset.manifest import PARTS, in_part, read_annotations, write_manifest
 
     refuse_overwriting({"out": out}, {"targets": targets})
     wanted = dict(zip(PARTS, _shares(shares), strict=True))
     annotations = read_annotations(targets, photos)
-    hashes = {a.file: content_hash(photos / a.file) for a in annotations}
+    hashes = {a.file: file_hash(photos / a.file) for a in annotations}
     parts = parts_of(annotations, hashes, wanted, seed)
     rows = [in_part(annotation, parts[annotation.file]) for annotation in annotations]
     write_manifest(out, rows)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationEr
 from app.annotation.questions import Question
 from app.annotation.votes import Tally
 from app.core.labels import Label
-from app.dataset.manifest import refuse_unknown
+from app.dataset.manifest import refuse_missing, refuse_unknown
 from app.errors import DataError
 
 # Hyphens: neither can be the id of a question or a label.
@@ -141,8 +141,7 @@ def read_export(
         file = task.data.get("file")
         if not isinstance(file, str):
             raise DataError(f"{where}, data.file: is missing; `mumic data tasks` writes it")
-        if not (photos / file).is_file():
-            raise DataError(f"{where}, data.file: no photo {photos / file}")
+        refuse_missing(file, photos, f"{where}, data.file")
         for annotation in task.annotations:
             if annotation.was_cancelled:
                 continue

@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
-def fuse_batch_norms(tower: nn.Module) -> None:
+def fuse_batch_norms(tower: nn.Module) -> int:
     """Fold each batch norm whose input is one convolution's output alone, in place.
 
     What feeds what is read off a trace, not guessed from names. A tower that cannot be traced, or
@@ -19,23 +19,31 @@ def fuse_batch_norms(tower: nn.Module) -> None:
 
     Args:
         tower: in evaluation mode, with the weights that it will keep.
+
+    Returns:
+        How many were folded.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
-        return
+        return 0
     try:
         graph = _Tracer().trace(tower)
     except (TypeError, ValueError, RuntimeError, AttributeError):
-        return  # its way depends on its input
+        return 0  # its way depends on its input
     modules = dict(tower.named_modules())
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    folded = 0
     for node in graph.nodes:
         if node.op != "call_module" or type(modules[node.target]) not in _FOLDED:
             continue
         source = node.args[0]
         conv = modules.get(source.target) if source.op == "call_module" else None
         once = calls[node.target] == calls[source.target] == len(source.users) == 1
-        if isinstance(conv, nn.Conv2d) and once:
-            _fold(tower, conv, node.target, modules[node.target])
+        norm = modules[node.target]
+        # Without statistics of its own it takes them from each batch.
+        if isinstance(conv, nn.Conv2d) and once and norm.track_running_stats:
+            _fold(tower, conv, node.target, norm)
+            folded += 1
+    return folded
 
 
 _FOLDED = (nn.BatchNorm2d, BatchNormAct2d)
@@ -48,8 +56,7 @@ class _Tracer(fx.Tracer):
 
 
 def _fold(tower: nn.Module, conv: nn.Conv2d, name: str, norm: nn.BatchNorm2d) -> None:
-    if norm.running_mean is None or norm.running_var is None:
-        return  # it takes its statistics from each batch
+    assert norm.running_mean is not None and norm.running_var is not None
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight,
         conv.bias,

@@ -1,18 +1,11 @@
 """Photos that are there twice: in two parts they make the judged photos no news to the model."""
 
 from collections.abc import Iterable, Mapping
-from hashlib import file_digest
-from pathlib import Path
 
+from app.core.card import file_hash
 from app.dataset.labelled import LabelledPhotos
 
 MOST_NAMED = 3
-
-
-def content_hash(photo: Path) -> str:
-    """The sha256 of a file, as hex."""
-    with photo.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def copies_across_parts(data: LabelledPhotos) -> list[str]:
@@ -30,7 +23,7 @@ def copies_across_parts(data: LabelledPhotos) -> list[str]:
         same
         for alike in _in_several_parts(sizes, part_of)
         for same in _in_several_parts(
-            {file: content_hash(data.photos / file) for file in alike}, part_of
+            {file: file_hash(data.photos / file) for file in alike}, part_of
         )
     ]
     if not copies:

@@ -135,23 +135,31 @@ def photo_of(record: Record, photos: Path) -> str:
     """The photo that a row's cell `file` names.
 
     Raises:
-        DataError: the cell is empty, the photo is not there or not in the photo folder.
+        DataError: as `refuse_missing`.
     """
     file = record["file"]
+    refuse_missing(file, photos, record.where("file"))
+    return file
+
+
+def refuse_missing(file: str, photos: Path, where: str) -> None:
+    """Refuse a photo that is not in the photo folder.
+
+    Raises:
+        DataError: the name is empty, leads out of the folder, or no photo is there.
+    """
     if not file:
-        raise DataError(f"{record.where('file')}: is empty")
+        raise DataError(f"{where}: is empty")
     if file.startswith("/") or os.path.normpath(file).startswith(".."):
         raise DataError(
-            f"{record.where('file')}: {file} is not below the photo folder; write the path from "
-            f"{photos} on"
+            f"{where}: {file} is not below the photo folder; write the path from {photos} on"
         )
     try:
         there = (photos / file).is_file()
     except OSError:  # a name that cannot be one, as it is too long
         there = False
     if not there:
-        raise DataError(f"{record.where('file')}: no photo {photos / file}")
-    return file
+        raise DataError(f"{where}: no photo {photos / file}")
 
 
 def refuse_unknown(word: str, where: str, known: Collection[str]) -> None:

@@ -27,14 +27,13 @@ from imagenet import imagenet_network, lower_and_upper
 from make_views import STRANGE
 from rich.progress import Progress
 from safetensors import safe_open
-from scored import SCORED
+from scored import told
 from torch import Tensor, nn
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.scoring import cosines, l2_normalize
 from app.dataset.labelled import load_labelled
 from app.dataset.names import load_names
-from app.evaluation.metrics import macro_map
 from app.training.averaging import Average
 from app.training.features import trunk_and_head
 from app.training.losses import tempered_bce
@@ -249,10 +248,7 @@ def main() -> None:
     )
     with Progress() as progress:
         fit(student, views, progress)
-    ap = evaluate(model, start.preprocess, data, "validation")
-    scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
-    print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")
-    print(", ".join(f"{name} {value:.3f}" for name, value in ap.items()))
+    metrics = told(evaluate(model, start.preprocess, data, "validation"))
     write_checkpoint(
         args.out,
         model,
@@ -266,7 +262,7 @@ def main() -> None:
             "left_out": args.leave_out,
             "settings": asdict(settings),
         },
-        metrics={"validation": {"macro_map_scored": scored, "macro_map": everything, **ap}},
+        metrics={"validation": metrics},
         exif_orientation=start.preprocess.exif_orientation,
     )
 

@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 import torch
-from scored import SCORED
+from scored import told
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
@@ -22,7 +22,7 @@ from app.core.scoring import cosines
 from app.dataset.labelled import load_labelled
 from app.dataset.names import load_names
 from app.evaluation.embedding import embed_photos, embed_texts
-from app.evaluation.metrics import average_precision, macro_map
+from app.evaluation.metrics import average_precision
 from app.training.features import trunk_and_head
 from app.training.losses import tempered_bce
 
@@ -100,10 +100,7 @@ def main() -> None:
 
     own = list(data.classes.values())
     precisions = average_precision(targets[:, own].numpy(), cosine[:, own].numpy()).tolist()
-    ap = dict(zip(data.classes, precisions, strict=True))
-    scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
-    print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")
-    print(", ".join(f"{name} {value:.3f}" for name, value in ap.items()))
+    metrics = told(dict(zip(data.classes, precisions, strict=True)))
     write_checkpoint(
         args.out,
         model,
@@ -121,7 +118,7 @@ def main() -> None:
                 "logit_scale": round(scale.item(), 2),
             },
         },
-        metrics={"validation": {"macro_map_scored": scored, "macro_map": everything, **ap}},
+        metrics={"validation": metrics},
         exif_orientation=checkpoint.preprocess.exif_orientation,
     )
 
