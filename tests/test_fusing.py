@@ -1,4 +1,4 @@
-"""Batch norms are folded away, and nothing else changes."""
+"""Towers are rewritten for serving, and nothing that they compute changes."""
 
 import pytest
 import timm
@@ -6,7 +6,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from app.core.fusing import fuse_batch_norms
+from app.core.fusing import fuse_activations, fuse_batch_norms
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -102,3 +102,39 @@ def test_what_cannot_be_folded_stays(tower: nn.Module, left: int) -> None:
 def test_a_tower_without_batch_norms_is_left_alone() -> None:
     tower = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
     assert_same_after_fusing(tower, left=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "fused"),
+    [("resnet10t", 7), ("tf_efficientnet_lite0", 33), ("mobilenetv3_small_050", 33)],
+)
+@torch.inference_mode()
+def test_activations_after_a_convolution_cost_no_pass_of_their_own(name: str, fused: int) -> None:
+    tower = as_if_trained(timm.create_model(name))
+    fuse_batch_norms(tower)
+    before = tower(IMAGES)
+    assert fuse_activations(tower) == fused
+    torch.testing.assert_close(tower(IMAGES), before, rtol=1e-4, atol=1e-4 * before.abs().max())
+
+
+class Skipped(nn.Module):
+    """A convolution whose output is read before its activation too; another that wraps around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.around = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+        self.last = nn.ReLU6()
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.conv(images)
+        result: Tensor = self.last(self.around(self.act(out) + out))
+        return result
+
+
+@pytest.mark.parametrize("tower", [Skipped(), Wayward()])
+@torch.inference_mode()
+def test_other_activations_stay(tower: nn.Module) -> None:
+    before = tower.eval()(IMAGES)
+    assert fuse_activations(tower) == 0
+    assert torch.equal(tower(IMAGES), before)

@@ -10,7 +10,7 @@ from torch import Tensor
 from app.core import scoring
 from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
 from app.core.device import Placement, choose_placement
-from app.core.fusing import fuse_batch_norms
+from app.core.fusing import fuse_activations, fuse_batch_norms
 from app.core.golden import check_golden
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
@@ -62,8 +62,8 @@ class Classifier:
         """Load a checkpoint directory and hold it against its golden inputs.
 
         They are checked in float32 on the CPU, with the weights as they are, which is exact, and
-        where that differs again as it will serve: on the device, in its precision, batch norms
-        folded away.
+        where that differs again as it will serve: on the device, in its precision, fused
+        (app/core/fusing.py).
 
         Raises:
             CheckpointError: the directory or the model is not what it says.
@@ -76,11 +76,13 @@ class Classifier:
         placement = choose_placement(device, precision, transformer=transformer)
         check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         text_embeddings = label_embeddings(checkpoint, model)
-        folded = fuse_batch_norms(model.clip.visual)
+        fused = fuse_batch_norms(model.clip.visual)
+        if placement.device.type == "cpu":
+            fused += fuse_activations(model.clip.visual)
         model.to(placement.device)
         # Texts are few and cached: their tower keeps float32.
         model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
-        if folded or placement != Placement(torch.device("cpu"), "fp32"):
+        if fused or placement != Placement(torch.device("cpu"), "fp32"):
             check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         return cls(checkpoint, model, placement, text_embeddings, text_cache_size)
 

@@ -1,52 +1,102 @@
-"""Batch norms folded into the convolutions before them: the same function with fewer passes.
+"""A tower rewritten for serving: the same function in fewer passes over memory.
 
-In evaluation a batch norm is one factor and one summand a channel, which a convolution can carry
-in its own weights. The rounding differs in the last digits, which the golden inputs bound.
+In evaluation a batch norm is one factor and one summand a channel, which the convolution before
+it can carry in its own weights. On a CPU a convolution can apply the activation after it while
+its outputs are still in registers. What feeds what is read off a trace, not guessed from names.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
+import torch
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
-from torch import fx, nn
+from timm.layers.padding import pad_same
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
+# oneDNN's names of activations and their parameters, as `mkldnn::_convolution_pointwise` has them.
+_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.SiLU: ("swish", []),
+    nn.Hardswish: ("hardswish", []),
+}
 
 
 def fuse_batch_norms(tower: nn.Module) -> int:
     """Fold each batch norm whose input is one convolution's output alone, in place.
 
-    What feeds what is read off a trace, not guessed from names. A tower that cannot be traced, or
-    has none, stays as it is.
+    The rounding differs in the last digits, which the golden inputs bound.
 
     Args:
         tower: in evaluation mode, with the weights that it will keep.
 
     Returns:
-        How many were folded.
+        How many were folded; 0 for a tower that cannot be traced.
     """
-    if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
-        return 0
-    try:
-        graph = _Tracer().trace(tower)
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        return 0  # its way depends on its input
-    modules = dict(tower.named_modules())
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     folded = 0
-    for node in graph.nodes:
-        if node.op != "call_module" or type(modules[node.target]) not in _FOLDED:
-            continue
-        source = node.args[0]
-        conv = modules.get(source.target) if source.op == "call_module" else None
-        once = calls[node.target] == calls[source.target] == len(source.users) == 1
-        norm = modules[node.target]
+    for conv, _, norm, name in _after_convolutions(tower, _NORMS):
         # Without statistics of its own it takes them from each batch.
-        if isinstance(conv, nn.Conv2d) and once and norm.track_running_stats:
-            _fold(tower, conv, node.target, norm)
+        if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+            _fold(conv, norm)
+            rest = [norm.drop, norm.act] if isinstance(norm, BatchNormAct2d) else []
+            _replace(tower, name, nn.Sequential(*rest))
             folded += 1
     return folded
 
 
-_FOLDED = (nn.BatchNorm2d, BatchNormAct2d)
+def fuse_activations(tower: nn.Module) -> int:
+    """Let each convolution apply the activation that alone reads its output, in place.
+
+    For a tower that stays on a CPU and is never trained again. The rounding of some activations differs.
+
+    Args:
+        tower: in evaluation mode.
+
+    Returns:
+        How many were fused; 0 for a tower that cannot be traced, or without oneDNN.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return 0
+    fused = 0
+    for conv, conv_name, activation, name in _after_convolutions(tower, tuple(_ACTIVATIONS)):
+        if type(conv) in (nn.Conv2d, Conv2dSame) and conv.padding_mode == "zeros":
+            _replace(tower, conv_name, _ActivatedConv(conv, *_ACTIVATIONS[type(activation)]))
+            _replace(tower, name, nn.Identity())
+            fused += 1
+    return fused
+
+
+def _after_convolutions(
+    tower: nn.Module, kinds: tuple[type[nn.Module], ...]
+) -> Iterator[tuple[nn.Conv2d, str, nn.Module, str]]:
+    """Modules of some kinds that each read one convolution's output, and alone do so.
+
+    Yields:
+        The convolution and its name, the module and its name.
+    """
+    modules = dict(tower.named_modules())
+    if not any(type(module) in kinds for module in modules.values()):
+        return
+    try:
+        graph = _Tracer().trace(tower)
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        return  # its way depends on its input
+    for node in graph.nodes:  # what does nothing hides nobody
+        if node.op == "call_module" and isinstance(modules[node.target], nn.Identity):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in graph.nodes:
+        if node.op != "call_module" or type(modules[node.target]) not in kinds:
+            continue
+        source = node.args[0]
+        conv = modules.get(source.target) if source.op == "call_module" else None
+        once = calls[node.target] == calls[source.target] == len(source.users) == 1
+        if isinstance(conv, nn.Conv2d) and once:
+            yield conv, source.target, modules[node.target], node.target
 
 
 class _Tracer(fx.Tracer):
@@ -55,7 +105,37 @@ class _Tracer(fx.Tracer):
         return ours or super().is_leaf_module(module, name)
 
 
-def _fold(tower: nn.Module, conv: nn.Conv2d, name: str, norm: nn.BatchNorm2d) -> None:
+class _ActivatedConv(nn.Module):
+    """A convolution with its activation, through the operator that torch.compile uses too."""
+
+    def __init__(self, conv: nn.Conv2d, activation: str, scalars: list[float]) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self._stride, self._dilation = list(conv.stride), list(conv.dilation)
+        self._groups, self._kernel = conv.groups, list(conv.kernel_size)
+        self._pads_itself = isinstance(conv, Conv2dSame)
+        self._padding = [0, 0] if self._pads_itself else list(conv.padding)
+        self._activation, self._scalars = activation, scalars
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self._pads_itself:
+            images = pad_same(images, self._kernel, self._stride, self._dilation)
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            images,
+            self.weight,
+            self.bias,
+            self._padding,
+            self._stride,
+            self._dilation,
+            self._groups,
+            self._activation,
+            self._scalars,
+            "",
+        )
+        return result
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight,
@@ -66,6 +146,8 @@ def _fold(tower: nn.Module, conv: nn.Conv2d, name: str, norm: nn.BatchNorm2d) ->
         norm.weight,
         norm.bias,
     )
-    rest = [norm.drop, norm.act] if isinstance(norm, BatchNormAct2d) else []
+
+
+def _replace(tower: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, own = name.rpartition(".")
-    setattr(tower.get_submodule(parent), own, nn.Sequential(*rest))
+    setattr(tower.get_submodule(parent), own, module)
