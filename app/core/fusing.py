@@ -50,7 +50,7 @@ def fuse_batch_norms(tower: nn.Module) -> int:
 def fuse_activations(tower: nn.Module) -> int:
     """Let each convolution apply the activation that alone reads its output, in place.
 
-    For a tower that stays on a CPU and is never trained again. The rounding of some activations differs.
+    For a tower that stays on a CPU and is never trained again. Some round differently.
 
     Args:
         tower: in evaluation mode.
