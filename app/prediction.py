@@ -8,6 +8,7 @@ import torch
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
+from app.core.preprocess import stack
 from app.core.selection import make_selection
 from app.errors import ImageError, OptionError
 from app.serving.answering import model_info
@@ -64,7 +65,7 @@ def _predict_batch(
         except ImageError as error:
             outcomes.append(error)
     pixels = [outcome.values for outcome in outcomes if isinstance(outcome, Pixels)]
-    batch = torch.stack(pixels) if pixels else torch.empty(0)
+    batch = stack(pixels) if pixels else torch.empty(0)
     rows = iter(classifier.probabilities(classifier.embed_images(batch)) if pixels else batch)
     selection = make_selection(classifier.labels)
     return [

@@ -93,11 +93,14 @@ class Photo:
         image: mode RGB, upright, fully decoded; it may be smaller than the photo (see `decode`).
         width: of the photo itself after EXIF orientation, in pixels.
         height: of the photo itself after EXIF orientation, in pixels.
+        source: what the bytes were and how they were decoded: `PNG`, `JPEG`, or `JPEG/2`, `JPEG/4`,
+            `JPEG/8` where a fraction of its size was enough.
     """
 
     image: Image.Image
     width: int
     height: int
+    source: str
 
 
 def decode(
@@ -141,6 +144,7 @@ def decode(
             image.draft(None, (min_side_px, min_side_px))
             _scale_transparent_colour(image)
             image.load()
+            scale = round(width / image.width)
             rgb = _to_rgb(image)
             orientation = _orientation(image) if exif_orientation else 1
     except ImageError:
@@ -153,7 +157,8 @@ def decode(
         rgb = rgb.transpose(_TRANSPOSES[orientation])
     if orientation in _SIDEWAYS:
         width, height = height, width
-    return Photo(rgb, width, height)
+    source = image_format if scale == 1 else f"{image_format}/{scale}"
+    return Photo(rgb, width, height, source)
 
 
 def _identify(data: bytes) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.core.preprocess import stack
 from app.errors import DrainingError, InferenceError
 
 logger = logging.getLogger("mumic.serving")
@@ -140,7 +141,7 @@ class Batcher:
                 entry.answer.set_exception(_inference_error(None))
 
     def _embed_all(self, batch: list[_Waiting]) -> Tensor:
-        rows = self._embed(torch.stack([entry.pixels for entry in batch]))
+        rows = self._embed(stack([entry.pixels for entry in batch]))
         if rows.ndim != 2 or len(rows) != len(batch):
             raise ValueError(f"{len(batch)} images gave embeddings of shape {tuple(rows.shape)}")
         return rows

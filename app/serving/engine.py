@@ -158,7 +158,7 @@ class Engine:
         except ImageError as error:
             self._metrics.count_image(error.code)
             return error
-        self._metrics.observe_decode(decode_s)
+        self._metrics.observe_decode(pixels.source, decode_s)
         embedding = await self._batcher.submit(pixels.values)
         self._metrics.observe_queue(embedding.queue_s)
         self._metrics.count_image("ok")

@@ -30,6 +30,12 @@ class Metrics:
             ("outcome",),
             registry=self._registry,
         )
+        self._decoded = Counter(
+            "mumic_decoded_images_total",
+            "Decoded images, by format and scale: JPEG/2 was decoded at half its size.",
+            ("source",),
+            registry=self._registry,
+        )
         self._decode_seconds = self._histogram(
             "mumic_decode_seconds", "Seconds of decoding and resizing one image.", SECONDS
         )
@@ -61,8 +67,9 @@ class Metrics:
         """Count one image: `ok` or an error's code."""
         self._images.labels(outcome).inc()
 
-    def observe_decode(self, seconds: float) -> None:
-        """One image's decode and resize."""
+    def observe_decode(self, source: str, seconds: float) -> None:
+        """One image's decode and resize; `source` is its format and scale, such as `JPEG/2`."""
+        self._decoded.labels(source).inc()
         self._decode_seconds.observe(seconds)
 
     def observe_queue(self, seconds: float) -> None:
