@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import torch
 import uvicorn
 from fastapi import FastAPI
 
 from app import __version__
+from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
 from app.errors import OptionError
 from app.serving.engine import Engine
@@ -54,10 +56,16 @@ def load_classifier(settings: Settings) -> Classifier:
     )
 
 
-def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
-    """Wire the server. Its engine runs between the lifespan's start and end."""
+def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> FastAPI:
+    """Wire the server. Its engine runs between the lifespan's start and end.
+
+    Args:
+        settings: what to serve, where and how.
+        classifier: the loaded checkpoint.
+        cores: of the CPU that torch may use.
+    """
     metrics = Metrics()
-    engine = Engine(classifier, settings, metrics)
+    engine = Engine(classifier, settings, metrics, cores)
     metrics.name_model(
         name=classifier.checkpoint.card.name,
         version=classifier.checkpoint.card.version,
@@ -101,12 +109,15 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         OptionError: the address is taken or is none of this machine's.
         MumicError: the checkpoint cannot be served; nothing has listened yet.
     """
+    keep_freed_memory()
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)  # app/core/threads.py says why
     # Bound first, since that is quick to fail; it listens once the model is ready.
     with _bind(settings.host, settings.port) as bound:
         classifier = load_classifier(settings)
         card, placement = classifier.checkpoint.card, classifier.placement
         config = uvicorn.Config(
-            create_app(settings, classifier),
+            create_app(settings, classifier, cores),
             host=settings.host,
             log_config=None,
             access_log=False,

@@ -37,10 +37,9 @@ def predict_files(
     if missing:
         raise OptionError("photos", f"no such file: {', '.join(missing)}")
     results: list[PredictResult | FailedResult] = []
-    for start in range(0, len(photos), settings.max_batch_size):
-        results += _predict_batch(
-            photos[start : start + settings.max_batch_size], classifier, settings
-        )
+    size = settings.max_batch_size or classifier.batch_size
+    for start in range(0, len(photos), size):
+        results += _predict_batch(photos[start : start + size], classifier, settings)
     return PredictResponse(model=model_info(classifier), results=results)
 
 

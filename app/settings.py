@@ -23,7 +23,13 @@ class Settings(BaseSettings):
     precision: Literal["auto", Precision] = Field("auto", description="auto, fp32, bf16 or fp16")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    max_batch_size: int = Field(32, ge=1, le=4096, description="most images in one model call")
+    max_batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="most images in one model call; by default 64 on a GPU, on a CPU 8, or 16 of a "
+        "transformer",
+    )
     max_queued_images: int = Field(
         1024, ge=1, description="most images accepted and not yet answered, before 429"
     )

@@ -7,14 +7,19 @@ from contextlib import asynccontextmanager
 import pytest
 import torch
 
+from app.core.device import Lanes
 from app.errors import DrainingError, InferenceError
 from app.serving.batcher import Batcher, Embedding
 from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, until
 
+ONE = Lanes(1, threads=1, threads_alone=1)
+
 
 @asynccontextmanager
-async def running(tower: FakeTower, max_batch_size: int = 4) -> AsyncIterator[Batcher]:
-    batcher = Batcher(tower, max_batch_size, on_batch=lambda _images, _seconds: None)
+async def running(
+    tower: FakeTower, max_batch_size: int = 4, lanes: Lanes = ONE
+) -> AsyncIterator[Batcher]:
+    batcher = Batcher(tower, max_batch_size, lanes, lambda _images, _seconds: None)
     batcher.start()
     try:
         yield batcher
@@ -67,7 +72,7 @@ def test_each_image_gets_its_own_row() -> None:
         def by_grey(pixels: torch.Tensor) -> torch.Tensor:
             return torch.stack([tower(pixels)[:, 0], pixels[:, 0, 0, 0].float()], dim=1)
 
-        batcher = Batcher(by_grey, 4, on_batch=lambda _images, _seconds: None)
+        batcher = Batcher(by_grey, 4, ONE, lambda _images, _seconds: None)
         batcher.start()
         tasks = await submit_in_order(batcher, tower, range(100, 110))
         tower.go.set()
@@ -141,5 +146,58 @@ def test_closing_answers_what_waits_then_refuses() -> None:
             assert all(task.done() for task in tasks)
             embeddings = await asyncio.gather(*tasks)
             assert all(embedding.values.norm() == 1 for embedding in embeddings)
+
+    asyncio.run(scenario())
+
+
+def test_lanes_share_what_waits() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower, lanes=Lanes(2, threads=1, threads_alone=2)) as batcher:
+            tower.go.clear()
+            tasks = [asyncio.create_task(batcher.submit(grey_pixels(GOOD))) for _ in range(9)]
+            await until(lambda: len(tower.batches) == 2)
+            assert sorted(tower.batches) == [4, 4]
+            assert len(batcher) == 1  # no lane is free for the ninth
+            tower.go.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes() -> None:
+    seen: list[int] = []
+    lanes = Lanes(2, threads=1, threads_alone=3)
+
+    async def scenario() -> None:
+        tower = FakeTower()
+
+        def watched(pixels: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return tower(pixels)
+
+        batcher = Batcher(watched, 4, lanes, lambda _images, _seconds: None)
+        batcher.start()
+        for _ in range(2):
+            await batcher.submit(grey_pixels(GOOD))
+        await asyncio.gather(*(batcher.submit(grey_pixels(GOOD)) for _ in range(2)))
+        await batcher.close()
+
+    before = torch.get_num_threads()
+    asyncio.run(scenario())
+    assert seen == [3, 3, 1, 1]
+    assert torch.get_num_threads() == before  # each lane's number is its own
+
+
+def test_a_lane_that_failed_goes_on() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower, lanes=Lanes(2, threads=1, threads_alone=2)) as batcher:
+            for _ in range(4):
+                outcomes = await asyncio.gather(
+                    *(batcher.submit(grey_pixels(grey)) for grey in (RAISES, GOOD)),
+                    return_exceptions=True,
+                )
+                assert [isinstance(each, Embedding) for each in outcomes] == [False, True]
 
     asyncio.run(scenario())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.core.device import Placement, choose_placement
+from app.core.device import Lanes, Placement, choose_lanes, choose_placement
 from app.errors import OptionError
 
 CUDA_DEVICES = torch.cuda.device_count()
@@ -75,3 +75,18 @@ def test_a_device_or_precision_that_is_none_is_refused(
 def test_a_gpu_beyond_the_last_is_refused() -> None:
     with pytest.raises(OptionError, match=f"cuda:{CUDA_DEVICES} is not there"):
         choose_placement(f"cuda:{CUDA_DEVICES}", "auto", transformer=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "lanes"),
+    [
+        ("cpu", 1, Lanes(1, threads=1, threads_alone=1)),
+        ("cpu", 2, Lanes(2, threads=1, threads_alone=2)),
+        ("cpu", 8, Lanes(8, threads=1, threads_alone=8)),
+        ("cpu", 16, Lanes(4, threads=4, threads_alone=4)),
+        ("cpu", 64, Lanes(8, threads=8, threads_alone=8)),
+        ("cuda", 16, Lanes(2, threads=1, threads_alone=1)),
+    ],
+)
+def test_lanes_share_out_the_cores(device: str, cores: int, lanes: Lanes) -> None:
+    assert choose_lanes(Placement(torch.device(device), "fp32"), cores) == lanes

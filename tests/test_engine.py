@@ -90,7 +90,7 @@ def test_requests_of_many_images_and_of_one_share_a_batch(
     async def scenario() -> None:
         metrics = Metrics()
         settings = small_settings.model_copy(update={"max_batch_size": 8})
-        engine = Engine(FakeClassifier(tiny_classifier, tower), settings, metrics)
+        engine = Engine(FakeClassifier(tiny_classifier, tower), settings, metrics, cores=1)
         engine.start()
 
         def source() -> bytes:
@@ -187,7 +187,7 @@ def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
     async def scenario() -> None:
-        engine = Engine(FakeClassifier(tiny_classifier, tower), small_settings, Metrics())
+        engine = Engine(FakeClassifier(tiny_classifier, tower), small_settings, Metrics(), 1)
         engine.start()
         uploaded = threading.Event()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.core import scoring
 from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
-from app.core.device import Placement, choose_placement
+from app.core.device import Placement, choose_batch_size, choose_placement
 from app.core.fusing import fuse_activations, fuse_batch_norms
 from app.core.golden import check_golden
 from app.core.labels import LabelSet
@@ -31,6 +31,7 @@ class Classifier:
         model: its towers, on their device in their precision.
         placement: that device and precision.
         text_embeddings: (C, D) float32 unit rows, the label set's prompts.
+        batch_size: most images that are worth a batch here.
         text_cache_size: most zero-shot texts whose embeddings are kept.
     """
 
@@ -40,11 +41,13 @@ class Classifier:
         model: MumicModel,
         placement: Placement,
         text_embeddings: Tensor,
+        batch_size: int,
         text_cache_size: int,
     ) -> None:
         self.checkpoint = checkpoint
         self.placement = placement
         self.text_embeddings = text_embeddings
+        self.batch_size = batch_size
         self.logit_scale = model.logit_scale.item()
         self._model = model
         self._text_cache = TextCache(self._compute_texts, text_cache_size)
@@ -84,7 +87,8 @@ class Classifier:
         model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
         if fused or placement != Placement(torch.device("cpu"), "fp32"):
             check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
-        return cls(checkpoint, model, placement, text_embeddings, text_cache_size)
+        batch_size = choose_batch_size(placement, transformer=transformer)
+        return cls(checkpoint, model, placement, text_embeddings, batch_size, text_cache_size)
 
     @property
     def labels(self) -> LabelSet:

@@ -11,6 +11,9 @@ from app.errors import OptionError
 
 TRIALS = 8
 WORTHWHILE_SPEEDUP = 1.3  # below this the digits are worth more
+LANES_CUDA = 2  # one copies, one computes
+MAX_LANES_CPU = 8  # more would wait for Python's lock
+THREADS_OF_A_LANE = 4  # where there are more cores than lanes
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -25,6 +28,21 @@ class Placement:
     def dtype(self) -> torch.dtype:
         """The image tower's dtype."""
         return DTYPES[self.precision]
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How many batches the model works on at a time, and with how many threads each.
+
+    Args:
+        count: most batches at a time.
+        threads: of each.
+        threads_alone: of a batch beside which nothing runs, in the first lane.
+    """
+
+    count: int
+    threads: int
+    threads_alone: int
 
 
 def choose_placement(device: str, precision: str, *, transformer: bool) -> Placement:
@@ -53,6 +71,35 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
     if chosen.type == "cuda":
         return Placement(chosen, "bf16" if torch.cuda.is_bf16_supported() else "fp16")
     return Placement(chosen, "bf16" if transformer and _cpu_gains_from_bf16() else "fp32")
+
+
+def choose_batch_size(placement: Placement, *, transformer: bool) -> int:
+    """Up to how many images a batch gains more than it costs (docs/performance.md).
+
+    On a CPU a convolution's outputs leave the caches with larger batches.
+
+    Args:
+        placement: where the model runs.
+        transformer: whether the image tower is a transformer.
+    """
+    if placement.device.type == "cuda":
+        return 64
+    return 16 if transformer else 8
+
+
+def choose_lanes(placement: Placement, cores: int) -> Lanes:
+    """Share out a CPU's cores, or keep a GPU busy (docs/adr/0005-lanes.md).
+
+    Args:
+        placement: where the model runs.
+        cores: of the CPU that this process may use.
+    """
+    if placement.device.type == "cuda":
+        return Lanes(LANES_CUDA, threads=1, threads_alone=1)
+    if cores <= MAX_LANES_CPU:
+        return Lanes(cores, threads=1, threads_alone=cores)
+    lanes = min(cores // THREADS_OF_A_LANE, MAX_LANES_CPU)
+    return Lanes(lanes, threads=cores // lanes, threads_alone=cores // lanes)
 
 
 def _choose_device(device: str) -> str:

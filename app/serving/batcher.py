@@ -1,13 +1,19 @@
 """One loop that feeds the model with whatever waits.
 
-There is no timer: a batch starts as soon as the model is free, with all that has arrived by
-then. Under light load that is one image at once, under heavy load full batches.
+There is no timer: a batch starts as soon as a lane to the model is free, with its share of all
+that has arrived by then. Under light load that is one image at once, under heavy load full batches.
+
+A lane is a thread that calls the model. On a CPU several lanes of few threads each do more than
+one lane of many, since nobody waits for the slowest thread after every layer, and decoders that
+take a core for a moment hold up one lane alone. On a GPU the second lane copies its batch there
+while the first one computes.
 """
 
 import asyncio
+import heapq
 import logging
+import math
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from app.core.device import Lanes
 from app.core.preprocess import stack
 from app.errors import DrainingError, InferenceError
 
@@ -44,11 +51,12 @@ class _Waiting:
 
 
 class Batcher:
-    """Gathers single images into batches for a model that takes one batch at a time.
+    """Gathers single images into batches for a model.
 
     Args:
-        embed: (B, 3, S, S) uint8 -> (B, D) float32; called in one thread of its own.
+        embed: (B, 3, S, S) uint8 -> (B, D) float32; called in the lanes' threads.
         max_batch_size: most images in one call.
+        lanes: how many calls at a time, and the threads of each.
         on_batch: told each batch's size and seconds.
     """
 
@@ -56,14 +64,20 @@ class Batcher:
         self,
         embed: Callable[[Tensor], Tensor],
         max_batch_size: int,
+        lanes: Lanes,
         on_batch: Callable[[int, float], None],
     ) -> None:
         self._embed = embed
         self._max_batch_size = max_batch_size
         self._on_batch = on_batch
-        self._waiting: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._lanes = lanes
+        self._waiting: list[_Waiting] = []
+        self._running: set[asyncio.Task[None]] = set()  # or they might be collected
+        self._changed = asyncio.Event()
+        self._free = list(range(lanes.count))  # a heap: the first lane comes first
+        self._threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"model-{lane}") for lane in self._free
+        ]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -88,46 +102,57 @@ class Batcher:
             raise DrainingError("the service is stopping; send the request to another instance")
         answer: asyncio.Future[Embedding] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(pixels, time.perf_counter(), answer))
-        self._arrived.set()
+        self._changed.set()
         return await answer
 
     async def close(self) -> None:
-        """Answer what waits, then stop the loop and the model's thread."""
+        """Answer what waits, then stop the loop and the lanes."""
         self._closed = True
-        self._arrived.set()
+        self._changed.set()
         if self._loop_task is not None:
             await self._loop_task
-        self._thread.shutdown()
+        for thread in self._threads:
+            thread.shutdown()
 
     async def _loop(self) -> None:
-        while True:
-            await self._arrived.wait()
-            if batch := self._take():
-                await self._run(batch)
-            elif self._closed:
-                return
-            else:
-                self._arrived.clear()
+        while not (self._closed and not self._waiting and not self._running):
+            await self._changed.wait()
+            self._changed.clear()
+            batches = self._take()
+            alone = len(batches) == 1 and not self._running
+            threads = self._lanes.threads_alone if alone else self._lanes.threads
+            for batch in batches:
+                run = asyncio.create_task(self._run(batch, heapq.heappop(self._free), threads))
+                self._running.add(run)
+                run.add_done_callback(self._ended)
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._max_batch_size:
-            entry = self._waiting.popleft()
-            if not entry.answer.done():  # its client may have left
-                batch.append(entry)
-        return batch
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._running.discard(run)
+        self._changed.set()
 
-    async def _run(self, batch: list[_Waiting]) -> None:
+    def _take(self) -> list[list[_Waiting]]:
+        """Share what waits among the free lanes; no batch is empty."""
+        if not self._free:
+            return []
+        waiting = [entry for entry in self._waiting if not entry.answer.done()]  # clients leave
+        share = max(1, min(self._max_batch_size, math.ceil(len(waiting) / len(self._free))))
+        taken = min(len(waiting), share * len(self._free))
+        self._waiting = waiting[taken:]
+        return [waiting[start : start + share] for start in range(0, taken, share)]
+
+    async def _run(self, batch: list[_Waiting], lane: int, threads: int) -> None:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            rows = await loop.run_in_executor(self._thread, self._embed_all, batch)
+            rows = await loop.run_in_executor(self._threads[lane], self._embed_all, batch, threads)
         except Exception as error:  # whatever the model raises, the loop lives and all are told
             logger.exception("the model failed on a batch of %d", len(batch))
             for entry in batch:
                 if not entry.answer.done():
                     entry.answer.set_exception(_inference_error(error))
             return
+        finally:
+            heapq.heappush(self._free, lane)
         infer_s = time.perf_counter() - started
         self._on_batch(len(batch), infer_s)
         finite = torch.isfinite(rows).all(dim=1).tolist()
@@ -140,7 +165,8 @@ class Batcher:
                 logger.error("the model gave an embedding that is not finite")
                 entry.answer.set_exception(_inference_error(None))
 
-    def _embed_all(self, batch: list[_Waiting]) -> Tensor:
+    def _embed_all(self, batch: list[_Waiting], threads: int) -> Tensor:
+        torch.set_num_threads(threads)  # of this lane alone
         rows = self._embed(stack([entry.pixels for entry in batch]))
         if rows.ndim != 2 or len(rows) != len(batch):
             raise ValueError(f"{len(batch)} images gave embeddings of shape {tuple(rows.shape)}")

@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from app.core.classifier import Classifier
+from app.core.device import choose_lanes
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
+from app.core.threads import in_passing
 from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
 from app.serving.metrics import Metrics
@@ -50,18 +54,30 @@ class Engine:
         classifier: the loaded checkpoint.
         settings: limits and sizes.
         metrics: where to count.
+        cores: of the CPU that torch may use.
     """
 
-    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, classifier: Classifier, settings: Settings, metrics: Metrics, cores: int
+    ) -> None:
         self._classifier = classifier
         self._metrics = metrics
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._max_queued = settings.max_queued_images
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._batcher = Batcher(
-            classifier.embed_images, settings.max_batch_size, metrics.observe_batch
+        self._decoders = ThreadPoolExecutor(
+            settings.decode_threads,
+            thread_name_prefix="decode",
+            initializer=torch.set_num_threads,  # the pool itself is what uses the cores
+            initargs=(1,),
         )
-        self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
+        self._batcher = Batcher(
+            classifier.embed_images,
+            settings.max_batch_size or classifier.batch_size,
+            choose_lanes(classifier.placement, cores),
+            metrics.observe_batch,
+        )
+        self._cores = cores
+        self._embedding_texts = asyncio.Lock()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -79,7 +95,6 @@ class Engine:
         await self._idle.wait()  # what was accepted may still be in the decoders
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
-        self._text_thread.shutdown(cancel_futures=True)
 
     async def embed(self, sources: Sequence[Source]) -> list[EmbeddedImage | ImageError]:
         """Embed a request's images. Cancelling takes those that wait out of every queue.
@@ -131,10 +146,9 @@ class Engine:
             DrainingError: the service is stopping.
         """
         self._refuse_when_draining()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._text_thread, self._classifier.embed_texts, list(texts)
-        )
+        async with self._embedding_texts:
+            embed = partial(self._classifier.embed_texts, list(texts))
+            return await asyncio.wrap_future(in_passing(self._cores, embed))
 
     async def in_decoder(self, function: Callable[[], T]) -> T:
         """Run something slow that is not the model beside the event loop.
