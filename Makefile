@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: serve test lint types openapi
+.PHONY: serve test lint types openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
@@ -22,6 +22,9 @@ types: .venv/.dev-installed
 openapi: .venv/.serve-installed
 	$(BIN)/mumic openapi > openapi.yaml
 
+bench: .venv/.bench-installed
+	$(BIN)/python -m benchmarks.side_by_side $(ARGS)
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
@@ -34,4 +37,9 @@ $(BIN)/python:
 .venv/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; torch is large)"
 	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.serve-installed
+
+.venv/.bench-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e '.[bench]'
 	@touch $@ .venv/.serve-installed

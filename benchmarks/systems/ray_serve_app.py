@@ -1,0 +1,58 @@
+"""Ray Serve, its batching as its documentation has it."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import serve
+from starlette.requests import Request
+from torch import Tensor
+
+from benchmarks.systems.tagger import Answer, Tagger, arguments, uploads
+
+MAX_BATCH_SIZE = 32
+BATCH_WAIT_S = 0.01
+CORES = os.cpu_count() or 1
+
+
+class Photos:
+    """A replica: decodes in threads, batches photos, not requests.
+
+    Args:
+        checkpoint: checkpoint directory.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._tagger = Tagger(checkpoint)
+
+    @serve.batch(max_batch_size=MAX_BATCH_SIZE, batch_wait_timeout_s=BATCH_WAIT_S)
+    async def tag(self, photos: list[Tensor]) -> list[Answer]:
+        """The answers for a batch of (3, S, S) photos, beside the event loop."""
+        return await asyncio.to_thread(self._tagger.tag, torch.stack(photos))
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        """One request."""
+        async with request.form() as form:
+            files = [await file.read() for file in uploads(form)]
+
+        async def one(data: bytes) -> Answer:
+            answer: Answer = await self.tag(await asyncio.to_thread(self._tagger.decode, data))
+            return answer
+
+        return {"results": await asyncio.gather(*map(one, files))}
+
+
+if __name__ == "__main__":
+    args = arguments(__doc__)
+    ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": args.port})
+    deployment = serve.deployment(
+        Photos, ray_actor_options={"num_cpus": CORES}, max_ongoing_requests=256
+    )
+    serve.run(deployment.bind(args.checkpoint.resolve()), route_prefix="/predict")
+    while True:
+        time.sleep(3600)
