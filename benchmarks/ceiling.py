@@ -1,60 +1,172 @@
-"""How many photos a second this machine tags without HTTP: decode, resize, model, one loop.
+"""How many photos a second this machine tags without HTTP, as well as is known here.
 
 python -m benchmarks.ceiling weights/mumic-demo --megapixels 0.3 --seconds 5
+
+Threads that each decode a batch and run the model on it with one core of their own: nobody waits for
+anybody. The batch size and the decoder are the fastest of those tried; the model is the server's.
+It prints one JSON object.
 """
 
 import argparse
 import json
-import resource
+import threading
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 
 import torch
+from torch import Tensor, nn
+from torchvision.io import ImageReadMode, decode_jpeg
 
+from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
 from app.core.pixels import load_pixels
+from app.core.preprocess import stack
 from benchmarks.photos import SIZES, photos
 
-BATCH_SIZE = 8
+BATCH_SIZES = (4, 8, 16)
+TRIAL_S = 2.0
+ALONE = 20  # images, one after the other
+
+Decoder = Callable[[bytes], Tensor]
 
 
-def ceiling(checkpoint: Path, files: list[bytes], seconds: float) -> float:
-    """Images a second.
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a machine gives at most.
+
+    Args:
+        images_per_second: decoded, resized, embedded and scored.
+        model_images_per_second: of the model alone, on pixels that are there.
+        latency_ms: of one image with nothing beside it, by all cores; the median.
+        batch_size: the fastest.
+        decoder: the fastest.
+    """
+
+    images_per_second: float
+    model_images_per_second: float
+    latency_ms: float
+    batch_size: int
+    decoder: str
+
+
+def pace(one_batch: Callable[[], int], threads: int, seconds: float) -> float:
+    """Images a second of threads that each work off one batch after the other.
+
+    Args:
+        one_batch: does the work and gives the number of images.
+        threads: how many, each with one core.
+        seconds: to measure, after one batch each to warm up.
+    """
+    begin = threading.Barrier(threads)
+    paces: list[float] = []
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        one_batch()
+        begin.wait()
+        started = now = time.perf_counter()
+        images = 0
+        while now < started + seconds:
+            images += one_batch()
+            now = time.perf_counter()
+        paces.append(images / (now - started))
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(paces)
+
+
+def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Ceiling:
+    """Try what there is, and measure the fastest.
 
     Args:
         checkpoint: checkpoint directory.
         files: JPEG files.
-        seconds: to measure.
+        seconds: of each measurement.
     """
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
     classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
-    stream, done = cycle(files), -BATCH_SIZE
-    begin = now = time.perf_counter()
-    while now < begin + seconds or done <= 0:
-        batch = [
-            load_pixels(data, ImageLimits(), classifier.preprocess).values
-            for data in islice(stream, BATCH_SIZE)
-        ]
-        classifier.probabilities(classifier.embed_images(torch.stack(batch)))
-        done += BATCH_SIZE
-        now = time.perf_counter()
-        if done == 0:  # the first batch warms up
-            begin = now
-    return done / (now - begin)
+    decoders = _decoders(classifier)
+    decoder = min(decoders, key=lambda name: _seconds(lambda: decoders[name](files[0])))
+    decode = decoders[decoder]
+
+    def tag(batch: Tensor) -> int:
+        classifier.probabilities(classifier.embed_images(batch))
+        return len(batch)
+
+    def whole(size: int) -> Callable[[], int]:
+        stream = cycle(files)
+        return lambda: tag(stack([decode(data) for data in islice(stream, size)]))
+
+    trials = {size: pace(whole(size), cores, TRIAL_S) for size in BATCH_SIZES}
+    size = max(trials, key=lambda size: trials[size])
+    ready = stack([decode(data) for data in islice(cycle(files), size)])
+    return Ceiling(
+        images_per_second=pace(whole(size), cores, seconds),
+        model_images_per_second=pace(lambda: tag(ready), cores, seconds),
+        latency_ms=1000 * _alone(whole(1), cores),
+        batch_size=size,
+        decoder=decoder,
+    )
+
+
+def _decoders(classifier: Classifier) -> dict[str, Decoder]:
+    side = classifier.preprocess.size_px
+
+    def theirs(data: bytes) -> Tensor:
+        whole = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+        return nn.functional.interpolate(
+            whole[None], size=(side, side), mode=classifier.preprocess.interpolation, antialias=True
+        )[0]
+
+    return {
+        "the server's": lambda data: load_pixels(data, ImageLimits(), classifier.preprocess).values,
+        "torchvision's": theirs,
+    }
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ALONE):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def _alone(one_image: Callable[[], int], cores: int) -> float:
+    """Seconds of one image after the other, in a thread that may use every core."""
+    found: list[float] = []
+
+    def work() -> None:
+        torch.set_num_threads(cores)
+        _seconds(one_image)  # warms up
+        found.append(_seconds(one_image))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def main() -> None:
-    """Print one line of JSON."""
+    """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--megapixels", type=float, choices=SIZES, default=0.3)
     parser.add_argument("--seconds", type=float, default=5)
     args = parser.parse_args()
-    pace = ceiling(args.checkpoint, list(photos(args.megapixels)), args.seconds)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    figures = {"images_per_second": pace, "peak_rss_mb": usage.ru_maxrss / 1024}
-    print(json.dumps(figures))
+    keep_freed_memory()
+    print(json.dumps(asdict(measure(args.checkpoint, photos(args.megapixels), args.seconds))))
 
 
 if __name__ == "__main__":
