@@ -48,3 +48,6 @@ class Settings(BaseSettings):
     text_cache_size: int = Field(
         10_000, ge=1, description="text embeddings kept for /zero-shot (LRU)"
     )
+    embedding_cache_bytes: int = Field(
+        0, ge=0, description="memory for embeddings of photos sent before (LRU); 0 keeps none"
+    )

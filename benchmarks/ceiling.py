@@ -2,8 +2,8 @@
 
 python -m benchmarks.ceiling weights/mumic-demo --megapixels 0.3 --seconds 5
 
-Threads that each decode a batch and run the model on it with one core of their own: nobody waits for
-anybody. The batch size and the decoder are the fastest of those tried; the model is the server's.
+Threads that each decode a batch and run the model on it with one core of their own: nobody waits
+for anybody. Batch size and decoder are the fastest of those tried; the model is the server's.
 It prints one JSON object.
 """
 

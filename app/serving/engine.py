@@ -19,6 +19,7 @@ from app.core.pixels import Pixels, load_pixels
 from app.core.threads import in_passing
 from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
+from app.serving.embedding_cache import EmbeddingCache, KnownImage
 from app.serving.metrics import Metrics
 from app.settings import Settings
 
@@ -76,6 +77,7 @@ class Engine:
             choose_lanes(classifier.placement, cores),
             metrics.observe_batch,
         )
+        self._cache = EmbeddingCache(settings.embedding_cache_bytes)
         self._cores = cores
         self._embedding_texts = asyncio.Lock()
         self._in_flight = 0
@@ -84,6 +86,7 @@ class Engine:
         self._seconds_per_image = 0.0
         self.draining = False
         metrics.watch_queue(lambda: self._in_flight)
+        metrics.watch_cache(lambda: self._cache.size_bytes)
 
     def start(self) -> None:
         """Start the batch loop; call it from a running event loop."""
@@ -168,27 +171,38 @@ class Engine:
 
     async def _embed_one(self, source: Source) -> EmbeddedImage | ImageError:
         try:
-            pixels, decode_s = await self._in_pool(lambda: self._decode(source))
+            key, found, decode_s = await self._in_pool(lambda: self._look_up_or_decode(source))
         except ImageError as error:
             self._metrics.count_image(error.code)
             return error
-        self._metrics.observe_decode(pixels.source, decode_s)
-        embedding = await self._batcher.submit(pixels.values)
+        if isinstance(found, KnownImage):
+            self._metrics.count_image("ok")
+            return EmbeddedImage(found.embedding, found.width, found.height, decode_s, 0, 0)
+        self._metrics.observe_decode(found.source, decode_s)
+        embedding = await self._batcher.submit(found.values)
         self._metrics.observe_queue(embedding.queue_s)
         self._metrics.count_image("ok")
+        if key is not None:
+            self._cache.put(key, KnownImage(embedding.values, found.width, found.height))
         return EmbeddedImage(
             embedding=embedding.values,
-            width=pixels.width,
-            height=pixels.height,
+            width=found.width,
+            height=found.height,
             decode_s=decode_s,
             queue_s=embedding.queue_s,
             infer_s=embedding.infer_s,
         )
 
-    def _decode(self, source: Source) -> tuple[Pixels, float]:
+    def _look_up_or_decode(self, source: Source) -> tuple[bytes | None, KnownImage | Pixels, float]:
+        """A photo's key in the cache, if there is one, and what is known of it or its pixels."""
         started = time.perf_counter()
-        pixels = load_pixels(source(), self._limits, self._classifier.preprocess)
-        return pixels, time.perf_counter() - started
+        data = source()
+        key = self._cache.key(data) if self._cache else None
+        known = self._cache.get(key) if key else None
+        if key:
+            self._metrics.count_look_up(hit=known is not None)
+        found = known or load_pixels(data, self._limits, self._classifier.preprocess)
+        return key, found, time.perf_counter() - started
 
     def _note_pace(self, images: int, seconds: float) -> None:
         # What an image costs while others are in flight too: the base of Retry-After.

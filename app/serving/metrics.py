@@ -51,6 +51,17 @@ class Metrics:
             "Images that were accepted and not yet answered.",
             registry=self._registry,
         )
+        self._look_ups = Counter(
+            "mumic_embedding_cache_lookups_total",
+            "Photos looked up in the embedding cache, by result: hit or miss.",
+            ("result",),
+            registry=self._registry,
+        )
+        self._cache_bytes = Gauge(
+            "mumic_embedding_cache_bytes",
+            "Memory that the embedding cache takes.",
+            registry=self._registry,
+        )
         self._model = Gauge(
             "mumic_model_info",
             "The checkpoint that is served; always 1.",
@@ -80,6 +91,14 @@ class Metrics:
         """One batch in the model."""
         self._batch_size.observe(images)
         self._infer_seconds.observe(seconds)
+
+    def count_look_up(self, *, hit: bool) -> None:
+        """One photo looked up in the embedding cache."""
+        self._look_ups.labels("hit" if hit else "miss").inc()
+
+    def watch_cache(self, size_bytes: Callable[[], int]) -> None:
+        """Report the embedding cache's size whenever the metrics are read."""
+        self._cache_bytes.set_function(size_bytes)
 
     def watch_queue(self, in_flight: Callable[[], int]) -> None:
         """Report the queue's length whenever the metrics are read."""
