@@ -7,7 +7,7 @@ from threading import Lock
 
 from torch import Tensor
 
-# Of a digest, a tensor and the entry around it: about 700 bytes were seen of 100,000 each, rounded up.
+# Of a digest, a tensor and the entry around it: about 700 bytes were seen, rounded up.
 ENTRY_BYTES = 1024
 
 
