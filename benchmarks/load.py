@@ -22,7 +22,6 @@ from benchmarks.processes import cpu_seconds, memory_mib
 
 BOUNDARY = "photos-of-the-benchmark"
 TIMEOUT_S = 600
-SAMPLE_S = 1.0  # between two looks at the server's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Load:
         p95_ms: 95th percentile of it.
         p99_ms: 99th percentile of it.
         cpu_seconds_per_image: of the server's whole tree.
-        peak_memory_mib: highest sum of the tree's PSS that was seen.
+        memory_mib: sum of the tree's PSS at the window's end.
         requests: that began in the window.
         errors: requests that were not answered as they should.
         first_error: what the first of them was.
@@ -46,7 +45,7 @@ class Load:
     p95_ms: float = 0
     p99_ms: float = 0
     cpu_seconds_per_image: float = 0
-    peak_memory_mib: float = 0
+    memory_mib: float = 0
     requests: int = 0
     errors: int = 0
     first_error: str = ""
@@ -182,19 +181,14 @@ def measure(
         pid: of the server's first process.
     """
     clients = Clients(port, bodies(photos, images), images, concurrency)
-    memory = 0.0
     try:
         begin = clients.wait(min(2.0, seconds), concurrency)
         cpu = cpu_seconds(pid)
         # The requests in flight at the window's begin count in part, so as many again must end.
         enough = len(clients.answered) + 2 * concurrency
-        end = begin
-        while end < begin + seconds or len(clients.answered) < enough:
-            memory = max(memory, memory_mib(pid))
-            end = clients.wait(min(SAMPLE_S, max(0, begin + seconds - end)), 0)
-            if clients.errors:
-                break
+        end = clients.wait(seconds, enough)
         cpu = cpu_seconds(pid) - cpu
+        memory = memory_mib(pid)  # not before: the system takes a while to add it up
     finally:
         clients.stop()
     if clients.errors:
@@ -207,7 +201,7 @@ def measure(
         p95_ms=percentile(times, 95),
         p99_ms=percentile(times, 99),
         cpu_seconds_per_image=cpu / done,
-        peak_memory_mib=memory,
+        memory_mib=memory,
         requests=len(times),
     )
 

@@ -6,6 +6,7 @@ python -m benchmarks.side_by_side weights/mumic-demo --systems mumic litserve --
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
+from benchmarks.ceiling import Ceiling
 from benchmarks.load import Load
 from benchmarks.photos import SIZES, photos
 from benchmarks.systems import SYSTEMS, Server, serving
@@ -31,12 +33,12 @@ def cells(sizes: list[float], images: list[int], concurrencies: list[int]) -> li
     return [cell for cell in every if cell.images * cell.concurrency <= MOST_IN_FLIGHT]
 
 
-def measured_ceiling(checkpoint: Path, megapixels: float, seconds: float) -> float:
-    """Images a second without HTTP, in a process of its own."""
+def measured_ceiling(checkpoint: Path, megapixels: float, seconds: float) -> Ceiling:
+    """What the machine gives without HTTP, in a process of its own."""
     options = ["--megapixels", f"{megapixels:g}", "--seconds", f"{seconds:g}"]
     command = [sys.executable, "-m", "benchmarks.ceiling", str(checkpoint), *options]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return float(json.loads(run.stdout)["images_per_second"])
+    return Ceiling(**json.loads(run.stdout))
 
 
 def measured_load(server: Server, cell: Cell, files: list[Path], seconds: float) -> Load:
@@ -99,6 +101,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     """Write and print the table; the measurements lie beside it as JSON."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
     args = options()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     versions = [*COMMON, *(name for system in args.systems for name in SYSTEMS[system])]

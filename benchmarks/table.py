@@ -10,6 +10,7 @@ from statistics import median
 
 import torch
 
+from benchmarks.ceiling import Ceiling
 from benchmarks.load import Load
 
 
@@ -37,7 +38,7 @@ class Measured:
         system: its name.
         repeat: its number, from 0.
         cell: what was asked.
-        ceiling: images a second without HTTP, of the same checkpoint, photos and repeat.
+        ceiling: the same without HTTP, of the same checkpoint, photos and repeat.
         load: what came of it.
     """
 
@@ -45,7 +46,7 @@ class Measured:
     system: str
     repeat: int
     cell: Cell
-    ceiling: float
+    ceiling: Ceiling
     load: Load
 
 
@@ -56,9 +57,9 @@ HEAD = (
 )
 LEGEND = (
     "images/s is the median of the repeats (lowest to highest); the other columns are medians. "
-    "The ceiling is the same decoding and model without HTTP. Latency is of whole requests. CPU "
-    "seconds are those of the server's process tree, without the client's. Memory is the highest "
-    "sum of the tree's PSS, looked at once a second."
+    "The ceiling is what benchmarks/ceiling.py finds without HTTP. Latency is of whole requests. "
+    "CPU seconds are those of the server's process tree, without the client's. Memory is the sum "
+    "of the tree's PSS at the end of a cell."
 )
 
 
@@ -67,8 +68,25 @@ def table(rows: Sequence[Measured]) -> str:
     sections = []
     for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
         lines = _lines([row for row in rows if row.checkpoint == checkpoint])
-        sections.append("\n".join([f"## {checkpoint}", "", HEAD, *lines]))
+        ceilings = _ceilings([row for row in rows if row.checkpoint == checkpoint])
+        sections.append("\n".join([f"## {checkpoint}", "", *ceilings, "", HEAD, *lines]))
     return "\n\n".join([*sections, LEGEND]) + "\n"
+
+
+def _ceilings(rows: Sequence[Measured]) -> Iterator[str]:
+    """A line for each size of photo: what the machine gives without HTTP."""
+    for size in dict.fromkeys(row.cell.megapixels for row in rows):
+        every = list(
+            {row.repeat: row.ceiling for row in rows if row.cell.megapixels == size}.values()
+        )
+        paces = [ceiling.images_per_second for ceiling in every]
+        yield (
+            f"- Ceiling at {size:g} MP: {median(paces):.1f} images/s "
+            f"({min(paces):.1f}-{max(paces):.1f}); the model alone "
+            f"{median(each.model_images_per_second for each in every):.1f}; one image alone "
+            f"{median(each.latency_ms for each in every):.1f} ms. Batches of "
+            f"{every[0].batch_size}, {every[0].decoder} decoder."
+        )
 
 
 def _lines(rows: Sequence[Measured]) -> Iterator[str]:
@@ -85,7 +103,7 @@ def _figures(repeats: Sequence[Measured]) -> str:
         return f"void: {errors[0][:80].replace('|', ' ')}" + " |" * 6
     loads = [row.load for row in repeats]
     paces = [load.images_per_second for load in loads]
-    share = median(row.load.images_per_second / row.ceiling for row in repeats)
+    share = median(row.load.images_per_second / row.ceiling.images_per_second for row in repeats)
     return " | ".join(
         [
             f"{median(paces):.1f} ({min(paces):.1f}-{max(paces):.1f})",
@@ -94,7 +112,7 @@ def _figures(repeats: Sequence[Measured]) -> str:
             f"{median(load.p95_ms for load in loads):.0f}",
             f"{median(load.p99_ms for load in loads):.0f}",
             f"{median(load.cpu_seconds_per_image for load in loads):.4f}",
-            f"{median(load.peak_memory_mib for load in loads):.0f}",
+            f"{median(load.memory_mib for load in loads):.0f}",
         ]
     )
 
