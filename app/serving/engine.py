@@ -67,7 +67,6 @@ class Engine:
         self._idle.set()
         self._seconds_per_image = 0.0
         self.draining = False
-        metrics.watch_queue(lambda: self._in_flight)
 
     def start(self) -> None:
         """Start the batch loop; call it from a running event loop."""
@@ -103,6 +102,7 @@ class Engine:
                 retry_after_s=max(1, math.ceil(self._in_flight * self._seconds_per_image)),
             )
         self._in_flight += len(sources)
+        self._metrics.note_in_flight(self._in_flight)
         self._idle.clear()
         started = time.perf_counter()
         tasks = [asyncio.create_task(self._embed_one(source)) for source in sources]
@@ -112,6 +112,7 @@ class Engine:
             for task in tasks:
                 task.cancel()
             self._in_flight -= len(sources)
+            self._metrics.note_in_flight(self._in_flight)
             if self._in_flight == 0:
                 self._idle.set()
         self._note_pace(len(sources), time.perf_counter() - started)
