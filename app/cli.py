@@ -3,8 +3,9 @@
 0: done. 1: it could not be done, or not for all. 2: the call was wrong.
 """
 
-import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,18 +55,38 @@ def serve(
     port: Annotated[int | None, typer.Option(help="[MUMIC_PORT; 8000]")] = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    workers: Annotated[
+        int | None, typer.Option(help="server processes on the port [MUMIC_WORKERS; 1]")
+    ] = None,
 ) -> None:
     """Serve a checkpoint over HTTP. Every setting is a MUMIC_ variable as well."""
+    settings = read_settings(
+        checkpoint=checkpoint,
+        host=host,
+        port=port,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+
+    def announce(line: str) -> None:
+        errors.print(line, markup=False)
+
+    if settings.workers > 1:
+        from app.serving.workers import run_workers
+
+        raise typer.Exit(run_workers(settings, worker_app, announce))
     from app.main import run_server
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("mumic").setLevel(logging.INFO)
-    settings = read_settings(
-        checkpoint=checkpoint, host=host, port=port, device=device, precision=precision
-    )
-    run_server(settings, announce=lambda line: errors.print(line, markup=False))
+    run_server(settings, announce)
+
+
+def worker_app(settings: Settings) -> Any:
+    """What a worker serves; what is wrong ends the worker as it would end the command."""
+    with exit_codes():
+        from app.main import create_worker
+
+        return create_worker(settings)
 
 
 @app.command()
@@ -174,10 +195,11 @@ def read_settings(**given: Any) -> Settings:
         raise OptionError(field, message) from error
 
 
-def main() -> None:
-    """Run the command line; the one place where errors become exit codes."""
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """The one place where errors become exit codes."""
     try:
-        app()
+        yield
     except InputError as error:
         errors.print(f"mumic: {error}", markup=False)
         sys.exit(2)
@@ -190,6 +212,12 @@ def main() -> None:
         extra = EXTRA_OF[error.name]
         errors.print(f"mumic: {error.name} is missing; pip install 'mumic[{extra}]'", markup=False)
         sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    with exit_codes():
+        app()
 
 
 if __name__ == "__main__":

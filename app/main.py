@@ -1,6 +1,5 @@
 """Composition root of the server: settings and a classifier in, an ASGI app out."""
 
-import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,8 +12,8 @@ from fastapi import FastAPI
 from app import __version__
 from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
-from app.errors import OptionError
 from app.serving.engine import Engine
+from app.serving.listening import announcement, bind, log_to_stderr, server_config
 from app.serving.metrics import Metrics
 from app.serving.middleware import RequestContext
 from app.serving.openapi import describe
@@ -23,11 +22,7 @@ from app.serving.routes.embed import embed_router
 from app.serving.routes.info import info_router
 from app.serving.routes.predict import predict_router
 from app.serving.routes.zero_shot import zero_shot_router
-from app.settings import Settings
-
-# Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
-# the client, or a request that is just being sent is lost with it.
-KEEP_ALIVE_S = 75
+from app.settings import Settings, cores_per_worker
 
 
 class MumicApp(FastAPI):
@@ -66,13 +61,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     """
     metrics = Metrics()
     engine = Engine(classifier, settings, metrics, cores)
-    metrics.name_model(
-        name=classifier.checkpoint.card.name,
-        version=classifier.checkpoint.card.version,
-        labels_version=classifier.labels.version,
-        device=str(classifier.placement.device),
-        precision=classifier.placement.precision,
-    )
+    metrics.name_model(**_model_labels(classifier))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -98,8 +87,19 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     return app
 
 
+def create_worker(settings: Settings) -> FastAPI:
+    """The app of one of several server processes, with its share of the cores.
+
+    Raises:
+        MumicError: the checkpoint cannot be served.
+    """
+    log_to_stderr()
+    cores = _prepare_process(settings)
+    return create_app(settings, load_classifier(settings), cores)
+
+
 def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until a signal stops it.
+    """Serve in this process until a signal stops it.
 
     Args:
         settings: what to serve, where and how.
@@ -109,49 +109,40 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         OptionError: the address is taken or is none of this machine's.
         MumicError: the checkpoint cannot be served; nothing has listened yet.
     """
-    keep_freed_memory()
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)  # app/core/threads.py says why
+    log_to_stderr()
+    cores = _prepare_process(settings)
     # Bound first, since that is quick to fail; it listens once the model is ready.
-    with _bind(settings.host, settings.port) as bound:
+    with bind(settings.host, settings.port) as bound:
         classifier = load_classifier(settings)
-        card, placement = classifier.checkpoint.card, classifier.placement
-        config = uvicorn.Config(
-            create_app(settings, classifier, cores),
-            host=settings.host,
-            log_config=None,
-            access_log=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
-        )
-        served = (
-            f"checkpoint {card.name} {card.version} ({settings.checkpoint}), "
-            f"{placement.device} {placement.precision}"
-        )
-        server = _AnnouncingServer(
-            config, lambda url: announce(f"MuMIC listens on {url}: {served}")
-        )
-        server.run(sockets=[bound])
+        line = announcement(settings, bound, _model_labels(classifier))
+        config = server_config(create_app(settings, classifier, cores), settings)
+        _AnnouncingServer(config, lambda: announce(line)).run(sockets=[bound])
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise OptionError("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return bound
+def _prepare_process(settings: Settings) -> int:
+    """Set up memory and threads before anything is loaded; gives this process's share of cores."""
+    keep_freed_memory()
+    cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
+    torch.set_num_threads(1)  # app/core/threads.py says why
+    return cores
+
+
+def _model_labels(classifier: Classifier) -> dict[str, str]:
+    return {
+        "name": classifier.checkpoint.card.name,
+        "version": classifier.checkpoint.card.version,
+        "labels_version": classifier.labels.version,
+        "device": str(classifier.placement.device),
+        "precision": classifier.placement.precision,
+    }
 
 
 class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            port = self.servers[0].sockets[0].getsockname()[1]
-            self._announce(f"http://{self.config.host}:{port}")
+            self._announce()

@@ -2,13 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
+
+
+def cores_per_worker(workers: int) -> int:
+    """CPU cores that each of so many server processes may fill; at least one."""
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _decode_threads(given: dict[str, Any]) -> int:
+    return max(2, cores_per_worker(given["workers"]))
 
 
 class Settings(BaseSettings):
@@ -30,11 +39,12 @@ class Settings(BaseSettings):
         description="most images in one model call; by default 64 on a GPU, on a CPU 8, or 16 of a "
         "transformer",
     )
+    workers: int = Field(1, ge=1, le=256, description="server processes on the port")
     max_queued_images: int = Field(
         1024, ge=1, description="most images accepted and not yet answered, before 429"
     )
     decode_threads: int = Field(
-        default_factory=lambda: max(2, os.cpu_count() or 2),
+        default_factory=_decode_threads,
         ge=1,
         le=256,
         description="threads that decode images",

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.load import Clients, bodies
+from benchmarks.load import Clients, requests_of
 from benchmarks.photos import photos
 from benchmarks.processes import memory_mib
 from benchmarks.systems import serving
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=2_000, help="requests before the first look")
     parser.add_argument("--last", type=int, default=20_000, help="requests before the last look")
     args = parser.parse_args()
-    small, large = bodies(photos(0.3), 1), bodies(photos(3.0), 1)
+    small, large = requests_of(photos(0.3), 1), requests_of(photos(3.0), 1)
     log = Path("runs/growth.log")
     log.parent.mkdir(exist_ok=True)
     with serving("mumic", args.checkpoint, photos(0.3)[0], log) as server:

@@ -17,8 +17,20 @@ def served(checkpoint: Path, precision: str = "auto") -> Iterator[str]:
         checkpoint: checkpoint directory.
         precision: as MUMIC_PRECISION.
     """
+    with serving_process(checkpoint, "--precision", precision) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def serving_process(checkpoint: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """Start a server, give its address and process id, stop it.
+
+    Args:
+        checkpoint: checkpoint directory.
+        options: of `mumic serve`.
+    """
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
-    command += ["--checkpoint", str(checkpoint), "--precision", precision]
+    command += ["--checkpoint", str(checkpoint), *options]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         assert server.stderr is not None
@@ -29,7 +41,7 @@ def served(checkpoint: Path, precision: str = "auto") -> Iterator[str]:
         print(line.strip(), file=sys.stderr)
         # Its log would fill the pipe: read it to the end beside the measurement.
         drain = subprocess.Popen(["cat"], stdin=server.stderr, stdout=subprocess.DEVNULL)
-        yield address.group()
+        yield address.group(), server.pid
         drain.terminate()
     finally:
         server.terminate()

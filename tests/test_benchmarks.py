@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.ceiling import Ceiling
-from benchmarks.load import Load, answered_between, bodies, percentile
+from benchmarks.load import Load, answered_between, percentile, requests_of
 from benchmarks.photos import SIZES, photos
 from benchmarks.side_by_side import cells
 from benchmarks.table import Cell, Measured, table
@@ -37,9 +37,9 @@ def test_a_request_at_the_edge_of_the_window_counts_by_its_share() -> None:
     assert answered_between(requests, 1, 5.5) == pytest.approx(0.5 + 1 + 1 + 0.5)
 
 
-def test_every_photo_is_first_in_one_body() -> None:
+def test_every_photo_is_first_in_one_request() -> None:
     files = [b"a-photo", b"b-photo", b"c-photo"]
-    found = bodies(files, 4)
+    found = requests_of(files, 4)
     assert [body.count(b'name="images"') for body in found] == [4, 4, 4]
     assert [min(files, key=body.index) for body in found] == files
 

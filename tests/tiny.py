@@ -15,7 +15,7 @@ from open_clip.model import CustomTextCLIP
 from app.core.checkpoint import write_checkpoint
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
-from app.main import KEEP_ALIVE_S
+from app.serving.listening import KEEP_ALIVE_S
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {

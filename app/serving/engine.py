@@ -85,8 +85,6 @@ class Engine:
         self._idle.set()
         self._seconds_per_image = 0.0
         self.draining = False
-        metrics.watch_queue(lambda: self._in_flight)
-        metrics.watch_cache(lambda: self._cache.size_bytes)
 
     def start(self) -> None:
         """Start the batch loop; call it from a running event loop."""
@@ -121,6 +119,7 @@ class Engine:
                 retry_after_s=max(1, math.ceil(self._in_flight * self._seconds_per_image)),
             )
         self._in_flight += len(sources)
+        self._metrics.note_in_flight(self._in_flight)
         self._idle.clear()
         started = time.perf_counter()
         tasks = [asyncio.create_task(self._embed_one(source)) for source in sources]
@@ -130,6 +129,7 @@ class Engine:
             for task in tasks:
                 task.cancel()
             self._in_flight -= len(sources)
+            self._metrics.note_in_flight(self._in_flight)
             if self._in_flight == 0:
                 self._idle.set()
         self._note_pace(len(sources), time.perf_counter() - started)
@@ -184,6 +184,7 @@ class Engine:
         self._metrics.count_image("ok")
         if key is not None:
             self._cache.put(key, KnownImage(embedding.values, found.width, found.height))
+            self._metrics.note_cache(self._cache.size_bytes)
         return EmbeddedImage(
             embedding=embedding.values,
             width=found.width,

@@ -1,20 +1,43 @@
-"""Prometheus metrics of one server process."""
+"""Prometheus metrics of one server process, or of all that share a directory."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
+# prometheus_client's own switch, read when it is imported: where processes share their numbers.
+SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+def shared_model() -> Mapping[str, str]:
+    """The labels of `mumic_model_info`, from a process with which a directory is shared."""
+    told = MultiProcessCollector(None).collect()
+    return next(
+        sample.labels
+        for metric in told
+        for sample in metric.samples
+        if sample.name == "mumic_model_info"
+    )
+
+
 class Metrics:
-    """Counters and histograms in a registry of their own."""
+    """Counters and histograms in a registry of their own.
+
+    Where a directory is shared, they are those of all processes, dead ones' too, and there is
+    none of `process_*`, which tells of one process alone.
+    """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._registry = self._told = CollectorRegistry()
+        if SHARED_DIRECTORY in os.environ:
+            self._told = CollectorRegistry()
+            MultiProcessCollector(self._told)
+        else:
+            ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "mumic_requests_total",
             "Requests, by route and HTTP status.",
@@ -50,6 +73,7 @@ class Metrics:
             "mumic_images_in_flight",
             "Images that were accepted and not yet answered.",
             registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._look_ups = Counter(
             "mumic_embedding_cache_lookups_total",
@@ -61,12 +85,14 @@ class Metrics:
             "mumic_embedding_cache_bytes",
             "Memory that the embedding cache takes.",
             registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self._model = Gauge(
             "mumic_model_info",
             "The checkpoint that is served; always 1.",
             ("name", "version", "labels_version", "device", "precision"),
             registry=self._registry,
+            multiprocess_mode="livemax",
         )
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
@@ -96,13 +122,13 @@ class Metrics:
         """One photo looked up in the embedding cache."""
         self._look_ups.labels("hit" if hit else "miss").inc()
 
-    def watch_cache(self, size_bytes: Callable[[], int]) -> None:
-        """Report the embedding cache's size whenever the metrics are read."""
-        self._cache_bytes.set_function(size_bytes)
+    def note_cache(self, size_bytes: int) -> None:
+        """So much memory the embedding cache takes."""
+        self._cache_bytes.set(size_bytes)
 
-    def watch_queue(self, in_flight: Callable[[], int]) -> None:
-        """Report the queue's length whenever the metrics are read."""
-        self._in_flight.set_function(in_flight)
+    def note_in_flight(self, images: int) -> None:
+        """So many images are accepted and not yet answered."""
+        self._in_flight.set(images)
 
     def name_model(
         self, *, name: str, version: str, labels_version: str, device: str, precision: str
@@ -112,7 +138,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The Prometheus text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._told)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, buckets=buckets, registry=self._registry)

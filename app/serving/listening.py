@@ -1,0 +1,99 @@
+"""What a server listens on, how uvicorn runs it, what it says when it is ready."""
+
+import logging
+import math
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+
+from app.errors import OptionError
+from app.settings import Settings
+
+# Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
+# the client, or a request that is just being sent is lost with it.
+KEEP_ALIVE_S = 75
+# A worker may be silent while it imports torch, long on a slow disk; it must not be killed for it.
+SILENT_WORKER_S = 60
+
+
+class Port(socket.socket):
+    """A bound socket that can be shared with processes.
+
+    A process that it is sent to binds a socket of its own beside it, and the kernel spreads
+    connections over those that listen. From one socket that all of them had, the process that
+    woke first would take a whole burst of connections.
+    """
+
+    def share(self) -> None:
+        """Let sockets of the same user be bound beside it; nobody's could before."""
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def __reduce__(self) -> tuple[Callable[..., "Port"], tuple[Any, ...]]:
+        return _bind_beside, (self.family, self.getsockname())
+
+
+def bind(host: str, port: int) -> Port:
+    """Take a port, or a free one for 0; nothing listens on it yet.
+
+    Raises:
+        OptionError: the address is taken or is none of this machine's.
+    """
+    bound = Port(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise OptionError("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return bound
+
+
+def server_config(
+    app: Callable[..., Any], settings: Settings, *, factory: bool = False
+) -> uvicorn.Config:
+    """How uvicorn runs an app, or what a factory makes."""
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        workers=1,
+        host=settings.host,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
+        timeout_worker_healthcheck=SILENT_WORKER_S,
+    )
+
+
+def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, str]) -> str:
+    """The line that says what is served where.
+
+    Args:
+        settings: the server's.
+        bound: its port.
+        model: the labels of the metric `mumic_model_info`.
+    """
+    return (
+        f"MuMIC listens on http://{settings.host}:{bound.getsockname()[1]}: "
+        f"checkpoint {model['name']} {model['version']} ({settings.checkpoint}), "
+        f"{model['device']} {model['precision']}"
+    )
+
+
+def log_to_stderr() -> None:
+    """Requests and what goes wrong."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("mumic").setLevel(logging.INFO)
+
+
+def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:
+    bound = Port(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.share()
+    bound.bind(address)
+    return bound
