@@ -1,5 +1,6 @@
 """LitServe, its batching as its documentation has it."""
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,8 @@ from benchmarks.systems.tagger import Answer, Tagger, arguments, uploads
 
 MAX_BATCH_SIZE = 32
 BATCH_TIMEOUT_S = 0.01
+CORES = os.cpu_count() or 1
+WORKERS = 1
 
 
 class PhotoAPI(litserve.LitAPI):
@@ -28,6 +31,7 @@ class PhotoAPI(litserve.LitAPI):
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - the CPU
         """Load the model in the worker's process."""
+        torch.set_num_threads(max(1, CORES // WORKERS))
         self._tagger = Tagger(self._checkpoint)
 
     def decode_request(self, request: Request) -> Tensor:
@@ -56,5 +60,7 @@ class PhotoAPI(litserve.LitAPI):
 
 if __name__ == "__main__":
     args = arguments(__doc__)
-    server = litserve.LitServer(PhotoAPI(args.checkpoint), accelerator="cpu", timeout=False)
+    server = litserve.LitServer(
+        PhotoAPI(args.checkpoint), accelerator="cpu", workers_per_device=WORKERS, timeout=False
+    )
     server.run(host="127.0.0.1", port=args.port, generate_client_file=False, log_level="warning")

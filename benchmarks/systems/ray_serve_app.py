@@ -17,6 +17,7 @@ from benchmarks.systems.tagger import Answer, Tagger, arguments, uploads
 MAX_BATCH_SIZE = 32
 BATCH_WAIT_S = 0.01
 CORES = os.cpu_count() or 1
+REPLICAS = 1
 
 
 class Photos:
@@ -51,7 +52,11 @@ if __name__ == "__main__":
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": args.port})
     deployment = serve.deployment(
-        Photos, ray_actor_options={"num_cpus": CORES}, max_ongoing_requests=256
+        Photos,
+        num_replicas=REPLICAS,
+        # Ray lets torch use as many threads as the replica has CPUs.
+        ray_actor_options={"num_cpus": max(1, CORES // REPLICAS)},
+        max_ongoing_requests=256,
     )
     serve.run(deployment.bind(args.checkpoint.resolve()), route_prefix="/predict")
     while True:
