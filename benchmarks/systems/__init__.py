@@ -51,9 +51,7 @@ def serving(system: str, checkpoint: Path, photo: bytes, log: Path) -> Iterator[
     Raises:
         RuntimeError: it ended, or did not answer in time.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = _free_port()
     with log.open("ab") as output:
         process = subprocess.Popen(
             _command(system, checkpoint, port),
@@ -70,6 +68,15 @@ def serving(system: str, checkpoint: Path, photo: bytes, log: Path) -> Iterator[
         yield Server(port, process.pid)
     finally:
         stop(process)
+
+
+def _free_port() -> int:
+    # Not one that the system hands out: Ray takes many of those while it starts.
+    for port in range(8300, 9300):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port from 8300 to 9299 is free")
 
 
 def _command(system: str, checkpoint: Path, port: int) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from app.core.labels import load_label_set
 
 Answer = dict[str, Any]
-MAX_BATCH_SIZE = 32  # images in one model call, as in MuMIC
+MAX_BATCH_SIZE = 4  # images in one model call: more make a CPU slower, see litserve_app.py
 
 
 class Tagger:
