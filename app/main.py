@@ -1,5 +1,6 @@
 """Composition root of the server: settings and a classifier in, an ASGI app out."""
 
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -95,7 +96,9 @@ def create_worker(settings: Settings) -> FastAPI:
     """
     log_to_stderr()
     cores = _prepare_process(settings)
-    return create_app(settings, load_classifier(settings), cores)
+    app = create_app(settings, load_classifier(settings), cores)
+    _spare_what_stays()
+    return app
 
 
 def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -116,6 +119,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         classifier = load_classifier(settings)
         line = announcement(settings, bound, _model_labels(classifier))
         config = server_config(create_app(settings, classifier, cores), settings)
+        _spare_what_stays()
         _AnnouncingServer(config, lambda: announce(line)).run(sockets=[bound])
 
 
@@ -125,6 +129,12 @@ def _prepare_process(settings: Settings) -> int:
     cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
     torch.set_num_threads(1)  # app/core/threads.py says why
     return cores
+
+
+def _spare_what_stays() -> None:
+    """Keep the garbage collector from looking through libraries and model again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _model_labels(classifier: Classifier) -> dict[str, str]:

@@ -100,7 +100,7 @@ def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Ceiling
     decode = decoders[decoder]
 
     def tag(batch: Tensor) -> int:
-        classifier.probabilities(classifier.embed_images(batch))
+        classifier.score_images(batch)
         return len(batch)
 
     def whole(size: int) -> Callable[[], int]:

@@ -62,7 +62,7 @@ def main() -> None:
 
     model = load_model(args.checkpoint)
     embed = torch.inference_mode()(model.encode_image)
-    thresholds = make_selection(classifier.labels).thresholds
+    thresholds = torch.tensor(make_selection(classifier.labels).thresholds)
     print("| MP | decoded as | Pillow, ms | ours, ms | ratio | lowest cosine | labels moved |")
     print("|---:|---|---:|---:|---:|---:|---:|")
     for size in SIZES:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from app.core.device import Lanes
+from app.core.scoring import Scored
 from app.errors import DrainingError, InferenceError
-from app.serving.batcher import Batcher, Embedding
-from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, until
+from app.serving.batcher import Batcher, ScoredImage
+from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, scored, until
 
 ONE = Lanes(1, threads=1, threads_alone=1)
 
@@ -19,7 +20,9 @@ ONE = Lanes(1, threads=1, threads_alone=1)
 async def running(
     tower: FakeTower, max_batch_size: int = 4, lanes: Lanes = ONE
 ) -> AsyncIterator[Batcher]:
-    batcher = Batcher(tower, max_batch_size, lanes, lambda _images, _seconds: None)
+    batcher = Batcher(
+        lambda pixels: scored(tower(pixels)), max_batch_size, lanes, lambda _images, _seconds: None
+    )
     batcher.start()
     try:
         yield batcher
@@ -30,7 +33,7 @@ async def running(
 
 async def submit_in_order(
     batcher: Batcher, tower: FakeTower, greys: Sequence[int]
-) -> list[asyncio.Task[Embedding]]:
+) -> list[asyncio.Task[ScoredImage]]:
     """Hold the model on a first image, let the others queue behind it, give all their tasks."""
     tower.go.clear()
     first = asyncio.create_task(batcher.submit(grey_pixels(GOOD)))
@@ -48,7 +51,7 @@ def test_a_batch_is_what_waited_while_the_model_was_busy() -> None:
             tower.go.set()
             embeddings = await asyncio.gather(*tasks)
         assert tower.batches == [1, 4, 3]
-        assert all(embedding.values.norm() == 1 for embedding in embeddings)
+        assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
         assert all(embedding.queue_s >= 0 and embedding.infer_s >= 0 for embedding in embeddings)
 
     asyncio.run(scenario())
@@ -69,8 +72,9 @@ def test_each_image_gets_its_own_row() -> None:
     async def scenario() -> None:
         tower = FakeTower()
 
-        def by_grey(pixels: torch.Tensor) -> torch.Tensor:
-            return torch.stack([tower(pixels)[:, 0], pixels[:, 0, 0, 0].float()], dim=1)
+        def by_grey(pixels: torch.Tensor) -> Scored:
+            greys = pixels[:, 0, 0, 0].float()
+            return Scored(torch.stack([tower(pixels)[:, 0], greys], dim=1), greys[:, None] / 255)
 
         batcher = Batcher(by_grey, 4, ONE, lambda _images, _seconds: None)
         batcher.start()
@@ -78,7 +82,7 @@ def test_each_image_gets_its_own_row() -> None:
         tower.go.set()
         embeddings = await asyncio.gather(*tasks)
         await batcher.close()
-        assert [int(e.values[1]) for e in embeddings] == [GOOD, *range(100, 110)]
+        assert [int(e.embedding[1]) for e in embeddings] == [GOOD, *range(100, 110)]
 
     asyncio.run(scenario())
 
@@ -98,7 +102,7 @@ def test_a_failing_batch_fails_its_own_images_only(how: int) -> None:
                 False,
                 False,
             ]
-            assert (await batcher.submit(grey_pixels(GOOD))).values.norm() == 1
+            assert (await batcher.submit(grey_pixels(GOOD))).embedding.norm() == 1
 
     asyncio.run(scenario())
 
@@ -145,7 +149,7 @@ def test_closing_answers_what_waits_then_refuses() -> None:
             await closing
             assert all(task.done() for task in tasks)
             embeddings = await asyncio.gather(*tasks)
-            assert all(embedding.values.norm() == 1 for embedding in embeddings)
+            assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
 
     asyncio.run(scenario())
 
@@ -172,9 +176,9 @@ def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes()
     async def scenario() -> None:
         tower = FakeTower()
 
-        def watched(pixels: torch.Tensor) -> torch.Tensor:
+        def watched(pixels: torch.Tensor) -> Scored:
             seen.append(torch.get_num_threads())
-            return tower(pixels)
+            return scored(tower(pixels))
 
         batcher = Batcher(watched, 4, lanes, lambda _images, _seconds: None)
         batcher.start()
@@ -198,6 +202,6 @@ def test_a_lane_that_failed_goes_on() -> None:
                     *(batcher.submit(grey_pixels(grey)) for grey in (RAISES, GOOD)),
                     return_exceptions=True,
                 )
-                assert [isinstance(each, Embedding) for each in outcomes] == [False, True]
+                assert [isinstance(each, ScoredImage) for each in outcomes] == [False, True]
 
     asyncio.run(scenario())

@@ -61,7 +61,7 @@ def test_embedding_and_labels_are_those_of_pillows_full_path(
     slow = classifier._model.encode_image(whole[None])
 
     assert (fast * slow).sum().item() >= MIN_COSINE
-    thresholds = make_selection(classifier.labels).thresholds
+    thresholds = torch.tensor(make_selection(classifier.labels).thresholds)
     have, want = (classifier.probabilities(rows)[0] - thresholds for rows in (fast, slow))
     clear = want.abs() > AT_THE_EDGE
     assert torch.equal((have >= 0)[clear], (want >= 0)[clear])

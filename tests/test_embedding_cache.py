@@ -10,7 +10,7 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.serving.embedding_cache import ENTRY_BYTES, EmbeddingCache, KnownImage
 from app.settings import Settings
-from tests.fakes import DIMENSION, FakeClassifier, FakeTower, grey_photo
+from tests.fakes import CLASSES, DIMENSION, FakeClassifier, FakeTower, grey_photo
 from tests.sending import json_body, multipart, photo, raw
 from tests.test_engine import served
 
@@ -56,18 +56,19 @@ def test_a_photo_that_cannot_be_used_is_not_remembered(
 
 
 def test_the_longest_unused_go_first_and_the_bound_holds() -> None:
-    entry = DIMENSION * 4 + ENTRY_BYTES
+    entry = (DIMENSION + CLASSES) * 4 + ENTRY_BYTES
     cache = EmbeddingCache(max_bytes=2 * entry)
     keys = [cache.key(grey_photo(value)) for value in (1, 2, 3)]
-    batch = torch.eye(3, DIMENSION)
+    batch, scores = torch.eye(3, DIMENSION), torch.eye(3, CLASSES)
     for key, row in zip(keys[:2], batch, strict=False):
-        cache.put(key, KnownImage(row, 8, 8))
+        cache.put(key, KnownImage(row, scores[0], 8, 8))
     assert cache.get(keys[0]) is not None
-    cache.put(keys[2], KnownImage(batch[2], 8, 8))
-    cache.put(keys[2], KnownImage(batch[2], 8, 8))
+    cache.put(keys[2], KnownImage(batch[2], scores[2], 8, 8))
+    cache.put(keys[2], KnownImage(batch[2], scores[2], 8, 8))
     assert [cache.get(key) is not None for key in keys] == [True, False, True]
     assert cache.size_bytes == 2 * entry
     kept = cache.get(keys[0])
     assert kept is not None
     assert torch.equal(kept.embedding, batch[0])
     assert kept.embedding.untyped_storage().nbytes() == DIMENSION * 4  # not its whole batch
+    assert kept.probabilities.untyped_storage().nbytes() == CLASSES * 4

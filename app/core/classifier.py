@@ -50,6 +50,7 @@ class Classifier:
         self.batch_size = batch_size
         self.logit_scale = model.logit_scale.item()
         self._model = model
+        self._text_embeddings = text_embeddings.to(placement.device)
         self._text_cache = TextCache(self._compute_texts, text_cache_size)
         self._background = self._compute_texts([BACKGROUND_PROMPT])
 
@@ -115,8 +116,19 @@ class Classifier:
         Returns:
             (B, D) float32 unit rows on the CPU.
         """
-        images = normalize(pixels.to(self.placement.device), self.preprocess, self.placement.dtype)
-        return self._model.encode_image(images).cpu()
+        return self._embed(pixels).cpu()
+
+    @torch.inference_mode()
+    def score_images(self, pixels: Tensor) -> scoring.Scored:
+        """Embed a batch of photos and score the label set, all of it on the device.
+
+        Args:
+            pixels: (B, 3, S, S) uint8, as `load_pixels` makes them.
+        """
+        embeddings = self._embed(pixels)
+        cosine = scoring.cosines(embeddings, self._text_embeddings)
+        probabilities = scoring.tempered_sigmoid(cosine, self.logit_scale)
+        return scoring.Scored(embeddings.cpu(), probabilities.cpu())
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, from the cache where it has them.
@@ -167,6 +179,10 @@ class Classifier:
             return scoring.softmax(cosine, self.logit_scale)
         background = scoring.cosines(image_embeddings, self._background)
         return scoring.pair_softmax(cosine, background, self.logit_scale)
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        images = normalize(pixels.to(self.placement.device), self.preprocess, self.placement.dtype)
+        return self._model.encode_image(images)
 
     @torch.inference_mode()
     def _compute_texts(self, texts: Sequence[str]) -> Tensor:

@@ -3,12 +3,26 @@
 All work on float32 and on whole batches; B images, C label texts, D embedding dimensions.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 Scoring = Literal["sigmoid", "softmax", "pair"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Photos as the model sees them.
+
+    Attributes:
+        embeddings: (B, D) float32 unit rows, on the CPU.
+        probabilities: (B, C) float32 in [0, 1], on the CPU, columns as the label set has them.
+    """
+
+    embeddings: Tensor
+    probabilities: Tensor
 
 
 def l2_normalize(features: Tensor) -> Tensor:

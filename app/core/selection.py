@@ -32,14 +32,14 @@ class Selection:
     Attributes:
         labels: the label set, in column order.
         candidates: the columns that the filters leave.
-        thresholds: (C,) float32, the probability from which each label counts.
+        thresholds: C of them, the probability from which each label counts, as float32 has it.
         thresholded: whether the thresholds decide, or every candidate is kept.
         max_labels: how many to keep at most; None for all.
     """
 
     labels: Sequence[Label]
-    candidates: Tensor
-    thresholds: Tensor
+    candidates: Sequence[int]
+    thresholds: Sequence[float]
     thresholded: bool
     max_labels: int | None
 
@@ -52,13 +52,14 @@ class Selection:
         Returns:
             The kept labels, best first.
         """
+        confidences: list[float] = probabilities.tolist()
         kept = self.candidates
         if self.thresholded:
-            kept = kept[probabilities[kept] >= self.thresholds[kept]]
-        best_first = kept[probabilities[kept].argsort(descending=True, stable=True)]
+            kept = [i for i in kept if confidences[i] >= self.thresholds[i]]
+        best_first = sorted(kept, key=lambda i: -confidences[i])
         return [
-            Tag(self.labels[i], probabilities[i].item(), self.thresholds[i].item())
-            for i in best_first[: self.max_labels].tolist()
+            Tag(self.labels[i], confidences[i], self.thresholds[i])
+            for i in best_first[: self.max_labels]
         ]
 
 
@@ -108,8 +109,8 @@ def make_selection(
     ]
     return Selection(
         labels=label_set.labels,
-        candidates=torch.tensor(candidates, dtype=torch.long),
-        thresholds=torch.tensor(thresholds),
+        candidates=candidates,
+        thresholds=torch.tensor(thresholds).tolist(),  # probabilities are float32 too
         thresholded=not all_scores,
         max_labels=max_labels,
     )

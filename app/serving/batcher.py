@@ -23,22 +23,25 @@ from torch import Tensor
 
 from app.core.device import Lanes
 from app.core.preprocess import stack
+from app.core.scoring import Scored
 from app.errors import DrainingError, InferenceError
 
 logger = logging.getLogger("mumic.serving")
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
-    """One image's embedding and what it cost.
+class ScoredImage:
+    """What the model says of one image, and what that cost.
 
     Attributes:
-        values: (D,) float32, unit length, on the CPU.
+        embedding: (D,) float32, unit length, on the CPU.
+        probabilities: (C,) float32 in [0, 1], on the CPU.
         queue_s: seconds from arrival until its batch started.
         infer_s: seconds that its batch took.
     """
 
-    values: Tensor
+    embedding: Tensor
+    probabilities: Tensor
     queue_s: float
     infer_s: float
 
@@ -47,14 +50,14 @@ class Embedding:
 class _Waiting:
     pixels: Tensor
     arrived: float
-    answer: asyncio.Future[Embedding]
+    answer: asyncio.Future[ScoredImage]
 
 
 class Batcher:
     """Gathers single images into batches for a model.
 
     Args:
-        embed: (B, 3, S, S) uint8 -> (B, D) float32; called in the lanes' threads.
+        score: the model, given (B, 3, S, S) uint8; called in the lanes' threads.
         max_batch_size: most images in one call.
         lanes: how many calls at a time, and the threads of each.
         on_batch: told each batch's size and seconds.
@@ -62,12 +65,12 @@ class Batcher:
 
     def __init__(
         self,
-        embed: Callable[[Tensor], Tensor],
+        score: Callable[[Tensor], Scored],
         max_batch_size: int,
         lanes: Lanes,
         on_batch: Callable[[int, float], None],
     ) -> None:
-        self._embed = embed
+        self._score = score
         self._max_batch_size = max_batch_size
         self._on_batch = on_batch
         self._lanes = lanes
@@ -88,8 +91,8 @@ class Batcher:
         """Start the loop; call it from a running event loop."""
         self._loop_task = asyncio.create_task(self._loop(), name="batcher")
 
-    async def submit(self, pixels: Tensor) -> Embedding:
-        """Wait for one image's embedding. Cancelling the wait takes the image out of the queue.
+    async def submit(self, pixels: Tensor) -> ScoredImage:
+        """Wait for one image's scores. Cancelling the wait takes the image out of the queue.
 
         Args:
             pixels: (3, S, S) uint8.
@@ -100,7 +103,7 @@ class Batcher:
         """
         if self._closed:
             raise DrainingError("the service is stopping; send the request to another instance")
-        answer: asyncio.Future[Embedding] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ScoredImage] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(pixels, time.perf_counter(), answer))
         self._changed.set()
         return await answer
@@ -144,7 +147,9 @@ class Batcher:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            rows = await loop.run_in_executor(self._threads[lane], self._embed_all, batch, threads)
+            scored, finite = await loop.run_in_executor(
+                self._threads[lane], self._score_all, batch, threads
+            )
         except Exception as error:  # whatever the model raises, the loop lives and all are told
             logger.exception("the model failed on a batch of %d", len(batch))
             for entry in batch:
@@ -155,22 +160,26 @@ class Batcher:
             heapq.heappush(self._free, lane)
         infer_s = time.perf_counter() - started
         self._on_batch(len(batch), infer_s)
-        finite = torch.isfinite(rows).all(dim=1).tolist()
-        for entry, row, usable in zip(batch, rows, finite, strict=True):
+        for entry, embedding, probabilities, usable in zip(
+            batch, scored.embeddings, scored.probabilities, finite, strict=True
+        ):
             if entry.answer.done():
                 continue
             if usable:
-                entry.answer.set_result(Embedding(row, started - entry.arrived, infer_s))
+                queue_s = started - entry.arrived
+                entry.answer.set_result(ScoredImage(embedding, probabilities, queue_s, infer_s))
             else:
                 logger.error("the model gave an embedding that is not finite")
                 entry.answer.set_exception(_inference_error(None))
 
-    def _embed_all(self, batch: list[_Waiting], threads: int) -> Tensor:
+    def _score_all(self, batch: list[_Waiting], threads: int) -> tuple[Scored, list[bool]]:
+        """The batch's scores, and of which images they are finite."""
         torch.set_num_threads(threads)  # of this lane alone
-        rows = self._embed(stack([entry.pixels for entry in batch]))
+        scored = self._score(stack([entry.pixels for entry in batch]))
+        rows = scored.embeddings
         if rows.ndim != 2 or len(rows) != len(batch):
             raise ValueError(f"{len(batch)} images gave embeddings of shape {tuple(rows.shape)}")
-        return rows
+        return scored, torch.isfinite(rows).all(dim=1).tolist()
 
 
 def _inference_error(cause: Exception | None) -> InferenceError:

@@ -33,6 +33,7 @@ class EmbeddedImage:
 
     Attributes:
         embedding: (D,) float32, unit length.
+        probabilities: (C,) float32 in [0, 1], of the label set.
         width: the photo's own, in pixels, after EXIF.
         height: likewise.
         decode_s: seconds of decoding and resizing.
@@ -41,6 +42,7 @@ class EmbeddedImage:
     """
 
     embedding: Tensor
+    probabilities: Tensor
     width: int
     height: int
     decode_s: float
@@ -72,7 +74,7 @@ class Engine:
             initargs=(1,),
         )
         self._batcher = Batcher(
-            classifier.embed_images,
+            classifier.score_images,
             settings.max_batch_size or classifier.batch_size,
             choose_lanes(classifier.placement, cores),
             metrics.observe_batch,
@@ -177,21 +179,25 @@ class Engine:
             return error
         if isinstance(found, KnownImage):
             self._metrics.count_image("ok")
-            return EmbeddedImage(found.embedding, found.width, found.height, decode_s, 0, 0)
+            return EmbeddedImage(
+                found.embedding, found.probabilities, found.width, found.height, decode_s, 0, 0
+            )
         self._metrics.observe_decode(found.source, decode_s)
-        embedding = await self._batcher.submit(found.values)
-        self._metrics.observe_queue(embedding.queue_s)
+        scored = await self._batcher.submit(found.values)
+        self._metrics.observe_queue(scored.queue_s)
         self._metrics.count_image("ok")
         if key is not None:
-            self._cache.put(key, KnownImage(embedding.values, found.width, found.height))
+            known = KnownImage(scored.embedding, scored.probabilities, found.width, found.height)
+            self._cache.put(key, known)
             self._metrics.note_cache(self._cache.size_bytes)
         return EmbeddedImage(
-            embedding=embedding.values,
+            embedding=scored.embedding,
+            probabilities=scored.probabilities,
             width=found.width,
             height=found.height,
             decode_s=decode_s,
-            queue_s=embedding.queue_s,
-            infer_s=embedding.infer_s,
+            queue_s=scored.queue_s,
+            infer_s=scored.infer_s,
         )
 
     def _look_up_or_decode(self, source: Source) -> tuple[bytes | None, KnownImage | Pixels, float]:

@@ -24,6 +24,7 @@ DIGITS = 6
 def predict_router(engine: Engine, classifier: Classifier, settings: Settings) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
+    usual = make_selection(classifier.labels)
 
     @router.post(
         "/predict",
@@ -35,17 +36,15 @@ def predict_router(engine: Engine, classifier: Classifier, settings: Settings) -
         uploads, options = await read_uploads(
             request, PredictOptions, PredictBody, settings, engine.in_decoder
         )
-        selection = make_selection(
-            classifier.labels, **options.model_dump(include=set(PredictOptions.model_fields))
-        )
+        chosen = options.model_dump(include=set(PredictOptions.model_fields), exclude_defaults=True)
+        selection = make_selection(classifier.labels, **chosen) if chosen else usual
         outcomes, timing = await answer_within(
             request, settings.request_timeout_s, embed_uploads(engine, uploads)
         )
         response.headers["Server-Timing"] = timing
 
         def build(id: str, image: EmbeddedImage) -> PredictResult:
-            probabilities = classifier.probabilities(image.embedding[None])[0]
-            return predict_result(id, image.width, image.height, probabilities, selection)
+            return predict_result(id, image.width, image.height, image.probabilities, selection)
 
         return PredictResponse(
             model=model_info(classifier), results=build_results(uploads, outcomes, build)
