@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app import __version__
 from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
+from app.core.threads import compute_with
 from app.serving.engine import Engine
 from app.serving.listening import announcement, bind, log_to_stderr, server_config
 from app.serving.metrics import Metrics
@@ -127,7 +128,7 @@ def _prepare_process(settings: Settings) -> int:
     """Set up memory and threads before anything is loaded; gives this process's share of cores."""
     keep_freed_memory()
     cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
-    torch.set_num_threads(1)  # app/core/threads.py says why
+    compute_with(1)  # app/core/threads.py says why
     return cores
 
 

@@ -26,6 +26,7 @@ from app.core.classifier import Classifier
 from app.core.images import ImageLimits
 from app.core.pixels import load_pixels
 from app.core.preprocess import stack
+from app.core.threads import compute_with
 from benchmarks.photos import SIZES, photos
 
 BATCH_SIZES = (4, 8, 16)
@@ -66,7 +67,7 @@ def pace(one_batch: Callable[[], int], threads: int, seconds: float) -> float:
     paces: list[float] = []
 
     def work() -> None:
-        torch.set_num_threads(1)
+        compute_with(1)
         one_batch()
         begin.wait()
         started = now = time.perf_counter()
@@ -148,7 +149,7 @@ def _alone(one_image: Callable[[], int], cores: int) -> float:
     found: list[float] = []
 
     def work() -> None:
-        torch.set_num_threads(cores)
+        compute_with(cores)
         _seconds(one_image)  # warms up
         found.append(_seconds(one_image))
 

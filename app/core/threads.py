@@ -16,6 +16,19 @@ import torch
 T = TypeVar("T")
 
 
+def compute_with(threads: int) -> None:
+    """Set how many threads torch uses in the calling thread, whatever other threads set.
+
+    A thread that torch has not yet asked for its number takes the one that any thread set last,
+    when it first computes: so it is asked before.
+
+    Args:
+        threads: at least 1.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(threads)
+
+
 def in_passing(threads: int, function: Callable[[], T]) -> Future[T]:
     """Start a function in a thread of its own that ends with it.
 
@@ -23,7 +36,7 @@ def in_passing(threads: int, function: Callable[[], T]) -> Future[T]:
         threads: that torch may use in it.
         function: what to compute.
     """
-    passing = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+    passing = ThreadPoolExecutor(1, initializer=compute_with, initargs=(threads,))
     future = passing.submit(function)
     passing.shutdown(wait=False)
     return future

@@ -24,6 +24,7 @@ from torch import Tensor
 from app.core.device import Lanes
 from app.core.preprocess import stack
 from app.core.scoring import Scored
+from app.core.threads import compute_with
 from app.errors import DrainingError, InferenceError
 
 logger = logging.getLogger("mumic.serving")
@@ -174,7 +175,7 @@ class Batcher:
 
     def _score_all(self, batch: list[_Waiting], threads: int) -> tuple[Scored, list[bool]]:
         """The batch's scores, and of which images they are finite."""
-        torch.set_num_threads(threads)  # of this lane alone
+        compute_with(threads)  # of this lane alone
         scored = self._score(stack([entry.pixels for entry in batch]))
         rows = scored.embeddings
         if rows.ndim != 2 or len(rows) != len(batch):

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.device import choose_lanes
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
-from app.core.threads import in_passing
+from app.core.threads import compute_with, in_passing
 from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
 from app.serving.embedding_cache import EmbeddingCache, KnownImage
@@ -70,7 +69,7 @@ class Engine:
         self._decoders = ThreadPoolExecutor(
             settings.decode_threads,
             thread_name_prefix="decode",
-            initializer=torch.set_num_threads,  # the pool itself is what uses the cores
+            initializer=compute_with,  # the pool itself is what uses the cores
             initargs=(1,),
         )
         self._batcher = Batcher(
