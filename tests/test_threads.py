@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from app.core.threads import compute_with, in_passing
+from app.core.threads import TRY_OTHER_EVERY, LoneThreads, compute_with, in_passing
 
 
 def test_a_thread_keeps_its_number_whatever_others_set_before_it_computes() -> None:
@@ -23,3 +23,28 @@ def test_what_computes_in_passing_has_its_threads_and_ends() -> None:
     found = in_passing(2, threading.current_thread).result()
     found.join(20)
     assert not found.is_alive()
+
+
+def given(lone: LoneThreads, seconds: dict[int, float], images: int) -> list[int]:
+    """The numbers of threads that lone images in a row are given."""
+    chosen = []
+    for _ in range(images):
+        chosen.append(lone.choose())
+        lone.note(chosen[-1], seconds[chosen[-1]])
+    return chosen
+
+
+def test_lone_images_get_the_number_of_threads_that_is_faster_now() -> None:
+    lone = LoneThreads(many=8, few=1)
+    quiet, busy = {8: 0.02, 1: 0.05}, {8: 0.5, 1: 0.06}
+    assert given(lone, quiet, TRY_OTHER_EVERY - 1) == [8] * (TRY_OTHER_EVERY - 1)
+    assert given(lone, quiet, 5 * TRY_OTHER_EVERY).count(1) == 5
+    assert given(lone, busy, 3)[-1] == 1
+    assert given(lone, busy, 5 * TRY_OTHER_EVERY).count(8) == 5
+    assert given(lone, quiet, 6 * TRY_OTHER_EVERY)[-1] == 8
+
+
+def test_one_number_for_all_is_always_that() -> None:
+    assert given(LoneThreads(many=4, few=4), {4: 1.0}, 2 * TRY_OTHER_EVERY) == (
+        [4] * 2 * TRY_OTHER_EVERY
+    )

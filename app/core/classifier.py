@@ -181,7 +181,10 @@ class Classifier:
         return scoring.pair_softmax(cosine, background, self.logit_scale)
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        images = normalize(pixels.to(self.placement.device), self.preprocess, self.placement.dtype)
+        if self.placement.device.type == "cuda":
+            pixels = pixels.pin_memory()  # or the copy would hold up the thread
+        on_device = pixels.to(self.placement.device, non_blocking=True)
+        images = normalize(on_device, self.preprocess, self.placement.dtype)
         return self._model.encode_image(images)
 
     @torch.inference_mode()

@@ -37,7 +37,8 @@ class Lanes:
     Args:
         count: most batches at a time.
         threads: of each.
-        threads_alone: of a batch beside which nothing runs, in the first lane.
+        threads_alone: of a batch beside which nothing runs, in the first lane, unless `threads`
+            are faster (app/core/threads.py).
     """
 
     count: int
@@ -100,6 +101,12 @@ def choose_lanes(placement: Placement, cores: int) -> Lanes:
         return Lanes(cores, threads=1, threads_alone=cores)
     lanes = min(cores // THREADS_OF_A_LANE, MAX_LANES_CPU)
     return Lanes(lanes, threads=cores // lanes, threads_alone=cores // lanes)
+
+
+def use_own_stream(placement: Placement) -> None:
+    """Let a GPU do the calling thread's work beside that of other threads; nothing on a CPU."""
+    if placement.device.type == "cuda":
+        torch.accelerator.set_stream(torch.Stream(placement.device))
 
 
 def _choose_device(device: str) -> str:

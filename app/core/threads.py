@@ -7,6 +7,7 @@ the batcher's lanes keep teams; the server's main thread computes alone, and wha
 threads does so in one that ends and takes its team with it.
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+TRY_OTHER_EVERY = 50  # lone images
 
 
 def compute_with(threads: int) -> None:
@@ -27,6 +29,36 @@ def compute_with(threads: int) -> None:
     """
     torch.get_num_threads()
     torch.set_num_threads(threads)
+
+
+class LoneThreads:
+    """How many threads a lone image gets: many, or few where those have lately been faster.
+
+    Many threads wait for the slowest of them after every layer. Where another process takes one of
+    the cores for a moment, that one holds up all, and an image takes several times as long as one
+    thread would need for it.
+
+    Args:
+        many: what is tried first.
+        few: the other.
+    """
+
+    def __init__(self, many: int, few: int) -> None:
+        self._many, self._few = many, few
+        self._seconds = {many: math.inf, few: math.inf}
+        self._chosen = 0
+
+    def choose(self) -> int:
+        """For the next lone image; now and then the slower number, which may have become faster."""
+        self._chosen += 1
+        few_are_faster = self._seconds[self._few] < self._seconds[self._many]
+        try_other = self._chosen % TRY_OTHER_EVERY == 0
+        return self._few if few_are_faster != try_other else self._many
+
+    def note(self, threads: int, seconds: float) -> None:
+        """A lone image took so long with so many threads."""
+        before = self._seconds[threads]
+        self._seconds[threads] = seconds if before == math.inf else (before + seconds) / 2
 
 
 def in_passing(threads: int, function: Callable[[], T]) -> Future[T]:

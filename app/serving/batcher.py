@@ -24,7 +24,7 @@ from torch import Tensor
 from app.core.device import Lanes
 from app.core.preprocess import stack
 from app.core.scoring import Scored
-from app.core.threads import compute_with
+from app.core.threads import LoneThreads, compute_with
 from app.errors import DrainingError, InferenceError
 
 logger = logging.getLogger("mumic.serving")
@@ -62,6 +62,7 @@ class Batcher:
         max_batch_size: most images in one call.
         lanes: how many calls at a time, and the threads of each.
         on_batch: told each batch's size and seconds.
+        in_each_lane: called first in each lane's thread.
     """
 
     def __init__(
@@ -70,17 +71,19 @@ class Batcher:
         max_batch_size: int,
         lanes: Lanes,
         on_batch: Callable[[int, float], None],
+        in_each_lane: Callable[[], None] = lambda: None,
     ) -> None:
         self._score = score
         self._max_batch_size = max_batch_size
         self._on_batch = on_batch
         self._lanes = lanes
+        self._lone = LoneThreads(many=lanes.threads_alone, few=lanes.threads)
         self._waiting: list[_Waiting] = []
         self._running: set[asyncio.Task[None]] = set()  # or they might be collected
         self._changed = asyncio.Event()
         self._free = list(range(lanes.count))  # a heap: the first lane comes first
         self._threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"model-{lane}") for lane in self._free
+            ThreadPoolExecutor(1, f"model-{lane}", initializer=in_each_lane) for lane in self._free
         ]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
@@ -124,7 +127,7 @@ class Batcher:
             self._changed.clear()
             batches = self._take()
             alone = len(batches) == 1 and not self._running
-            threads = self._lanes.threads_alone if alone else self._lanes.threads
+            threads = self._lone.choose() if alone else self._lanes.threads
             for batch in batches:
                 run = asyncio.create_task(self._run(batch, heapq.heappop(self._free), threads))
                 self._running.add(run)
@@ -161,6 +164,8 @@ class Batcher:
             heapq.heappush(self._free, lane)
         infer_s = time.perf_counter() - started
         self._on_batch(len(batch), infer_s)
+        if len(batch) == len(self._running) == 1:
+            self._lone.note(threads, infer_s)
         for entry, embedding, probabilities, usable in zip(
             batch, scored.embeddings, scored.probabilities, finite, strict=True
         ):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.device import choose_lanes
+from app.core.device import choose_lanes, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
 from app.core.threads import compute_with, in_passing
@@ -77,6 +77,7 @@ class Engine:
             settings.max_batch_size or classifier.batch_size,
             choose_lanes(classifier.placement, cores),
             metrics.observe_batch,
+            partial(use_own_stream, classifier.placement),
         )
         self._cache = EmbeddingCache(settings.embedding_cache_bytes)
         self._cores = cores
