@@ -10,7 +10,7 @@ serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
 
 test: .venv/.dev-installed
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.dev-installed
 	$(BIN)/ruff check .
