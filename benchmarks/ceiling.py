@@ -4,15 +4,18 @@ python -m benchmarks.ceiling weights/mumic-demo --megapixels 0.3 --seconds 5
 
 Threads that each decode a batch and run the model on it with one core of their own: nobody waits
 for anybody. Batch size and decoder are the fastest of those tried; the model is the server's.
-It prints one JSON object.
+It prints one JSON object; with --again one more, measured anew, for each line that it reads.
 """
 
 import argparse
+import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -85,8 +88,8 @@ def pace(one_batch: Callable[[], int], threads: int, seconds: float) -> float:
     return sum(paces)
 
 
-def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Ceiling:
-    """Try what there is, and measure the fastest.
+def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Iterator[Ceiling]:
+    """Try what there is, and measure the fastest, again and again.
 
     Args:
         checkpoint: checkpoint directory.
@@ -111,13 +114,57 @@ def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Ceiling
     trials = {size: pace(whole(size), cores, TRIAL_S) for size in BATCH_SIZES}
     size = max(trials, key=lambda size: trials[size])
     ready = stack([decode(data) for data in islice(cycle(files), size)])
-    return Ceiling(
-        images_per_second=pace(whole(size), cores, seconds),
-        model_images_per_second=pace(lambda: tag(ready), cores, seconds),
-        latency_ms=1000 * _alone(whole(1), cores),
-        batch_size=size,
-        decoder=decoder,
+    found = Ceiling(0, pace(lambda: tag(ready), cores, seconds), 0, size, decoder)
+    while True:
+        yield replace(
+            found,
+            images_per_second=pace(whole(size), cores, seconds),
+            latency_ms=1000 * _alone(whole(1), cores),
+        )
+
+
+def mean_of(before: Ceiling, after: Ceiling) -> Ceiling:
+    """The ceiling between two moments."""
+    return replace(
+        after,
+        images_per_second=(before.images_per_second + after.images_per_second) / 2,
+        latency_ms=(before.latency_ms + after.latency_ms) / 2,
     )
+
+
+@contextlib.contextmanager
+def ceilings(
+    checkpoint: Path, megapixels: float, seconds: float
+) -> Iterator[Callable[[], Ceiling]]:
+    """What the machine gives without HTTP whenever it is asked, by a process that waits meanwhile.
+
+    Args:
+        checkpoint: checkpoint directory.
+        megapixels: of the photos.
+        seconds: of each measurement.
+    """
+    options = ["--megapixels", f"{megapixels:g}", "--seconds", f"{seconds:g}", "--again"]
+    command = [sys.executable, "-m", "benchmarks.ceiling", str(checkpoint), *options]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        if not first:
+            raise RuntimeError("the ceiling could not be measured")
+
+        def again() -> Ceiling:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return Ceiling(**json.loads(process.stdout.readline()))
+
+        try:
+            yield again
+        finally:
+            process.stdin.close()  # which ends it
 
 
 def _decoders(classifier: Classifier) -> dict[str, Decoder]:
@@ -165,9 +212,13 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--megapixels", type=float, choices=SIZES, default=0.3)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--again", action="store_true", help="for each line of standard input")
     args = parser.parse_args()
     keep_freed_memory()
-    print(json.dumps(asdict(measure(args.checkpoint, photos(args.megapixels), args.seconds))))
+    for ceiling in measure(args.checkpoint, photos(args.megapixels), args.seconds):
+        print(json.dumps(asdict(ceiling)), flush=True)
+        if not (args.again and sys.stdin.readline()):
+            break
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-from benchmarks.ceiling import Ceiling
+from benchmarks.ceiling import ceilings, mean_of
 from benchmarks.load import Load
 from benchmarks.photos import SIZES, photos
 from benchmarks.systems import SYSTEMS, Server, serving
@@ -33,14 +34,6 @@ def cells(sizes: list[float], images: list[int], concurrencies: list[int]) -> li
     return [cell for cell in every if cell.images * cell.concurrency <= MOST_IN_FLIGHT]
 
 
-def measured_ceiling(checkpoint: Path, megapixels: float, seconds: float) -> Ceiling:
-    """What the machine gives without HTTP, in a process of its own."""
-    options = ["--megapixels", f"{megapixels:g}", "--seconds", f"{seconds:g}"]
-    command = [sys.executable, "-m", "benchmarks.ceiling", str(checkpoint), *options]
-    run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return Ceiling(**json.loads(run.stdout))
-
-
 def measured_load(server: Server, cell: Cell, files: list[Path], seconds: float) -> Load:
     """One cell, by a client that is a process of its own."""
     command = [sys.executable, "-m", "benchmarks.load", str(server.port), *map(str, files)]
@@ -51,25 +44,30 @@ def measured_load(server: Server, cell: Cell, files: list[Path], seconds: float)
 
 
 def measure(args: argparse.Namespace, checkpoint: Path, folder: Path) -> Iterator[Measured]:
-    """All cells of one checkpoint, the systems in turn in each repeat: a drift meets them all."""
+    """All cells of one checkpoint, the systems in turn in each repeat: a drift meets them all.
+
+    The ceiling is measured before and after each cell, and the cell's is the mean: a machine that
+    others share is a different one some minutes later.
+    """
     files: dict[float, list[Path]] = {}
     for size in args.megapixels:
         files[size] = [folder / f"{size:g}-{n}.jpg" for n in range(len(photos(size)))]
         for path, data in zip(files[size], photos(size), strict=True):
             path.write_bytes(data)
-    for repeat in range(args.repeats):
-        ceilings = {
-            size: measured_ceiling(checkpoint, size, args.seconds) for size in args.megapixels
+    with ExitStack() as stack:
+        ceiling = {
+            size: stack.enter_context(ceilings(checkpoint, size, args.seconds / 2))
+            for size in args.megapixels
         }
-        print(f"{checkpoint.name}: ceilings {ceilings}", file=sys.stderr)
-        for system in args.systems:
+        for repeat, system in product(range(args.repeats), args.systems):
             log = args.out.with_name(f"{system}.log")
             with serving(system, checkpoint, photos(args.megapixels[0])[0], log) as server:
                 for cell in cells(args.megapixels, args.images, args.concurrency):
+                    before = ceiling[cell.megapixels]()
                     load = measured_load(server, cell, files[cell.megapixels], args.seconds)
-                    print(f"{system}: {cell}: {load}", file=sys.stderr)
-                    ceiling = ceilings[cell.megapixels]
-                    yield Measured(checkpoint.name, system, repeat, cell, ceiling, load)
+                    beside = mean_of(before, ceiling[cell.megapixels]())
+                    print(f"{system}: {cell}: {load} {beside}", file=sys.stderr, flush=True)
+                    yield Measured(checkpoint.name, system, repeat, cell, beside, load)
 
 
 def with_random_weights(folder: Path) -> Path:

@@ -38,7 +38,7 @@ class Measured:
         system: its name.
         repeat: its number, from 0.
         cell: what was asked.
-        ceiling: the same without HTTP, of the same checkpoint, photos and repeat.
+        ceiling: the same without HTTP, just before and after.
         load: what came of it.
     """
 
@@ -52,12 +52,13 @@ class Measured:
 
 HEAD = (
     "| system | photo, MP | images a request | concurrency | images/s | of the ceiling "
-    "| p50, ms | p95, ms | p99, ms | CPU s an image | memory, MiB |\n"
-    "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    "| one image alone, ms | p50, ms | p95, ms | p99, ms | CPU s an image | memory, MiB |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 LEGEND = (
     "images/s is the median of the repeats (lowest to highest); the other columns are medians. "
-    "The ceiling is what benchmarks/ceiling.py finds without HTTP. Latency is of whole requests. "
+    "The ceiling, and the time of one image alone, are what benchmarks/ceiling.py finds without "
+    "HTTP, just before and after each cell. Latency is of whole requests. "
     "CPU seconds are those of the server's process tree, without the client's. Memory is the sum "
     "of the tree's PSS at the end of a cell."
 )
@@ -76,9 +77,7 @@ def table(rows: Sequence[Measured]) -> str:
 def _ceilings(rows: Sequence[Measured]) -> Iterator[str]:
     """A line for each size of photo: what the machine gives without HTTP."""
     for size in dict.fromkeys(row.cell.megapixels for row in rows):
-        every = list(
-            {row.repeat: row.ceiling for row in rows if row.cell.megapixels == size}.values()
-        )
+        every = [row.ceiling for row in rows if row.cell.megapixels == size]
         paces = [ceiling.images_per_second for ceiling in every]
         yield (
             f"- Ceiling at {size:g} MP: {median(paces):.1f} images/s "
@@ -100,7 +99,7 @@ def _lines(rows: Sequence[Measured]) -> Iterator[str]:
 def _figures(repeats: Sequence[Measured]) -> str:
     """The measured columns of one line; a single error voids it."""
     if errors := [row.load.first_error for row in repeats if row.load.errors]:
-        return f"void: {errors[0][:80].replace('|', ' ')}" + " |" * 6
+        return f"void: {errors[0][:80].replace('|', ' ')}" + " |" * 7
     loads = [row.load for row in repeats]
     paces = [load.images_per_second for load in loads]
     share = median(row.load.images_per_second / row.ceiling.images_per_second for row in repeats)
@@ -108,6 +107,7 @@ def _figures(repeats: Sequence[Measured]) -> str:
         [
             f"{median(paces):.1f} ({min(paces):.1f}-{max(paces):.1f})",
             f"{share:.0%}",
+            f"{median(row.ceiling.latency_ms for row in repeats):.1f}",
             f"{median(load.p50_ms for load in loads):.0f}",
             f"{median(load.p95_ms for load in loads):.0f}",
             f"{median(load.p99_ms for load in loads):.0f}",

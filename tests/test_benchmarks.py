@@ -60,7 +60,7 @@ def test_table_gives_median_and_spread() -> None:
     paces = enumerate([30.0, 10.0, 20.0])
     rows = [measured("mumic", n, Load(images_per_second=pace, p50_ms=4)) for n, pace in paces]
     text = table(rows)
-    assert "| mumic | 0.3 | 1 | 8 | 20.0 (10.0-30.0) | 50% | 4 |" in text
+    assert "| mumic | 0.3 | 1 | 8 | 20.0 (10.0-30.0) | 50% | 20.0 | 4 |" in text
     assert "Ceiling at 0.3 MP: 40.0 images/s (40.0-40.0); the model alone 50.0" in text
 
 
