@@ -114,12 +114,13 @@ def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Iterato
     trials = {size: pace(whole(size), cores, TRIAL_S) for size in BATCH_SIZES}
     size = max(trials, key=lambda size: trials[size])
     ready = stack([decode(data) for data in islice(cycle(files), size)])
-    found = Ceiling(0, pace(lambda: tag(ready), cores, seconds), 0, size, decoder)
     while True:
-        yield replace(
-            found,
+        yield Ceiling(
             images_per_second=pace(whole(size), cores, seconds),
+            model_images_per_second=pace(lambda: tag(ready), cores, seconds / 2),
             latency_ms=1000 * _alone(whole(1), cores),
+            batch_size=size,
+            decoder=decoder,
         )
 
 
@@ -128,6 +129,8 @@ def mean_of(before: Ceiling, after: Ceiling) -> Ceiling:
     return replace(
         after,
         images_per_second=(before.images_per_second + after.images_per_second) / 2,
+        model_images_per_second=(before.model_images_per_second + after.model_images_per_second)
+        / 2,
         latency_ms=(before.latency_ms + after.latency_ms) / 2,
     )
 

@@ -28,9 +28,9 @@ def main() -> None:
         port = int(url.rpartition(":")[2])
         print(
             "| images a request | concurrency | images/s | p50, ms | p99, ms "
-            "| CPU ms an image | of them the event loop's |"
+            "| CPU ms an image | of them the event loop's | memory, MiB |"
         )
-        print("|---:|---:|---:|---:|---:|---:|---:|")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|")
         for images, concurrency in CELLS:
             load = measure(port, files, images, concurrency, args.seconds, pid)
             if load.errors:
@@ -38,7 +38,8 @@ def main() -> None:
             print(
                 f"| {images} | {concurrency} | {load.images_per_second:.1f} | {load.p50_ms:.1f} "
                 f"| {load.p99_ms:.1f} | {1000 * load.cpu_seconds_per_image:.1f} "
-                f"| {1000 * load.main_thread_cpu_seconds_per_image:.2f} |",
+                f"| {1000 * load.main_thread_cpu_seconds_per_image:.2f} "
+                f"| {load.memory_mib:.0f} |",
                 flush=True,
             )
 

@@ -169,6 +169,49 @@ def test_lanes_share_what_waits() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("own_cores", "second"), [(True, 3), (False, 6)])
+def test_a_free_lane_leaves_a_busy_one_its_share_where_each_has_cores_of_its_own(
+    own_cores: bool, second: int
+) -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        lanes = Lanes(2, threads=1, threads_alone=1, own_cores=own_cores)
+        async with running(tower, max_batch_size=8, lanes=lanes) as batcher:
+            tower.go.clear()
+            tasks = [asyncio.create_task(batcher.submit(grey_pixels(GOOD)))]
+            await until(lambda: tower.batches == [1])
+            tasks += [asyncio.create_task(batcher.submit(grey_pixels(GOOD))) for _ in range(6)]
+            await until(lambda: len(tower.batches) == 2)
+            assert tower.batches == [1, second]
+            assert len(batcher) == 6 - second
+            tower.go.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_an_image_is_not_alone_while_others_are_coming() -> None:
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        tower = FakeTower()
+
+        def watched(pixels: torch.Tensor) -> Scored:
+            seen.append(torch.get_num_threads())
+            return scored(tower(pixels))
+
+        lanes = Lanes(2, threads=1, threads_alone=3)
+        batcher = Batcher(watched, 4, lanes, lambda _images, _seconds: None)
+        batcher.start()
+        for coming in (0, 1, 0):
+            batcher.coming = coming
+            await batcher.submit(grey_pixels(GOOD))
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert seen == [3, 1, 3]
+
+
 def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes() -> None:
     seen: list[int] = []
     lanes = Lanes(2, threads=1, threads_alone=3)

@@ -85,7 +85,7 @@ def test_a_gpu_beyond_the_last_is_refused() -> None:
         ("cpu", 8, Lanes(8, threads=1, threads_alone=8)),
         ("cpu", 16, Lanes(4, threads=4, threads_alone=4)),
         ("cpu", 64, Lanes(8, threads=8, threads_alone=8)),
-        ("cuda", 16, Lanes(2, threads=1, threads_alone=1)),
+        ("cuda", 16, Lanes(2, threads=1, threads_alone=1, own_cores=False)),
     ],
 )
 def test_lanes_share_out_the_cores(device: str, cores: int, lanes: Lanes) -> None:

@@ -39,11 +39,13 @@ class Lanes:
         threads: of each.
         threads_alone: of a batch beside which nothing runs, in the first lane, unless `threads`
             are faster (app/core/threads.py).
+        own_cores: whether each computes on cores of its own, or all on one device in turn.
     """
 
     count: int
     threads: int
     threads_alone: int
+    own_cores: bool = True
 
 
 def choose_placement(device: str, precision: str, *, transformer: bool) -> Placement:
@@ -96,7 +98,7 @@ def choose_lanes(placement: Placement, cores: int) -> Lanes:
         cores: of the CPU that this process may use.
     """
     if placement.device.type == "cuda":
-        return Lanes(LANES_CUDA, threads=1, threads_alone=1)
+        return Lanes(LANES_CUDA, threads=1, threads_alone=1, own_cores=False)
     if cores <= MAX_LANES_CPU:
         return Lanes(cores, threads=1, threads_alone=cores)
     lanes = min(cores // THREADS_OF_A_LANE, MAX_LANES_CPU)

@@ -2,6 +2,8 @@
 
 There is no timer: a batch starts as soon as a lane to the model is free, with its share of all
 that has arrived by then. Under light load that is one image at once, under heavy load full batches.
+On a CPU the share is one lane's of all lanes, free or not: the others end soon, and would have
+nothing to do. On a GPU a lane takes all that waits, since larger batches are faster there.
 
 A lane is a thread that calls the model. On a CPU several lanes of few threads each do more than
 one lane of many, since nobody waits for the slowest thread after every layer, and decoders that
@@ -87,6 +89,9 @@ class Batcher:
         ]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
+        self.coming = (
+            0  # images that will be submitted in a moment: none of them leaves others alone
+        )
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -126,7 +131,7 @@ class Batcher:
             await self._changed.wait()
             self._changed.clear()
             batches = self._take()
-            alone = len(batches) == 1 and not self._running
+            alone = len(batches) == 1 and not (self._running or self._waiting or self.coming)
             threads = self._lone.choose() if alone else self._lanes.threads
             for batch in batches:
                 run = asyncio.create_task(self._run(batch, heapq.heappop(self._free), threads))
@@ -142,7 +147,8 @@ class Batcher:
         if not self._free:
             return []
         waiting = [entry for entry in self._waiting if not entry.answer.done()]  # clients leave
-        share = max(1, min(self._max_batch_size, math.ceil(len(waiting) / len(self._free))))
+        lanes = self._lanes.count if self._lanes.own_cores else len(self._free)
+        share = max(1, min(self._max_batch_size, math.ceil(len(waiting) / lanes)))
         taken = min(len(waiting), share * len(self._free))
         self._waiting = waiting[taken:]
         return [waiting[start : start + share] for start in range(0, taken, share)]

@@ -172,11 +172,14 @@ class Engine:
             raise DrainingError("the service is stopping; send the request to another instance")
 
     async def _embed_one(self, source: Source) -> EmbeddedImage | ImageError:
+        self._batcher.coming += 1
         try:
             key, found, decode_s = await self._in_pool(lambda: self._look_up_or_decode(source))
         except ImageError as error:
             self._metrics.count_image(error.code)
             return error
+        finally:
+            self._batcher.coming -= 1
         if isinstance(found, KnownImage):
             self._metrics.count_image("ok")
             return EmbeddedImage(
