@@ -89,9 +89,7 @@ class Batcher:
         ]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
-        self.coming = (
-            0  # images that will be submitted in a moment: none of them leaves others alone
-        )
+        self.coming = 0  # images that are about to be submitted: beside them nobody is alone
 
     def __len__(self) -> int:
         return len(self._waiting)
