@@ -132,7 +132,8 @@ class Batcher:
             alone = len(batches) == 1 and not (self._running or self._waiting or self.coming)
             threads = self._lone.choose() if alone else self._lanes.threads
             for batch in batches:
-                run = asyncio.create_task(self._run(batch, heapq.heappop(self._free), threads))
+                lane = heapq.heappop(self._free)
+                run = asyncio.create_task(self._run(batch, lane, threads, alone))
                 self._running.add(run)
                 run.add_done_callback(self._ended)
 
@@ -151,7 +152,7 @@ class Batcher:
         self._waiting = waiting[taken:]
         return [waiting[start : start + share] for start in range(0, taken, share)]
 
-    async def _run(self, batch: list[_Waiting], lane: int, threads: int) -> None:
+    async def _run(self, batch: list[_Waiting], lane: int, threads: int, alone: bool) -> None:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
@@ -168,7 +169,7 @@ class Batcher:
             heapq.heappush(self._free, lane)
         infer_s = time.perf_counter() - started
         self._on_batch(len(batch), infer_s)
-        if len(batch) == len(self._running) == 1:
+        if alone and len(batch) == len(self._running) == 1:  # to the end
             self._lone.note(threads, infer_s)
         for entry, embedding, probabilities, usable in zip(
             batch, scored.embeddings, scored.probabilities, finite, strict=True
