@@ -89,6 +89,7 @@ class Batcher:
         ]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
+        self._quiet = True  # whether the last batch began with nobody else around
         self.coming = 0  # images that are about to be submitted: beside them nobody is alone
 
     def __len__(self) -> int:
@@ -129,7 +130,11 @@ class Batcher:
             await self._changed.wait()
             self._changed.clear()
             batches = self._take()
-            alone = len(batches) == 1 and not (self._running or self._waiting or self.coming)
+            if not batches:
+                continue
+            nobody_else = len(batches) == 1 and not (self._running or self._waiting or self.coming)
+            # Where others were a moment ago, they will be back before all cores are done.
+            alone, self._quiet = nobody_else and self._quiet, nobody_else
             threads = self._lone.choose() if alone else self._lanes.threads
             for batch in batches:
                 lane = heapq.heappop(self._free)
