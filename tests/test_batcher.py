@@ -190,6 +190,28 @@ def test_a_free_lane_leaves_a_busy_one_its_share_where_each_has_cores_of_its_own
     asyncio.run(scenario())
 
 
+def test_where_others_were_around_an_image_waits_for_them_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD] * 2)
+            tower.go.set()
+            await asyncio.gather(*tasks)
+            monkeypatch.setattr("app.serving.batcher.WAIT_FOR_COMPANY", 1e6)
+            back = [asyncio.create_task(batcher.submit(grey_pixels(GOOD)))]
+            await asyncio.sleep(0.05)
+            assert tower.batches == [1, 2]
+            back += [asyncio.create_task(batcher.submit(grey_pixels(GOOD))) for _ in range(3)]
+            await asyncio.gather(*back)
+            assert tower.batches == [1, 2, 4]
+            monkeypatch.setattr("app.serving.batcher.WAIT_FOR_COMPANY", 1e-9)
+            await batcher.submit(grey_pixels(GOOD))
+
+    asyncio.run(scenario())
+
+
 def test_an_image_is_not_alone_while_others_are_coming() -> None:
     seen: list[int] = []
 
