@@ -4,6 +4,7 @@ A batch starts as soon as a lane to the model is free, with its share of all tha
 then. Under light load that is one image at once, under heavy load full batches. In between, answers
 go out together and the next requests come together: so where others were around a moment ago, an
 image waits for company, for a fraction of what a batch takes.
+
 On a CPU the share is one lane's of all lanes, free or not: the others end soon, and would have
 nothing to do. On a GPU a lane takes all that waits, since larger batches are faster there.
 
@@ -139,7 +140,8 @@ class Batcher:
             batches = self._take()
             if not batches:
                 continue
-            nobody_else = len(batches) == 1 and not (self._running or self._waiting or self.coming)
+            others = self._running or self._waiting or self.coming
+            nobody_else = len(batches) == len(batches[0]) == 1 and not others
             # Where others were a moment ago, they will be back before all cores are done.
             alone, self._quiet = nobody_else and self._quiet, nobody_else
             threads = self._lone.choose() if alone else self._lanes.threads
