@@ -6,14 +6,18 @@
     │   ├── UnusableImagesError  images without which a request has no answer
     │   ├── TextError         one text: empty, longer than the tokenizer's context
     │   ├── OptionError       an option's name or value
+    │   ├── UnauthorizedError a token is missing or not the right one
+    │   ├── RefusedCheckpointError  a checkpoint that was to be loaded
     │   └── BodyError         the request as a whole
     │       ├── MalformedBodyError
     │       ├── UnsupportedMediaError
+    │       ├── SlowBodyError
     │       └── BodyTooLargeError
     ├── ServiceError          the service cannot answer now
     │   ├── OverloadedError   the queue is full
     │   ├── DeadlineError     the time is up
     │   ├── DrainingError     the service is stopping
+    │   ├── NotReadyError     the model does not answer as it should
     │   └── InferenceError    the model failed on a batch
     └── FileError             a file of ours cannot be used
         ├── LabelSetError     labels.yaml
@@ -31,6 +35,7 @@ ImageErrorCode = Literal[
     "empty",
     "invalid_base64",
     "url_not_allowed",
+    "url_failed",
     "not_an_image",
     "unsupported_format",
     "corrupt",
@@ -92,6 +97,14 @@ class OptionError(InputError):
         self.field = field
 
 
+class UnauthorizedError(InputError):
+    """A request has no token, or not the right one."""
+
+
+class RefusedCheckpointError(InputError):
+    """A checkpoint that was to answer from now on cannot; the old one does."""
+
+
 class BodyError(InputError):
     """A request cannot be used as a whole."""
 
@@ -102,6 +115,10 @@ class MalformedBodyError(BodyError):
 
 class UnsupportedMediaError(BodyError):
     """The content type is none of those that carry images or options."""
+
+
+class SlowBodyError(BodyError):
+    """The body did not arrive within the request's time."""
 
 
 class BodyTooLargeError(BodyError):
@@ -131,6 +148,10 @@ class DeadlineError(ServiceError):
 
 class DrainingError(ServiceError):
     """The service is stopping and takes no new work."""
+
+
+class NotReadyError(ServiceError):
+    """The model does not answer a check, or not as it should."""
 
 
 class InferenceError(ServiceError):

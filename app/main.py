@@ -8,22 +8,33 @@ from typing import Any
 
 import torch
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.params import Depends as DependsParameter
+from pydantic import SecretStr
 
 from app import __version__
 from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
 from app.core.threads import compute_with
+from app.serving.access import ApiKeys, api_key, token
+from app.serving.body import Intake
+from app.serving.byte_budget import ByteBudget
 from app.serving.engine import Engine
-from app.serving.listening import announcement, bind, log_to_stderr, server_config
+from app.serving.fetching import Fetcher
+from app.serving.listening import announcement, bind, server_config
+from app.serving.logs import log_to_stderr
 from app.serving.metrics import Metrics
 from app.serving.middleware import RequestContext
 from app.serving.openapi import describe
 from app.serving.problems import add_problem_handlers
+from app.serving.reloading import Reloader
+from app.serving.routes.admin import admin_router
 from app.serving.routes.embed import embed_router
-from app.serving.routes.info import info_router
+from app.serving.routes.health import health_router, metrics_router
+from app.serving.routes.info import model_router
 from app.serving.routes.predict import predict_router
 from app.serving.routes.zero_shot import zero_shot_router
+from app.serving.served import names_of
 from app.settings import Settings, cores_per_worker
 
 
@@ -63,12 +74,13 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     """
     metrics = Metrics()
     engine = Engine(classifier, settings, metrics, cores)
-    metrics.name_model(**_model_labels(classifier))
+    reloader = Reloader(engine, settings, metrics, load_classifier)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        yield
+        with reloader.on_hangup():
+            yield
         await engine.close()
 
     app = MumicApp(
@@ -77,16 +89,30 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         summary="Tags photos with any labels",
         lifespan=lifespan,
     )
-    app.add_middleware(RequestContext, metrics=metrics)
+    budget = ByteBudget(settings.max_queued_bytes, engine.retry_after_s, metrics.note_bytes)
+    app.add_middleware(RequestContext, metrics=metrics, budget=budget)
     add_problem_handlers(app)
+    clients = [Depends(api_key(ApiKeys(path)))] if (path := settings.api_keys_file) else []
+    fetcher = Fetcher(settings) if settings.allow_image_urls else None
+    intake = Intake(settings, engine.in_decoder, fetcher)
     for router in (
-        predict_router(engine, classifier, settings),
-        embed_router(engine, classifier, settings),
-        zero_shot_router(engine, classifier, settings),
-        info_router(engine, classifier, metrics),
+        predict_router(engine, intake),
+        embed_router(engine, intake),
+        zero_shot_router(engine, intake),
+        model_router(engine),
     ):
-        app.include_router(router)
+        app.include_router(router, dependencies=clients)
+    app.include_router(health_router(engine))
+    app.include_router(metrics_router(metrics), dependencies=_opened_by(settings.metrics_token))
+    if settings.admin_token is not None:
+        app.include_router(
+            admin_router(engine, reloader), dependencies=_opened_by(settings.admin_token)
+        )
     return app
+
+
+def _opened_by(secret: SecretStr | None) -> list[DependsParameter]:
+    return [] if secret is None else [Depends(token(secret.get_secret_value()))]
 
 
 def create_worker(settings: Settings) -> FastAPI:
@@ -95,7 +121,7 @@ def create_worker(settings: Settings) -> FastAPI:
     Raises:
         MumicError: the checkpoint cannot be served.
     """
-    log_to_stderr()
+    log_to_stderr(settings.log_format)
     cores = _prepare_process(settings)
     app = create_app(settings, load_classifier(settings), cores)
     _spare_what_stays()
@@ -113,12 +139,12 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         OptionError: the address is taken or is none of this machine's.
         MumicError: the checkpoint cannot be served; nothing has listened yet.
     """
-    log_to_stderr()
+    log_to_stderr(settings.log_format)
     cores = _prepare_process(settings)
     # Bound first, since that is quick to fail; it listens once the model is ready.
     with bind(settings.host, settings.port) as bound:
         classifier = load_classifier(settings)
-        line = announcement(settings, bound, _model_labels(classifier))
+        line = announcement(settings, bound, names_of(classifier))
         config = server_config(create_app(settings, classifier, cores), settings)
         _spare_what_stays()
         _AnnouncingServer(config, lambda: announce(line)).run(sockets=[bound])
@@ -136,16 +162,6 @@ def _spare_what_stays() -> None:
     """Keep the garbage collector from looking through libraries and model again and again."""
     gc.collect()
     gc.freeze()
-
-
-def _model_labels(classifier: Classifier) -> dict[str, str]:
-    return {
-        "name": classifier.checkpoint.card.name,
-        "version": classifier.checkpoint.card.version,
-        "labels_version": classifier.labels.version,
-        "device": str(classifier.placement.device),
-        "precision": classifier.placement.precision,
-    }
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -49,14 +49,41 @@ class Settings(BaseSettings):
         le=256,
         description="threads that decode images",
     )
-    request_timeout_s: float = Field(30.0, gt=0, description="a request's deadline, before 504")
+    request_timeout_s: float = Field(
+        30.0, gt=0, description="a request's time from its head to its answer, before 408 or 504"
+    )
     max_images_per_request: int = Field(64, ge=1, description="images in one request")
     max_image_bytes: int = Field(20 * 2**20, ge=1, description="bytes of one image")
     max_image_pixels: int = Field(50_000_000, ge=1, description="pixels of one image")
     max_request_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request body")
+    max_queued_bytes: int = Field(
+        512 * 2**20, ge=1, description="bytes of all requests' bodies held at a time, before 429"
+    )
     max_zero_shot_labels: int = Field(1000, ge=1, description="label texts in one request")
     text_cache_size: int = Field(
         10_000, ge=1, description="text embeddings kept for /zero-shot (LRU)"
+    )
+    allow_image_urls: bool = Field(False, description="whether images may be given by URL")
+    url_allow_http: bool = Field(False, description="whether http:// is fetched as well")
+    url_allow_hosts: tuple[str, ...] = Field(
+        (), description="hosts, and those below them, that alone may be fetched from; JSON list"
+    )
+    url_deny_hosts: tuple[str, ...] = Field(
+        (), description="hosts, and those below them, that are never fetched from; JSON list"
+    )
+    url_ports: tuple[int, ...] = Field((80, 443), description="ports that a URL may name")
+    url_timeout_s: float = Field(5.0, gt=0, description="time to fetch one image")
+    url_max_redirects: int = Field(3, ge=0, description="redirects that are followed")
+    url_concurrency: int = Field(16, ge=1, description="images fetched at a time")
+    log_format: Literal["text", "json"] = Field("text", description="of the log on stderr")
+    api_keys_file: Path | None = Field(
+        None, description="clients that may ask, one name:key a line; without it everybody may"
+    )
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="opens /metrics; without it everybody may read them"
+    )
+    admin_token: SecretStr | None = Field(
+        None, min_length=16, description="opens /admin; without it there is none"
     )
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for embeddings of photos sent before (LRU); 0 keeps none"

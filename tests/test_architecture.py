@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from tests.imports import ROOT, imported_by, modules, reached_from
 
 LONGEST_FILE = 300  # lines
-LONGEST_CHAIN = 8  # imports from one module to the next
+LONGEST_CHAIN = 9  # imports from one module to the next
 ROOTS = {"app.main", "app.cli", "app.prediction"}
 # What FastAPI and pydantic bring and expect to be used.
 THEIR_INTERFACES = {"starlette", "anyio", "pydantic-core"}

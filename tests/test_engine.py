@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.scoring import Scored
+from app.core.labels import LabelSet
 from app.errors import DrainingError
 from app.main import create_app
 from app.serving.engine import EmbeddedImage, Engine
@@ -98,10 +97,12 @@ def test_requests_of_many_images_and_of_one_share_a_batch(
             return grey_photo(GOOD)
 
         tower.go.clear()
-        first = asyncio.create_task(engine.embed([source]))
+        first = asyncio.create_task(engine.embed(engine.served, [source]))
         await until(lambda: tower.batches == [1])
         sizes = [3, 1, 1, 2]
-        others = [asyncio.create_task(engine.embed([source] * size)) for size in sizes]
+        others = [
+            asyncio.create_task(engine.embed(engine.served, [source] * size)) for size in sizes
+        ]
         await until(lambda: b"mumic_decode_seconds_count 8.0" in metrics.render())
         await asyncio.sleep(0)
         tower.go.set()
@@ -196,14 +197,14 @@ def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
             assert uploaded.wait(PATIENCE_S)
             return grey_photo(GOOD)
 
-        accepted = asyncio.create_task(engine.embed([slow_source] * 3))
+        accepted = asyncio.create_task(engine.embed(engine.served, [slow_source] * 3))
         await asyncio.sleep(0.02)
         closing = asyncio.create_task(engine.close())
         await asyncio.sleep(0.02)
         with pytest.raises(DrainingError):
-            await engine.embed([slow_source])
+            await engine.embed(engine.served, [slow_source])
         with pytest.raises(DrainingError):
-            await engine.embed_texts(["beach"])
+            await engine.embed_texts(engine.served, ["beach"])
         uploaded.set()
         await closing
         outcomes = await accepted
@@ -232,24 +233,32 @@ def test_a_stopping_service_says_so(make_app: Callable[..., FastAPI]) -> None:
 
 
 class Broken(FakeClassifier):
-    """Fails where no code expects it."""
+    """Fails where no code expects it, while it is told to."""
 
-    def score_images(self, pixels: Tensor) -> Scored:
-        scored = super().score_images(pixels)
-        return Scored(scored.embeddings, scored.probabilities[:, :0])
+    broken = False
+
+    @property
+    def labels(self) -> LabelSet:
+        if self.broken:
+            raise RuntimeError("the inside, a secret")
+        return super().labels
 
 
 def test_an_error_that_nobody_foresaw_tells_nothing_of_the_inside(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
-    with served(create_app(small_settings, Broken(tiny_classifier, tower)), tower) as client:
+    classifier = Broken(tiny_classifier, tower)
+    with served(create_app(small_settings, classifier), tower) as client:
+        classifier.broken = True
         answer = client.post("/predict", **raw(grey_photo(GOOD)), timeout=PATIENCE_S)
+        classifier.broken = False
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
         assert problem["code"] == "internal_error"
         assert problem["request_id"] == answer.headers["x-request-id"]
-        assert "index" not in answer.text.lower()
+        assert "secret" not in answer.text
+        assert "RuntimeError" not in answer.text
         assert client.post("/embed", **raw(grey_photo(GOOD))).status_code == 200
         assert 'mumic_requests_total{route="/predict",status="500"} 1.0' in (
             client.get("/metrics").text

@@ -1,8 +1,16 @@
 """What a load balancer and a monitor see."""
 
 import httpx
+import pytest
+from torch import Tensor
 
 from app.core.classifier import Classifier
+from app.main import create_app
+from app.serving.routes import health
+from app.settings import Settings
+from tests.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, wait_until
+from tests.sending import raw
+from tests.test_engine import post_beside, served
 
 
 def test_a_ready_server_says_so(client: httpx.Client) -> None:
@@ -32,3 +40,76 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'mumic_requests_total{route="/healthz",status="200"}' in answer.text
     assert 'mumic_model_info{device="cpu"' in answer.text
+
+
+def ready(client: httpx.Client) -> tuple[int, str]:
+    answer = client.get("/readyz")
+    return answer.status_code, answer.json().get("code", "")
+
+
+@pytest.fixture
+def checked_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.readiness.VALID_S", 0)
+
+
+@pytest.mark.usefixtures("checked_always")
+def test_a_model_that_computes_something_else_is_not_ready(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    class Changed(FakeClassifier):
+        golden = True
+
+        def is_golden(self, embedding: Tensor) -> bool:
+            return self.golden and super().is_golden(embedding)
+
+    tower = FakeTower()
+    classifier = Changed(tiny_classifier, tower)
+    with served(create_app(small_settings, classifier), tower) as client:
+        assert ready(client) == (200, "")
+        classifier.golden = False
+        assert ready(client) == (503, "not_ready")
+        classifier.golden = True
+        tower.memory = 0
+        assert ready(client) == (503, "not_ready")
+        tower.memory = 1
+        assert ready(client) == (200, "")
+        assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.usefixtures("checked_always")
+def test_a_stuck_model_is_not_ready_and_in_the_end_not_alive(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 0.2)
+    monkeypatch.setattr(health, "STUCK_S", 0.5)
+    tower = FakeTower()
+    app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
+    with served(app, tower) as client:
+        tower.go.clear()
+        stuck = post_beside(client, grey_photo(GOOD))
+        assert ready(client) == (503, "not_ready")
+        wait_until(lambda: client.get("/healthz").status_code == 503)
+        tower.go.set()
+        assert stuck.result(20).status_code == 200
+        assert ready(client) == (200, "")
+        assert client.get("/healthz").status_code == 200
+
+
+def test_probes_from_many_sides_share_a_check(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    tower = FakeTower()
+    with served(
+        create_app(small_settings, FakeClassifier(tiny_classifier, tower)), tower
+    ) as client:
+        for _ in range(20):
+            assert ready(client) == (200, "")
+        assert len(tower.batches) < 10
+
+
+def test_the_real_model_gives_the_golden_image_its_embedding_under_load(
+    client: httpx.Client,
+) -> None:
+    for _ in range(3):
+        assert client.post("/predict", **raw(grey_photo(GOOD))).status_code == 200
+        assert ready(client) == (200, "")

@@ -12,6 +12,7 @@ from app.core.classifier import Classifier
 from app.core.labels import Label, LabelSet
 from app.errors import ImageErrorCode
 from app.main import create_app
+from app.serving.deadline import HEADER
 from app.serving.problems import CODES
 from app.settings import Settings
 from tests.tiny import write_tiny
@@ -98,7 +99,7 @@ def test_every_form_of_a_body_is_described(document: dict[str, Any], path: str) 
     assert set(content) == {"multipart/form-data", "application/json", "image/*"}
     form = content["multipart/form-data"]["schema"]["properties"]
     json_form = resolve(document, content["application/json"]["schema"])["properties"]
-    query = {parameter["name"] for parameter in operation["parameters"]}
+    query = {each["name"] for each in operation["parameters"] if each["in"] == "query"}
     assert "images" in form and "images" in json_form
     assert set(form) - {"images"} == query
     assert query <= set(json_form)
@@ -106,7 +107,9 @@ def test_every_form_of_a_body_is_described(document: dict[str, Any], path: str) 
 
 def test_every_option_of_the_contract_is_there(document: dict[str, Any]) -> None:
     def options(path: str) -> set[str]:
-        return {parameter["name"] for parameter in document["paths"][path]["post"]["parameters"]}
+        parameters = document["paths"][path]["post"]["parameters"]
+        assert [each["name"] for each in parameters if each["in"] == "header"] == [HEADER]
+        return {each["name"] for each in parameters if each["in"] == "query"}
 
     assert options("/predict") == {
         "min_confidence",
@@ -128,7 +131,11 @@ def test_every_code_is_listed(document: dict[str, Any]) -> None:
     assert set(schemas["ItemError"]["properties"]["code"]["enum"]) == set(get_args(ImageErrorCode))
     assert {
         "malformed_body",
+        "unauthorized",
+        "body_too_slow",
         "body_too_large",
+        "checkpoint_refused",
+        "not_ready",
         "unsupported_media_type",
         "invalid_option",
         "invalid_text",
@@ -146,7 +153,7 @@ def test_every_code_is_listed(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", IMAGE_PATHS)
 def test_every_problem_of_an_operation_is_described(document: dict[str, Any], path: str) -> None:
     responses = document["paths"][path]["post"]["responses"]
-    problems = ["400", "413", "415", "422", "429", "500", "503", "504"]
+    problems = ["400", "401", "408", "413", "415", "422", "429", "500", "503", "504"]
     assert list(responses) == ["200", *problems]
     for status in problems:
         (media_type,) = responses[status]["content"]

@@ -15,7 +15,8 @@ from open_clip.model import CustomTextCLIP
 from app.core.checkpoint import write_checkpoint
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
-from app.serving.listening import KEEP_ALIVE_S
+from app.serving.listening import bind, server_config
+from app.settings import Settings
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -60,7 +61,9 @@ def tiny_model(seed: int = 0) -> MumicModel:
     return MumicModel(clip.eval(), open_clip.SimpleTokenizer(context_length=32))
 
 
-def write_tiny(directory: Path, labels: LabelSet | None = None, seed: int = 0) -> Path:
+def write_tiny(
+    directory: Path, labels: LabelSet | None = None, seed: int = 0, version: str = "1.2.3"
+) -> Path:
     """Write a tiny checkpoint with the built-in label set, or another."""
     write_checkpoint(
         directory,
@@ -68,7 +71,7 @@ def write_tiny(directory: Path, labels: LabelSet | None = None, seed: int = 0) -
         CONFIG,
         labels or builtin_label_set(),
         name="tiny",
-        version="1.2.3",
+        version=version,
         readme="# tiny\n",
         dtype=torch.float32,
     )
@@ -76,20 +79,19 @@ def write_tiny(directory: Path, labels: LabelSet | None = None, seed: int = 0) -
 
 
 @contextlib.contextmanager
-def live_server(app: FastAPI) -> Iterator[str]:
-    """Serve an app on a free loopback port; gives its address."""
-    config = uvicorn.Config(
-        app, port=0, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]:
+    """Serve an app on a free loopback port, as `mumic serve` does; gives its address."""
+    bound = bind("127.0.0.1", 0)
+    server = uvicorn.Server(server_config(app, settings or Settings()))
+    thread = threading.Thread(target=server.run, args=[[bound]], daemon=True)
     thread.start()
     try:
         while not server.started:
             if not thread.is_alive():
                 raise RuntimeError("the server did not start")
             thread.join(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)
+        bound.close()

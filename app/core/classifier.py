@@ -1,6 +1,7 @@
 """The one object that serving, evaluation and backfill call."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from app.core import scoring
 from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
 from app.core.device import Placement, choose_batch_size, choose_placement
 from app.core.fusing import fuse_activations, fuse_batch_norms
-from app.core.golden import check_golden
+from app.core.golden import check_golden, is_golden
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
 from app.core.preprocess import Preprocess, normalize
@@ -51,8 +52,10 @@ class Classifier:
         self.logit_scale = model.logit_scale.item()
         self._model = model
         self._text_embeddings = text_embeddings.to(placement.device)
-        self._text_cache = TextCache(self._compute_texts, text_cache_size)
-        self._background = self._compute_texts([BACKGROUND_PROMPT])
+        # Not a method: the classifier would hold itself, and be let go by the collector alone.
+        compute_texts = partial(_compute_texts, model, placement.device)
+        self._text_cache = TextCache(compute_texts, text_cache_size)
+        self._background = compute_texts([BACKGROUND_PROMPT])
 
     @classmethod
     def load(
@@ -130,6 +133,14 @@ class Classifier:
         probabilities = scoring.tempered_sigmoid(cosine, self.logit_scale)
         return scoring.Scored(embeddings.cpu(), probabilities.cpu())
 
+    def is_golden(self, embedding: Tensor) -> bool:
+        """Whether this is what the checkpoint promises of the first golden image.
+
+        Args:
+            embedding: (D,) float32, unit length, on the CPU.
+        """
+        return is_golden(embedding, self.checkpoint.card.golden, self.placement.dtype)
+
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, from the cache where it has them.
 
@@ -187,10 +198,10 @@ class Classifier:
         images = normalize(on_device, self.preprocess, self.placement.dtype)
         return self._model.encode_image(images)
 
-    @torch.inference_mode()
-    def _compute_texts(self, texts: Sequence[str]) -> Tensor:
-        tokens = self._model.tokenize(texts).to(self.placement.device)
-        parts = [
-            self._model.encode_text(part).cpu() for part in torch.split(tokens, TEXT_BATCH_SIZE)
-        ]
-        return torch.cat(parts)
+
+@torch.inference_mode()
+def _compute_texts(model: MumicModel, device: torch.device, texts: Sequence[str]) -> Tensor:
+    tokens = model.tokenize(texts).to(device)
+    return torch.cat(
+        [model.encode_text(part).cpu() for part in torch.split(tokens, TEXT_BATCH_SIZE)]
+    )

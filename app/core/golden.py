@@ -86,5 +86,19 @@ def check_golden(model: MumicModel, preprocess: Preprocess, expected: Golden) ->
             )
 
 
+def is_golden(embedding: Tensor, expected: Golden, dtype: torch.dtype) -> bool:
+    """Whether an embedding of the first golden image is the one that a checkpoint promises.
+
+    Args:
+        embedding: (D,) float32, unit length, on the CPU.
+        expected: what the checkpoint promises.
+        dtype: of the image tower.
+    """
+    want = torch.tensor(expected.image_embeddings[0])
+    if dtype == torch.float32:
+        return bool((want - embedding).abs().max() <= MAX_DIFFERENCE_FP32)
+    return bool(want @ embedding >= MIN_COSINE_LOW_PRECISION)
+
+
 def _rounded(rows: Tensor) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(x, 6) for x in row) for row in rows.float().cpu().tolist())

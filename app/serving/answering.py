@@ -10,39 +10,48 @@ from starlette.requests import ClientDisconnect
 from app.core.classifier import Classifier
 from app.errors import DeadlineError, ImageError, UnusableImagesError
 from app.serving.body import Upload
+from app.serving.deadline import allowed_s, left_s
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.schemas import FailedResult, ModelInfo, failed_result
+from app.serving.served import Served
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def answer_within(request: Request, timeout_s: float, work: Coroutine[None, None, T]) -> T:
+async def answer_within(request: Request, most_s: float, work: Coroutine[None, None, T]) -> T:
     """Await work, but no longer than the deadline and only while the client listens.
 
     The request's body must have been read. Work that is given up is cancelled, which takes its
     images out of every queue.
 
+    Args:
+        request: whose deadline it is.
+        most_s: seconds from its arrival, unless it asks for less.
+        work: what to await.
+
     Raises:
         DeadlineError: the time is up.
         ClientDisconnect: the client has left.
     """
+    allowed = allowed_s(request, most_s)
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
+        timeout_s = left_s(request, allowed)
         await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         if gone.done():
             raise ClientDisconnect
-        raise DeadlineError(f"not answered within {timeout_s:g} s; send fewer images or try later")
+        raise DeadlineError(f"not answered within {allowed:g} s; send fewer images or try later")
     finally:
         task.cancel()
         gone.cancel()
 
 
 async def embed_uploads(
-    engine: Engine, uploads: Sequence[Upload]
+    engine: Engine, by: Served, uploads: Sequence[Upload]
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
     """Embed a request's images.
 
@@ -52,7 +61,7 @@ async def embed_uploads(
     Raises:
         UnusableImagesError: every image has an error.
     """
-    outcomes = await engine.embed([upload.source for upload in uploads])
+    outcomes = await engine.embed(by, [upload.source for upload in uploads])
     embedded = [outcome for outcome in outcomes if isinstance(outcome, EmbeddedImage)]
     if not embedded:
         raise UnusableImagesError(

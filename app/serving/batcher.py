@@ -8,6 +8,10 @@ image waits for company, for a fraction of what a batch takes.
 On a CPU the share is one lane's of all lanes, free or not: the others end soon, and would have
 nothing to do. On a GPU a lane takes all that waits, since larger batches are faster there.
 
+Images are taken by their turns, which are times of a clock that goes on with each image that the
+model sees: a request's first image has the time of its arrival, its second one the next, and so on
+(start-time fair queueing). So a request of many images takes one place among others at a time.
+
 A lane is a thread that calls the model. On a CPU several lanes of few threads each do more than
 one lane of many, since nobody waits for the slowest thread after every layer, and decoders that
 take a core for a moment hold up one lane alone. On a GPU the second lane copies its batch there
@@ -55,19 +59,32 @@ class ScoredImage:
     infer_s: float
 
 
+@dataclass(slots=True, eq=False)
+class Model:
+    """What images are given to.
+
+    Attributes:
+        score: given (B, 3, S, S) uint8; called in the lanes' threads.
+        max_batch_size: most images in one call; less once the device had no memory for so many.
+    """
+
+    score: Callable[[Tensor], Scored]
+    max_batch_size: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    model: Model
     pixels: Tensor
+    turn: int
     arrived: float
     answer: asyncio.Future[ScoredImage]
 
 
 class Batcher:
-    """Gathers single images into batches for a model.
+    """Gathers single images into batches, each for one model.
 
     Args:
-        score: the model, given (B, 3, S, S) uint8; called in the lanes' threads.
-        max_batch_size: most images in one call.
         lanes: how many calls at a time, and the threads of each.
         on_batch: told each batch's size and seconds.
         in_each_lane: called first in each lane's thread.
@@ -75,19 +92,15 @@ class Batcher:
 
     def __init__(
         self,
-        score: Callable[[Tensor], Scored],
-        max_batch_size: int,
         lanes: Lanes,
         on_batch: Callable[[int, float], None],
         in_each_lane: Callable[[], None] = lambda: None,
     ) -> None:
-        self._score = score
-        self._max_batch_size = max_batch_size
         self._on_batch = on_batch
         self._lanes = lanes
         self._lone = LoneThreads(many=lanes.threads_alone, few=lanes.threads)
         self._waiting: list[_Waiting] = []
-        self._running: set[asyncio.Task[None]] = set()  # or they might be collected
+        self._running: dict[asyncio.Task[None], float] = {}  # and when each began
         self._changed = asyncio.Event()
         self._free = list(range(lanes.count))  # a heap: the first lane comes first
         self._threads = [
@@ -99,19 +112,28 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True  # whether the last batch began with nobody else around
         self.coming = 0  # images that are about to be submitted: beside them nobody is alone
+        self.turn = 0  # of the image that was last taken
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def longest_batch_s(self) -> float:
+        """Seconds since the oldest batch began that has not ended; 0 where none runs."""
+        now = time.perf_counter()
+        return max((now - began for began in self._running.values()), default=0.0)
 
     def start(self) -> None:
         """Start the loop; call it from a running event loop."""
         self._loop_task = asyncio.create_task(self._loop(), name="batcher")
 
-    async def submit(self, pixels: Tensor) -> ScoredImage:
+    async def submit(self, model: Model, pixels: Tensor, turn: int = 0) -> ScoredImage:
         """Wait for one image's scores. Cancelling the wait takes the image out of the queue.
 
         Args:
+            model: that scores it.
             pixels: (3, S, S) uint8.
+            turn: images with lower ones are taken before; `self.turn` is now.
 
         Raises:
             InferenceError: the model failed on the batch that held the image.
@@ -120,7 +142,7 @@ class Batcher:
         if self._closed:
             raise DrainingError("the service is stopping; send the request to another instance")
         answer: asyncio.Future[ScoredImage] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(pixels, time.perf_counter(), answer))
+        self._waiting.append(_Waiting(model, pixels, turn, time.perf_counter(), answer))
         self._changed.set()
         return await answer
 
@@ -148,33 +170,40 @@ class Batcher:
             for batch in batches:
                 lane = heapq.heappop(self._free)
                 run = asyncio.create_task(self._run(batch, lane, threads, alone))
-                self._running.add(run)
+                self._running[run] = time.perf_counter()
                 run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        self._running.discard(run)
+        del self._running[run]
         self._changed.set()
 
     def _take(self) -> list[list[_Waiting]]:
-        """Share what waits among the free lanes; no batch is empty."""
+        """Share what waits for the first image's model among the free lanes; no batch is empty."""
         if not self._free:
             return []
         waiting = [entry for entry in self._waiting if not entry.answer.done()]  # clients leave
-        if self._waits_for_company(waiting):
+        if not waiting or self._waits_for_company(waiting):
             self._waiting = waiting
             return []
+        waiting.sort(key=lambda entry: entry.turn)
+        # Another model waits with it for a moment only, while one takes the other's place.
+        model = waiting[0].model
+        own = [entry for entry in waiting if entry.model is model]
         lanes = self._lanes.count if self._lanes.own_cores else len(self._free)
-        share = max(1, min(self._max_batch_size, math.ceil(len(waiting) / lanes)))
-        taken = min(len(waiting), share * len(self._free))
-        self._waiting = waiting[taken:]
-        return [waiting[start : start + share] for start in range(0, taken, share)]
+        share = min(model.max_batch_size, math.ceil(len(own) / lanes))
+        taken = own[: share * len(self._free)]
+        gone = set(map(id, taken))
+        self._waiting = [entry for entry in waiting if id(entry) not in gone]
+        self.turn = max([self.turn, *(entry.turn for entry in taken)])
+        return [taken[start : start + share] for start in range(0, len(taken), share)]
 
     def _waits_for_company(self, waiting: list[_Waiting]) -> bool:
-        if self._quiet or self._closed or not waiting:
+        if self._quiet or self._closed:
             return False
-        if len(waiting) >= self._max_batch_size * len(self._free):
+        if len(waiting) >= waiting[0].model.max_batch_size * len(self._free):
             return False
-        left_s = waiting[0].arrived + WAIT_FOR_COMPANY * self._batch_s - time.perf_counter()
+        since = min(entry.arrived for entry in waiting)
+        left_s = since + WAIT_FOR_COMPANY * self._batch_s - time.perf_counter()
         if left_s <= 0:
             return False
         if self._timer is None:
@@ -221,11 +250,33 @@ class Batcher:
     def _score_all(self, batch: list[_Waiting], threads: int) -> tuple[Scored, list[bool]]:
         """The batch's scores, and of which images they are finite."""
         compute_with(threads)  # of this lane alone
-        scored = self._score(stack([entry.pixels for entry in batch]))
+        scored = _score_within_memory(batch[0].model, [entry.pixels for entry in batch])
         rows = scored.embeddings
         if rows.ndim != 2 or len(rows) != len(batch):
             raise ValueError(f"{len(batch)} images gave embeddings of shape {tuple(rows.shape)}")
         return scored, torch.isfinite(rows).all(dim=1).tolist()
+
+
+def _score_within_memory(model: Model, pixels: list[Tensor]) -> Scored:
+    try:
+        return model.score(stack(pixels))
+    except torch.OutOfMemoryError:
+        if len(pixels) == 1:
+            raise
+    # Not within the handler: the error keeps the failed attempt's tensors.
+    half = math.ceil(len(pixels) / 2)
+    model.max_batch_size = min(model.max_batch_size, half)
+    logger.warning(
+        "the device has no memory for %d images; at most %d from now on",
+        len(pixels),
+        model.max_batch_size,
+    )
+    torch.cuda.empty_cache()
+    parts = [_score_within_memory(model, part) for part in (pixels[:half], pixels[half:])]
+    return Scored(
+        torch.cat([part.embeddings for part in parts]),
+        torch.cat([part.probabilities for part in parts]),
+    )
 
 
 def _inference_error(cause: Exception | None) -> InferenceError:

@@ -5,6 +5,7 @@ calls in its pool. A body never holds more bytes in memory than the limit allows
 touches the disk.
 """
 
+import asyncio
 import base64
 import binascii
 from collections import Counter
@@ -21,8 +22,11 @@ from app.errors import (
     ImageError,
     MalformedBodyError,
     OptionError,
+    SlowBodyError,
     UnsupportedMediaError,
 )
+from app.serving.deadline import allowed_s, left_s
+from app.serving.fetching import Fetcher
 from app.serving.form import IMAGES_FIELD, File, read_form
 from app.serving.options import Opts, parse_options, validated
 from app.serving.schemas import JsonImage
@@ -44,8 +48,23 @@ class Upload:
     source: Callable[[], bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What reading a request needs.
+
+    Attributes:
+        settings: the limits.
+        run: runs a function beside the event loop.
+        fetcher: of images that are given by URL, where that is allowed.
+    """
+
+    settings: Settings
+    run: RunBeside
+    fetcher: Fetcher | None
+
+
 async def read_uploads(
-    request: Request, options: type[Opts], json_body: type[Opts], settings: Settings, run: RunBeside
+    request: Request, options: type[Opts], json_body: type[Opts], intake: Intake
 ) -> tuple[list[Upload], Opts]:
     """Read a request that carries images.
 
@@ -53,8 +72,7 @@ async def read_uploads(
         request: not yet read.
         options: the endpoint's options, as form fields or query parameters give them.
         json_body: the endpoint's JSON form, which holds `images` as well.
-        settings: the limits.
-        run: runs a function beside the event loop.
+        intake: limits and helpers.
 
     Returns:
         The images in the order sent and the options; no images where the JSON form may leave
@@ -64,13 +82,29 @@ async def read_uploads(
         MalformedBodyError: the body does not parse.
         UnsupportedMediaError: the content type carries no images.
         BodyTooLargeError: the body is over its limit.
+        SlowBodyError: it did not arrive within the request's time.
+        OverloadedError: the bodies of all requests together are over theirs.
         OptionError: an option, an image's form or the number of images is not allowed.
     """
+    allowed = allowed_s(request, intake.settings.request_timeout_s)
+    try:
+        async with asyncio.timeout(left_s(request, allowed)):
+            return await _read(request, options, json_body, intake)
+    except TimeoutError as error:
+        raise SlowBodyError(
+            f"not received within {allowed:g} s; send fewer bytes, or over a faster line"
+        ) from error
+
+
+async def _read(
+    request: Request, options: type[Opts], json_body: type[Opts], intake: Intake
+) -> tuple[list[Upload], Opts]:
+    settings = intake.settings
     media_type = _media_type(request)
     if media_type == "application/json":
-        body = await read_json(request, json_body, settings, run)
+        body = await _read_json(request, json_body, intake)
         images: Sequence[JsonImage] | None = getattr(body, IMAGES_FIELD)
-        return [] if images is None else _json_uploads(images, settings), body
+        return [] if images is None else await _json_uploads(request, images, intake), body
     if media_type == "multipart/form-data":
         _refuse_query(request, "form fields")
         files, fields = await read_form(
@@ -87,12 +121,9 @@ async def read_uploads(
     )
 
 
-async def read_json(
-    request: Request, model: type[Opts], settings: Settings, run: RunBeside
-) -> Opts:
-    """Read a JSON body into a model; the errors are those of `read_uploads`."""
+async def _read_json(request: Request, model: type[Opts], intake: Intake) -> Opts:
     _refuse_query(request, "the JSON object")
-    data = await _read_bytes(request, settings)
+    data = await _read_bytes(request, intake.settings)
 
     def parse() -> Any:
         try:
@@ -100,7 +131,7 @@ async def read_json(
         except ValueError as error:
             raise MalformedBodyError(f"the body is not JSON: {error}") from error
 
-    parsed = await run(parse)
+    parsed = await intake.run(parse)
     if not isinstance(parsed, dict):
         raise MalformedBodyError("the body must be a JSON object, {...}")
     return validated(model, parsed)
@@ -132,6 +163,7 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         received += len(chunk)
         if received > max_bytes:
             raise error
+        request.state.body.take(len(chunk))
         yield chunk
 
 
@@ -155,16 +187,35 @@ def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     ]
 
 
-def _json_uploads(images: Sequence[JsonImage], settings: Settings) -> list[Upload]:
-    _check_count(len(images), settings)
+async def _json_uploads(
+    request: Request, images: Sequence[JsonImage], intake: Intake
+) -> list[Upload]:
+    _check_count(len(images), intake.settings)
     ids = [str(index) if image.id is None else image.id for index, image in enumerate(images)]
     id, times = Counter(ids).most_common(1)[0]
     if times > 1:
         raise OptionError(IMAGES_FIELD, f"the id {id!r} is given to {times} images; use it once")
-    return [
-        Upload(id, partial(_json_bytes, image, settings.max_image_bytes))
-        for id, image in zip(ids, images, strict=True)
-    ]
+    tasks = [asyncio.create_task(_json_source(request, image, intake)) for image in images]
+    try:
+        sources = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return [Upload(id, source) for id, source in zip(ids, sources, strict=True)]
+
+
+async def _json_source(request: Request, image: JsonImage, intake: Intake) -> Callable[[], bytes]:
+    if image.url is None or intake.fetcher is None:
+        return partial(_json_bytes, image, intake.settings.max_image_bytes)
+    try:
+        data = await intake.fetcher.fetch(image.url, request.state.body.take)
+    except ImageError as error:
+        return partial(_raise, error)
+    return lambda: data
+
+
+def _raise(error: ImageError) -> bytes:
+    raise error
 
 
 def _check_count(images: int, settings: Settings) -> None:

@@ -18,8 +18,10 @@ from app.core.pixels import Pixels, load_pixels
 from app.core.threads import compute_with, in_passing
 from app.errors import DrainingError, ImageError, OverloadedError
 from app.serving.batcher import Batcher
-from app.serving.embedding_cache import EmbeddingCache, KnownImage
+from app.serving.embedding_cache import KnownImage
 from app.serving.metrics import Metrics
+from app.serving.served import Served, names_of, served
+from app.serving.turns import Slots
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class Engine:
     """Decodes in a pool of threads, then batches for the model. One bad image fails alone.
 
     Args:
-        classifier: the loaded checkpoint.
+        classifier: the checkpoint that answers first.
         settings: limits and sizes.
         metrics: where to count.
         cores: of the CPU that torch may use.
@@ -62,8 +64,8 @@ class Engine:
     def __init__(
         self, classifier: Classifier, settings: Settings, metrics: Metrics, cores: int
     ) -> None:
-        self._classifier = classifier
         self._metrics = metrics
+        self.serve(served(classifier, settings, metrics))
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._max_queued = settings.max_queued_images
         self._decoders = ThreadPoolExecutor(
@@ -72,14 +74,13 @@ class Engine:
             initializer=compute_with,  # the pool itself is what uses the cores
             initargs=(1,),
         )
+        # One more than threads, so that none waits for the event loop.
+        self._decoding = Slots(settings.decode_threads + 1)
         self._batcher = Batcher(
-            classifier.score_images,
-            settings.max_batch_size or classifier.batch_size,
             choose_lanes(classifier.placement, cores),
             metrics.observe_batch,
             partial(use_own_stream, classifier.placement),
         )
-        self._cache = EmbeddingCache(settings.embedding_cache_bytes)
         self._cores = cores
         self._embedding_texts = asyncio.Lock()
         self._in_flight = 0
@@ -99,10 +100,18 @@ class Engine:
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
 
-    async def embed(self, sources: Sequence[Source]) -> list[EmbeddedImage | ImageError]:
+    def serve(self, new: Served) -> None:
+        """Answer from a checkpoint; requests that have begun end with the one before."""
+        self.served = new
+        self._metrics.name_model(**names_of(new.classifier))
+
+    async def embed(
+        self, by: Served, sources: Sequence[Source]
+    ) -> list[EmbeddedImage | ImageError]:
         """Embed a request's images. Cancelling takes those that wait out of every queue.
 
         Args:
+            by: the checkpoint.
             sources: one function for each image that gives its bytes; called in the pool.
 
         Returns:
@@ -118,13 +127,17 @@ class Engine:
             raise OverloadedError(
                 f"{self._in_flight} images are waiting and at most {self._max_queued} may; "
                 "try again later",
-                retry_after_s=max(1, math.ceil(self._in_flight * self._seconds_per_image)),
+                self.retry_after_s(),
             )
         self._in_flight += len(sources)
         self._metrics.note_in_flight(self._in_flight)
         self._idle.clear()
         started = time.perf_counter()
-        tasks = [asyncio.create_task(self._embed_one(source)) for source in sources]
+        now = self._batcher.turn
+        tasks = [
+            asyncio.create_task(self._embed_one(by, source, turn))
+            for turn, source in enumerate(sources, now)
+        ]
         try:
             results = await asyncio.gather(*tasks)
         finally:
@@ -137,10 +150,32 @@ class Engine:
         self._note_pace(len(sources), time.perf_counter() - started)
         return results
 
-    async def embed_texts(self, texts: Sequence[str]) -> Tensor:
+    async def embed_pixels(self, by: Served, pixels: Tensor) -> Tensor:
+        """Embed one image that is decoded already, in its turn; the errors are the batcher's.
+
+        Args:
+            by: the checkpoint.
+            pixels: (3, S, S) uint8.
+
+        Returns:
+            (D,) float32, unit length.
+        """
+        return (await self._batcher.submit(by.check, pixels, self._batcher.turn)).embedding
+
+    @property
+    def longest_batch_s(self) -> float:
+        """Seconds since the oldest batch began that has not ended; 0 where none runs."""
+        return self._batcher.longest_batch_s
+
+    def retry_after_s(self) -> int:
+        """When what is accepted now will have been answered, in seconds from now; at least 1."""
+        return max(1, math.ceil(self._in_flight * self._seconds_per_image))
+
+    async def embed_texts(self, by: Served, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, beside the event loop and the image batches.
 
         Args:
+            by: the checkpoint.
             texts: at least one text.
 
         Returns:
@@ -152,7 +187,7 @@ class Engine:
         """
         self._refuse_when_draining()
         async with self._embedding_texts:
-            embed = partial(self._classifier.embed_texts, list(texts))
+            embed = partial(by.classifier.embed_texts, list(texts))
             return await asyncio.wrap_future(in_passing(self._cores, embed))
 
     async def in_decoder(self, function: Callable[[], T]) -> T:
@@ -171,10 +206,13 @@ class Engine:
         if self.draining:
             raise DrainingError("the service is stopping; send the request to another instance")
 
-    async def _embed_one(self, source: Source) -> EmbeddedImage | ImageError:
+    async def _embed_one(self, by: Served, source: Source, turn: int) -> EmbeddedImage | ImageError:
         self._batcher.coming += 1
         try:
-            key, found, decode_s = await self._in_pool(lambda: self._look_up_or_decode(source))
+            async with self._decoding.slot(turn):
+                key, found, decode_s = await self._in_pool(
+                    lambda: self._look_up_or_decode(by, source)
+                )
         except ImageError as error:
             self._metrics.count_image(error.code)
             return error
@@ -186,13 +224,13 @@ class Engine:
                 found.embedding, found.probabilities, found.width, found.height, decode_s, 0, 0
             )
         self._metrics.observe_decode(found.source, decode_s)
-        scored = await self._batcher.submit(found.values)
+        scored = await self._batcher.submit(by.model, found.values, turn)
         self._metrics.observe_queue(scored.queue_s)
         self._metrics.count_image("ok")
         if key is not None:
             known = KnownImage(scored.embedding, scored.probabilities, found.width, found.height)
-            self._cache.put(key, known)
-            self._metrics.note_cache(self._cache.size_bytes)
+            by.cache.put(key, known)
+            self._metrics.note_cache(by.cache.size_bytes)
         return EmbeddedImage(
             embedding=scored.embedding,
             probabilities=scored.probabilities,
@@ -203,15 +241,17 @@ class Engine:
             infer_s=scored.infer_s,
         )
 
-    def _look_up_or_decode(self, source: Source) -> tuple[bytes | None, KnownImage | Pixels, float]:
+    def _look_up_or_decode(
+        self, by: Served, source: Source
+    ) -> tuple[bytes | None, KnownImage | Pixels, float]:
         """A photo's key in the cache, if there is one, and what is known of it or its pixels."""
         started = time.perf_counter()
         data = source()
-        key = self._cache.key(data) if self._cache else None
-        known = self._cache.get(key) if key else None
+        key = by.cache.key(data) if by.cache else None
+        known = by.cache.get(key) if key else None
         if key:
             self._metrics.count_look_up(hit=known is not None)
-        found = known or load_pixels(data, self._limits, self._classifier.preprocess)
+        found = known or load_pixels(data, self._limits, by.classifier.preprocess)
         return key, found, time.perf_counter() - started
 
     def _note_pace(self, images: int, seconds: float) -> None:

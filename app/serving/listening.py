@@ -1,15 +1,14 @@
 """What a server listens on, how uvicorn runs it, what it says when it is ready."""
 
-import logging
 import math
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
 
 from app.errors import OptionError
+from app.serving.connection import BoundedConnection
 from app.settings import Settings
 
 # Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
@@ -62,6 +61,7 @@ def server_config(
         host=settings.host,
         log_config=None,
         access_log=False,
+        http=BoundedConnection,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
         timeout_worker_healthcheck=SILENT_WORKER_S,
@@ -81,14 +81,6 @@ def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, s
         f"checkpoint {model['name']} {model['version']} ({settings.checkpoint}), "
         f"{model['device']} {model['precision']}"
     )
-
-
-def log_to_stderr() -> None:
-    """Requests and what goes wrong."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("mumic").setLevel(logging.INFO)
 
 
 def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:

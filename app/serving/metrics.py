@@ -1,8 +1,10 @@
 """Prometheus metrics of one server process, or of all that share a directory."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -20,7 +22,7 @@ def shared_model() -> Mapping[str, str]:
         sample.labels
         for metric in told
         for sample in metric.samples
-        if sample.name == "mumic_model_info"
+        if sample.name == "mumic_model_info" and sample.value == 1
     )
 
 
@@ -75,6 +77,12 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._bytes = Gauge(
+            "mumic_request_bytes_in_flight",
+            "Bytes of requests' bodies that are held until they are answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
         self._look_ups = Counter(
             "mumic_embedding_cache_lookups_total",
             "Photos looked up in the embedding cache, by result: hit or miss.",
@@ -87,13 +95,33 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._scores = Counter(
+            "mumic_label_scores_total",
+            "Images by the tenth in which a label's probability lies; 0.9 is 0.9 to 1.",
+            ("label", "tenth"),
+            registry=self._registry,
+        )
+        self._label_drift = Gauge(
+            "mumic_label_score_drift",
+            "Population stability index of a label's recent scores against validation's.",
+            ("label",),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self._drift = Gauge(
+            "mumic_score_drift",
+            "Mean of mumic_label_score_drift over the labels.",
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
         self._model = Gauge(
             "mumic_model_info",
-            "The checkpoint that is served; always 1.",
+            "The checkpoint that is served: 1, and 0 for those before it.",
             ("name", "version", "labels_version", "device", "precision"),
             registry=self._registry,
             multiprocess_mode="livemax",
         )
+        self._named: Gauge | None = None
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -130,11 +158,34 @@ class Metrics:
         """So many images are accepted and not yet answered."""
         self._in_flight.set(images)
 
+    def note_bytes(self, held: int) -> None:
+        """So many bytes of requests' bodies are held."""
+        self._bytes.set(held)
+
+    def count_scores(self, labels: Sequence[str], counts: NDArray[np.int64]) -> None:
+        """Count images by label and tenth of its probability.
+
+        Args:
+            labels: C ids.
+            counts: (C, 10) further images.
+        """
+        for row, column in zip(*counts.nonzero(), strict=True):
+            self._scores.labels(labels[row], f"{column / 10:.1f}").inc(int(counts[row, column]))
+
+    def note_drift(self, labels: Sequence[str], drift: NDArray[np.float64]) -> None:
+        """So far each label's recent scores are from validation's."""
+        for label, value in zip(labels, drift.tolist(), strict=True):
+            self._label_drift.labels(label).set(value)
+        self._drift.set(drift.mean())
+
     def name_model(
         self, *, name: str, version: str, labels_version: str, device: str, precision: str
     ) -> None:
-        """Say which checkpoint is served."""
-        self._model.labels(name, version, labels_version, device, precision).set(1)
+        """Say which checkpoint is served, in the place of the one before."""
+        if self._named is not None:
+            self._named.set(0)
+        self._named = self._model.labels(name, version, labels_version, device, precision)
+        self._named.set(1)
 
     def render(self) -> bytes:
         """The Prometheus text format."""

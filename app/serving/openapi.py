@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.serving.deadline import HEADER
 from app.serving.problems import CODES, INTERNAL, KINDS, MEDIA_TYPE
 from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
 
@@ -29,7 +30,7 @@ def image_operation(
         "required": ["images", *required],
         "additionalProperties": False,
     }
-    parameters = [
+    parameters: list[dict[str, Any]] = [
         {
             "name": name,
             "in": "query",
@@ -39,6 +40,15 @@ def image_operation(
         }
         for name, field in fields.items()
     ]
+    parameters.append(
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 1, "maximum": 9_999_999_999},
+            "description": "the request's time, where it is to be less than the server's",
+        }
+    )
     responses: dict[int | str, dict[str, Any]] = {
         200: {"content": answers or {}},
         **problem_responses(),
@@ -63,12 +73,12 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What an operation says of its problems.
 
     Args:
-        statuses: those that it can answer with; none stands for all.
+        statuses: those that it can answer with; none stands for all that clients meet.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     by_status: dict[int, list[str]] = {}
     for kind in (*KINDS.values(), INTERNAL):
-        if not statuses or kind.status in statuses:
+        if kind.status in statuses or not (statuses or kind.administrative):
             by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
     for status, codes in sorted(by_status.items()):
         responses[status] = {

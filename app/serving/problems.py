@@ -13,9 +13,13 @@ from app.errors import (
     InferenceError,
     MalformedBodyError,
     MumicError,
+    NotReadyError,
     OptionError,
     OverloadedError,
+    RefusedCheckpointError,
+    SlowBodyError,
     TextError,
+    UnauthorizedError,
     UnsupportedMediaError,
     UnusableImagesError,
 )
@@ -32,23 +36,33 @@ class Kind:
         status: the HTTP status.
         code: the stable name, for programs.
         title: the same for people, whatever the occasion.
+        administrative: whether only operators and their probes meet it.
     """
 
     status: int
     code: str
     title: str
+    administrative: bool = False
 
 
 KINDS: dict[type[MumicError], Kind] = {
     MalformedBodyError: Kind(400, "malformed_body", "The body cannot be parsed"),
+    UnauthorizedError: Kind(401, "unauthorized", "A token is needed"),
+    SlowBodyError: Kind(408, "body_too_slow", "The body did not arrive in time"),
     BodyTooLargeError: Kind(413, "body_too_large", "The body is too large"),
     UnsupportedMediaError: Kind(415, "unsupported_media_type", "This content type is not read"),
     OptionError: Kind(422, "invalid_option", "An option is not allowed"),
     TextError: Kind(422, "invalid_text", "A text cannot be used"),
     UnusableImagesError: Kind(422, "unusable_images", "Images cannot be used"),
+    RefusedCheckpointError: Kind(
+        422, "checkpoint_refused", "The checkpoint is not loaded", administrative=True
+    ),
     OverloadedError: Kind(429, "overloaded", "The queue is full"),
     InferenceError: Kind(500, "inference_failed", "The model failed"),
     DrainingError: Kind(503, "draining", "The service is stopping"),
+    NotReadyError: Kind(
+        503, "not_ready", "The model does not answer as it should", administrative=True
+    ),
     DeadlineError: Kind(504, "deadline_exceeded", "The time is up"),
 }
 INTERNAL = Kind(500, "internal_error", "Something went wrong on our side")
@@ -87,6 +101,8 @@ def problem_response(request: Request, kind: Kind, error: MumicError) -> Respons
     headers = {}
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = "Bearer"
     results = None
     if isinstance(error, UnusableImagesError):
         results = [failed_result(id, failure) for id, failure in error.failures]

@@ -14,7 +14,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from app.serving.listening import Port, announcement, bind, log_to_stderr, server_config
+from app.serving.listening import Port, announcement, bind, server_config
+from app.serving.logs import log_to_stderr
 from app.serving.metrics import SHARED_DIRECTORY, shared_model
 from app.settings import Settings
 
@@ -39,7 +40,7 @@ def run_workers(
     Raises:
         OptionError: the address is taken or is none of this machine's.
     """
-    log_to_stderr()
+    log_to_stderr(settings.log_format)
     handlers = {stop: signal.getsignal(stop) for stop in STOPS}
     with (
         bind(settings.host, settings.port) as bound,

@@ -12,18 +12,18 @@ from torch import Tensor
 from app.core.classifier import Classifier
 from app.errors import ImageError, OptionError, UnusableImagesError
 from app.serving.answering import answer_within, build_results, embed_uploads, model_info
-from app.serving.body import Upload, read_uploads
+from app.serving.body import Intake, Upload, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
 from app.serving.schemas import EmbedBody, EmbedOptions, EmbedResponse, EmbedResult
-from app.settings import Settings
 
 NPY = "application/x-npy"
 
 
-def embed_router(engine: Engine, classifier: Classifier, settings: Settings) -> APIRouter:
+def embed_router(engine: Engine, intake: Intake) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
+    settings = intake.settings
 
     @router.post(
         "/embed",
@@ -33,20 +33,19 @@ def embed_router(engine: Engine, classifier: Classifier, settings: Settings) -> 
         **image_operation(EmbedOptions, EmbedBody, answers={NPY: {}}),
     )
     async def embed(request: Request, response: Response) -> EmbedResponse | Response:
-        uploads, options = await read_uploads(
-            request, EmbedOptions, EmbedBody, settings, engine.in_decoder
-        )
+        uploads, options = await read_uploads(request, EmbedOptions, EmbedBody, intake)
+        by = engine.served
         as_npy = NPY in request.headers.get("accept", "")
         if isinstance(options, EmbedBody) and options.texts is not None:
             most = settings.max_zero_shot_labels
             if len(options.texts) > most:
                 raise OptionError("texts", f"{len(options.texts)} were sent; at most {most} may be")
             rows = await answer_within(
-                request, settings.request_timeout_s, engine.embed_texts(options.texts)
+                request, settings.request_timeout_s, engine.embed_texts(by, options.texts)
             )
-            return _npy(rows) if as_npy else _texts_response(classifier, rows, options)
+            return _npy(rows) if as_npy else _texts_response(by.classifier, rows, options)
         outcomes, timing = await answer_within(
-            request, settings.request_timeout_s, embed_uploads(engine, uploads)
+            request, settings.request_timeout_s, embed_uploads(engine, by, uploads)
         )
         response.headers["Server-Timing"] = timing
         if as_npy:
@@ -57,12 +56,12 @@ def embed_router(engine: Engine, classifier: Classifier, settings: Settings) -> 
                 id=id,
                 width=image.width,
                 height=image.height,
-                dimension=classifier.dimension,
+                dimension=by.classifier.dimension,
                 embedding=_written(image.embedding, options),
             )
 
         return EmbedResponse(
-            model=model_info(classifier), results=build_results(uploads, outcomes, build)
+            model=model_info(by.classifier), results=build_results(uploads, outcomes, build)
         )
 
     return router

@@ -3,10 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from torch import Tensor
 
-from app.core.classifier import Classifier
 from app.core.selection import Selection, make_selection
 from app.serving.answering import answer_within, build_results, embed_uploads, model_info
-from app.serving.body import read_uploads
+from app.serving.body import Intake, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
 from app.serving.schemas import (
@@ -16,15 +15,14 @@ from app.serving.schemas import (
     PredictResponse,
     PredictResult,
 )
-from app.settings import Settings
 
 DIGITS = 6
 
 
-def predict_router(engine: Engine, classifier: Classifier, settings: Settings) -> APIRouter:
+def predict_router(engine: Engine, intake: Intake) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
-    usual = make_selection(classifier.labels)
+    settings = intake.settings
 
     @router.post(
         "/predict",
@@ -33,13 +31,12 @@ def predict_router(engine: Engine, classifier: Classifier, settings: Settings) -
         **image_operation(PredictOptions, PredictBody),
     )
     async def predict(request: Request, response: Response) -> PredictResponse:
-        uploads, options = await read_uploads(
-            request, PredictOptions, PredictBody, settings, engine.in_decoder
-        )
+        uploads, options = await read_uploads(request, PredictOptions, PredictBody, intake)
+        by = engine.served
         chosen = options.model_dump(include=set(PredictOptions.model_fields), exclude_defaults=True)
-        selection = make_selection(classifier.labels, **chosen) if chosen else usual
+        selection = make_selection(by.classifier.labels, **chosen) if chosen else by.usual
         outcomes, timing = await answer_within(
-            request, settings.request_timeout_s, embed_uploads(engine, uploads)
+            request, settings.request_timeout_s, embed_uploads(engine, by, uploads)
         )
         response.headers["Server-Timing"] = timing
 
@@ -47,7 +44,7 @@ def predict_router(engine: Engine, classifier: Classifier, settings: Settings) -
             return predict_result(id, image.width, image.height, image.probabilities, selection)
 
         return PredictResponse(
-            model=model_info(classifier), results=build_results(uploads, outcomes, build)
+            model=model_info(by.classifier), results=build_results(uploads, outcomes, build)
         )
 
     return router

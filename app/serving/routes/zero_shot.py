@@ -4,11 +4,10 @@ from collections import Counter
 
 from fastapi import APIRouter, Request, Response
 
-from app.core.classifier import Classifier
 from app.core.labels import render
 from app.errors import OptionError
 from app.serving.answering import answer_within, build_results, embed_uploads, model_info
-from app.serving.body import read_uploads
+from app.serving.body import Intake, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
 from app.serving.schemas import (
@@ -18,14 +17,14 @@ from app.serving.schemas import (
     ZeroShotResponse,
     ZeroShotResult,
 )
-from app.settings import Settings
 
 DIGITS = 6
 
 
-def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings) -> APIRouter:
+def zero_shot_router(engine: Engine, intake: Intake) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
+    settings = intake.settings
 
     @router.post(
         "/zero-shot",
@@ -34,9 +33,7 @@ def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings)
         **image_operation(ZeroShotOptions, ZeroShotBody),
     )
     async def zero_shot(request: Request, response: Response) -> ZeroShotResponse:
-        uploads, options = await read_uploads(
-            request, ZeroShotOptions, ZeroShotBody, settings, engine.in_decoder
-        )
+        uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, intake)
         most = settings.max_zero_shot_labels
         if len(options.labels) > most:
             raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
@@ -44,12 +41,14 @@ def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings)
             raise OptionError("labels", f"{twice[0]!r} is given twice; give each label once")
         prompts = [render(options.template, label) for label in options.labels]
 
+        by = engine.served
+
         async def work() -> ZeroShotResponse:
-            text_embeddings = await engine.embed_texts(prompts)
-            outcomes, response.headers["Server-Timing"] = await embed_uploads(engine, uploads)
+            text_embeddings = await engine.embed_texts(by, prompts)
+            outcomes, response.headers["Server-Timing"] = await embed_uploads(engine, by, uploads)
 
             def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
-                scores = classifier.zero_shot(
+                scores = by.classifier.zero_shot(
                     image.embedding[None], text_embeddings, options.scoring
                 )[0]
                 return ZeroShotResult(
@@ -63,7 +62,7 @@ def zero_shot_router(engine: Engine, classifier: Classifier, settings: Settings)
                 )
 
             return ZeroShotResponse(
-                model=model_info(classifier), results=build_results(uploads, outcomes, build)
+                model=model_info(by.classifier), results=build_results(uploads, outcomes, build)
             )
 
         return await answer_within(request, settings.request_timeout_s, work())

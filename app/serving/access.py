@@ -1,0 +1,116 @@
+"""Who may ask. Keys and tokens are compared in a time that tells nothing of them."""
+
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import Request
+
+from app.errors import OptionError, UnauthorizedError
+
+MIN_KEY_CHARS = 16
+LOOK_EVERY_S = 1.0
+Check = Callable[[Request], Awaitable[None]]
+logger = logging.getLogger("mumic.serving")
+
+
+class ApiKeys:
+    """The clients that a file names, one `name:key` a line; read again when it has changed.
+
+    Args:
+        path: the file; lines that are empty or begin with # are skipped.
+
+    Raises:
+        OptionError: it cannot be read, or a line is not valid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._looked_at = time.monotonic()
+        self._seen = _version(path)
+        self._clients = _read(path)
+
+    def client(self, key: str) -> str | None:
+        """The name of the client whose key this is."""
+        self._read_again_if_changed()
+        found = None
+        for name, known in self._clients:  # all of them, whichever it is
+            if hmac.compare_digest(known, key.encode()):
+                found = name
+        return found
+
+    def _read_again_if_changed(self) -> None:
+        now = time.monotonic()
+        if now < self._looked_at + LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            seen = _version(self._path)
+            if seen == self._seen:
+                return
+            self._seen = seen
+            self._clients = _read(self._path)
+            logger.info("%d API keys were read", len(self._clients))
+        except OptionError as error:
+            logger.warning("the old API keys stay: %s", error)
+
+
+def api_key(keys: ApiKeys) -> Check:
+    """A dependency that lets clients of the file pass, and notes who it is."""
+
+    async def check(request: Request) -> None:
+        sent = request.headers.get("x-api-key") or _bearer(request)
+        client = keys.client(sent)
+        if client is None:
+            raise UnauthorizedError(
+                "send a valid key: X-API-Key: KEY, or Authorization: Bearer KEY"
+            )
+        request.state.client = client
+
+    return check
+
+
+def token(expected: str) -> Check:
+    """A dependency that lets a request pass with `Authorization: Bearer TOKEN` alone."""
+
+    async def check(request: Request) -> None:
+        if not hmac.compare_digest(_bearer(request).encode(), expected.encode()):
+            raise UnauthorizedError("send the token: Authorization: Bearer TOKEN")
+
+    return check
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value if scheme.lower() == "bearer" else ""
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise OptionError("api_keys_file", f"cannot be read: {path}: {error.strerror}") from error
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> list[tuple[str, bytes]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("api_keys_file", f"cannot be read: {path}: {error}") from error
+    clients = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, key = line.strip().partition(":")
+        if not name or len(key) < MIN_KEY_CHARS:
+            raise OptionError(
+                "api_keys_file",
+                f"{path}:{number}: must be name:key, the key {MIN_KEY_CHARS} characters or more",
+            )
+        clients.append((name, key.encode()))
+    if not clients:
+        raise OptionError("api_keys_file", f"{path} holds no key")
+    return clients

@@ -1,0 +1,99 @@
+"""Another checkpoint in the place of the one that answers, while requests come in."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from app.core.card import Card
+from app.core.classifier import Classifier
+from app.core.golden import golden_images
+from app.core.threads import in_passing
+from app.errors import CheckpointError, FileError, OptionError, RefusedCheckpointError, ServiceError
+from app.serving.engine import Engine
+from app.serving.metrics import Metrics
+from app.serving.served import served
+from app.settings import Settings
+
+logger = logging.getLogger("mumic.serving")
+
+
+class Reloader:
+    """Loads a checkpoint beside the one that answers, checks it, and changes over between batches.
+
+    Args:
+        engine: that answers.
+        settings: whose checkpoint is loaded again where no other is named.
+        metrics: of the new checkpoint's scores.
+        load: reads a checkpoint directory and checks its golden inputs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        metrics: Metrics,
+        load: Callable[[Settings], Classifier],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._metrics = metrics
+        self._load = load
+        self._reloading = asyncio.Lock()
+
+    async def reload(self, directory: Path | None = None) -> Card:
+        """Answer from a checkpoint from now on; requests that have begun end with the old one.
+
+        Args:
+            directory: the checkpoint; by default the one of the settings, as it is there now.
+
+        Returns:
+            What the new checkpoint says of itself.
+
+        Raises:
+            RefusedCheckpointError: something is wrong with it; the old one answers on.
+        """
+        path = directory or self._settings.checkpoint
+        settings = self._settings.model_copy(update={"checkpoint": path})
+        async with self._reloading:
+            try:
+                loaded = await asyncio.wrap_future(in_passing(1, lambda: self._load(settings)))
+                new = served(loaded, settings, self._metrics)
+                image = golden_images(loaded.preprocess.size_px)[0]
+                embedding = await self._engine.embed_pixels(new, image)
+                if not loaded.is_golden(embedding):
+                    raise CheckpointError("a golden image gets another embedding in a batch")
+            except (FileError, OptionError, ServiceError) as error:
+                logger.warning("the checkpoint %s is not loaded: %s", path, error)
+                raise RefusedCheckpointError(f"{error}; the old checkpoint answers on") from error
+            self._engine.serve(new)
+        card = loaded.checkpoint.card
+        logger.info("checkpoint %s %s (%s) answers from now on", card.name, card.version, path)
+        return card
+
+    @contextmanager
+    def on_hangup(self) -> Iterator[None]:
+        """Meanwhile SIGHUP loads the settings' checkpoint again; what is wrong is in the log."""
+        if threading.current_thread() is not threading.main_thread():  # which alone has signals
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        running: set[asyncio.Task[None]] = set()
+
+        async def reload() -> None:
+            with suppress(RefusedCheckpointError):
+                await self.reload()
+
+        def begin() -> None:
+            task = loop.create_task(reload())
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, begin)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)

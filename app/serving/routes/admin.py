@@ -1,0 +1,35 @@
+"""What an operator may do; there only where a token is set."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.serving.answering import model_info
+from app.serving.engine import Engine
+from app.serving.openapi import problem_responses
+from app.serving.reloading import Reloader
+from app.serving.schemas import ModelInfo
+
+# In the query: a body would be read before anybody asks who sends it.
+Checkpoint = Annotated[
+    Path | None,
+    Query(description="a directory on the server; default: the one that it was started with"),
+]
+
+
+def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
+    """The routes, bound to what they use; whoever includes them says who may."""
+    router = APIRouter(prefix="/admin", tags=["administration"])
+
+    @router.post(
+        "/reload",
+        summary="Answer from another checkpoint, or from the same as it is now on disk",
+        response_model=ModelInfo,
+        responses=problem_responses(401, 422),
+    )
+    async def reload(checkpoint: Checkpoint = None) -> ModelInfo:
+        await reloader.reload(checkpoint)
+        return model_info(engine.served.classifier)
+
+    return router

@@ -1,0 +1,218 @@
+"""More requests than the server can answer, some hostile, some from clients that leave.
+
+python -m benchmarks.overload weights/mumic-demo
+
+Every good request that is refused with 429 comes back after Retry-After, until it is answered. It
+prints what became of all of them, the pace of good answers against the pace without overload, and
+memory after warm-up and at the end. It fails where a request had no answer or a wrong one.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+
+from httptools import HttpParserError, HttpResponseParser
+
+from benchmarks.hostile import hostile_requests
+from benchmarks.load import measure, requests_of
+from benchmarks.photos import photos
+from benchmarks.processes import memory_mib
+from benchmarks.serving import serving_process
+
+SEED = 20
+HANG_S = 120.0
+QUEUE = 128  # images, below the clients' number: or nobody would be refused
+LEAVING = 0.05  # of good requests' senders
+HOSTILE = 0.10
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.retry_after_s = 0.0
+        self.complete = self.closing = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"retry-after":
+            self.retry_after_s = float(value)
+        self.closing |= (name.lower(), value.lower()) == (b"connection", b"close")
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class Client:
+    """One sender of requests, on one connection as long as it lasts."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection: socket.socket | None = None
+
+    def ask(self, request: bytes) -> tuple[int, _Answer]:
+        """One request and its one answer.
+
+        Raises:
+            OSError: none came within `HANG_S`, or the connection ended without it.
+            HttpParserError: what came is not one HTTP answer.
+        """
+        connection = self._connect()
+        # A server may answer and hang up before it has read all: then the answer is still there.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request)
+        answer = _Answer()
+        parser = HttpResponseParser(answer)
+        while not answer.complete:
+            data = connection.recv(2**16)
+            if not data:
+                raise ConnectionError("the connection ended without an answer")
+            parser.feed_data(data)
+        if answer.closing:
+            self.leave()
+        return parser.get_status_code(), answer
+
+    def begin(self, request: bytes) -> None:
+        """Send without waiting for an answer."""
+        self._connect().sendall(request)
+
+    def leave(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> socket.socket:
+        if self._connection is None:
+            self._connection = socket.create_connection(("127.0.0.1", self._port), HANG_S)
+        return self._connection
+
+
+class Crowd:
+    """Clients that share out so many requests."""
+
+    def __init__(self, port: int, requests: int, clients: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.wrong: Counter[str] = Counter()
+        self.good_at: list[float] = []
+        self._port = port
+        self._requests = requests
+        self._numbers = count()
+        self._good = requests_of(photos(0.3), 1)
+        self._hostile = hostile_requests(photos(0.3)[0])
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
+
+    def run(self) -> float:
+        """Send all; gives the seconds that it took."""
+        began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+        return time.monotonic() - began
+
+    def _work(self) -> None:
+        client = Client(self._port)
+        while (number := next(self._numbers)) < self._requests:
+            chance = random.Random(SEED * 10**9 + number)
+            try:
+                self._one(client, number, chance)
+            except (OSError, HttpParserError) as error:
+                self._count(self.wrong, f"no answer: {error!r}")
+                client.leave()
+        client.leave()
+
+    def _one(self, client: Client, number: int, chance: random.Random) -> None:
+        kind = chance.random()
+        if kind < HOSTILE:
+            hostile = self._hostile[number % len(self._hostile)]
+            status, answer = client.ask(hostile.content)
+            allowed = (*hostile.statuses, HTTPStatus.TOO_MANY_REQUESTS)
+            counts = self.counts if status in allowed else self.wrong
+            self._count(counts, f"hostile: {hostile.name}: {status}")
+            return
+        request = self._good[number % len(self._good)]
+        if kind < HOSTILE + LEAVING:
+            client.begin(request[: chance.randrange(len(request))] if number % 2 else request)
+            time.sleep(chance.random() / 2)
+            client.leave()
+            self._count(self.counts, "left before the answer")
+            return
+        refused = 0
+        while True:
+            status, answer = client.ask(request)
+            if status != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            refused += 1
+            time.sleep(answer.retry_after_s * (1 + chance.random() / 4))
+        right = status == HTTPStatus.OK and answer.body.count(b'"labels"') == 1
+        self._count(self.counts if right else self.wrong, f"good: {status}")
+        if right:
+            with self._lock:
+                self.good_at.append(time.monotonic())
+                self.counts["refused with 429 first"] += refused > 0
+                self.counts["refusals"] += refused
+
+    def _count(self, counts: Counter[str], what: str) -> None:
+        with self._lock:
+            counts[what] += 1
+
+
+def main() -> None:
+    """Print what became of the requests; fail where one had no answer, or a wrong one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--concurrency", type=int, default=256)
+    args = parser.parse_args()
+    os.environ["MUMIC_MAX_QUEUED_IMAGES"] = str(QUEUE)
+    with serving_process(args.checkpoint) as (url, pid):
+        port = int(url.rpartition(":")[2])
+        plain = measure(port, photos(0.3), 1, 64, 15, pid)
+        if plain.errors:
+            sys.exit(plain.first_error)
+        Crowd(port, args.requests // 20, args.concurrency).run()  # the bounds are reached once
+        warm = memory_mib(pid)
+        crowd = Crowd(port, args.requests, args.concurrency)
+        seconds = crowd.run()
+        # Without the end, when ever fewer are left.
+        middle = crowd.good_at[len(crowd.good_at) // 20 : -len(crowd.good_at) // 20]
+        pace = (len(middle) - 1) / (middle[-1] - middle[0])
+        again = measure(port, photos(0.3), 1, 64, 15, pid)
+        time.sleep(2)
+        metrics = metrics_of(port)
+        print(f"{args.requests} requests of {args.concurrency} clients in {seconds:.0f} s\n")
+        print("| what became of them | requests |\n|---|---:|")
+        for what, times in sorted(crowd.counts.items()):
+            print(f"| {what} | {times} |")
+        for what, times in sorted(crowd.wrong.items()):
+            print(f"| WRONG: {what} | {times} |")
+        without = (plain.images_per_second + again.images_per_second) / 2
+        print(f"\ngood answers: {pace:.1f} a second, {pace / without:.2f} of {without:.1f} without")
+        print(f"memory: {warm:.0f} MiB warm, {memory_mib(pid):.0f} MiB at the end")
+        print("\n".join(line for line in metrics.splitlines() if "_in_flight " in line))
+    if crowd.wrong:
+        sys.exit(1)
+
+
+def metrics_of(port: int) -> str:
+    """The server's metrics."""
+    client = Client(port)
+    _, answer = client.ask(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    client.leave()
+    return answer.body.decode()
+
+
+if __name__ == "__main__":
+    main()

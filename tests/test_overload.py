@@ -1,0 +1,69 @@
+"""What a server holds at a time is bounded, and a client may ask for less time."""
+
+import re
+
+import httpx
+import pytest
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import GOOD, PATIENCE_S, FakeClassifier, FakeTower, grey_photo, wait_until
+from tests.sending import json_body, multipart, raw
+from tests.test_engine import in_flight, post_beside, served
+
+ALL_FORMS = [multipart, json_body, raw]
+
+
+def held_bytes(client: httpx.Client) -> int:
+    text = client.get("/metrics").text
+    found = re.search(r"^mumic_request_bytes_in_flight (\S+)", text, re.MULTILINE)
+    assert found
+    return int(float(found[1]))
+
+
+@pytest.mark.parametrize("form", ALL_FORMS)
+def test_bodies_over_the_bound_of_all_together_are_refused_and_fit_again_afterwards(
+    tiny_classifier: Classifier, small_settings: Settings, form: type
+) -> None:
+    tower = FakeTower()
+    settings = small_settings.model_copy(update={"max_queued_bytes": 2500})
+    padded = grey_photo(GOOD) + bytes(1200 - len(grey_photo(GOOD)))  # after the PNG's end
+    with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
+        tower.go.clear()
+        accepted = post_beside(client, padded)
+        assert held_bytes(client) > 1200
+        answer = client.post("/predict", **form(padded))
+        assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+        tower.go.set()
+        assert accepted.result(PATIENCE_S).status_code == 200
+        wait_until(lambda: held_bytes(client) == 0)
+        assert client.post("/predict", **form(padded)).status_code == 200
+        wait_until(lambda: held_bytes(client) == 0)
+
+
+def test_a_client_may_ask_for_less_time_but_not_for_more(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    tower = FakeTower()
+    settings = small_settings.model_copy(update={"request_timeout_s": 0.6})
+    with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
+        tower.go.clear()
+        for asked_ms, given_s in [("200", 0.2), ("60000", 0.6), ("0600", 0.6)]:
+            request = raw(grey_photo(GOOD))
+            request["headers"]["X-Request-Timeout-Ms"] = asked_ms
+            answer = client.post("/predict", **request)
+            assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+            assert f"within {given_s} s" in answer.json()["detail"]
+            wait_until(lambda: in_flight(client) == 0)
+
+
+@pytest.mark.parametrize("asked", ["0", "-5", "1.5", "soon", "", "9" * 40])
+def test_a_time_that_is_none_is_refused(client: httpx.Client, asked: str) -> None:
+    request = raw(grey_photo(GOOD))
+    request["headers"]["X-Request-Timeout-Ms"] = asked
+    answer = client.post("/predict", **request)
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "X-Request-Timeout-Ms"
+    assert "milliseconds" in answer.json()["detail"]
