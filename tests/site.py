@@ -75,18 +75,18 @@ class Site(BaseHTTPRequestHandler):
 def running_site() -> Iterator[type[Site]]:
     """The same site on the public address and on one inside, at one port."""
 
-    class kind(Site):  # noqa: N801
+    class Here(Site):
         seen: ClassVar[list[str]] = []
         server_stopping = threading.Event()
 
-    outside = ThreadingHTTPServer((PUBLIC, 0), kind)
-    kind.port = outside.server_address[1]
-    inside = ThreadingHTTPServer((INSIDE, kind.port), kind)
+    outside = ThreadingHTTPServer((PUBLIC, 0), Here)
+    Here.port = outside.server_address[1]
+    inside = ThreadingHTTPServer((INSIDE, Here.port), Here)
     for server in (outside, inside):
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield kind
-    kind.server_stopping.set()
+    yield Here
+    Here.server_stopping.set()
     for server in (outside, inside):
         server.shutdown()
         server.server_close()

