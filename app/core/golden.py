@@ -70,15 +70,7 @@ def check_golden(model: MumicModel, preprocess: Preprocess, expected: Golden) ->
                 f"golden {tower}: the checkpoint promises {tuple(want.shape)}, "
                 f"the model gives {tuple(have.shape)}"
             )
-        if tower == "image_embeddings" and model.dtype != torch.float32:
-            worst = (want * have).sum(-1).min().item()
-            wrong = not worst >= MIN_COSINE_LOW_PRECISION
-            how = f"cosine {worst:.4f}, at least {MIN_COSINE_LOW_PRECISION} wanted"
-        else:
-            difference = (want - have).abs().max().item()
-            wrong = not difference <= MAX_DIFFERENCE_FP32
-            how = f"off by {difference:.1e}, at most {MAX_DIFFERENCE_FP32} allowed"
-        if wrong:
+        if how := _off(want, have, model.dtype if tower == "image_embeddings" else torch.float32):
             raise CheckpointError(
                 f"golden {tower} do not match ({how}): the model does not compute what it did "
                 "when the checkpoint was written. Is it the same architecture and activation "
@@ -94,10 +86,20 @@ def is_golden(embedding: Tensor, expected: Golden, dtype: torch.dtype) -> bool:
         expected: what the checkpoint promises.
         dtype: of the image tower.
     """
-    want = torch.tensor(expected.image_embeddings[0])
+    return not _off(torch.tensor(expected.image_embeddings[0]), embedding, dtype)
+
+
+def _off(want: Tensor, have: Tensor, dtype: torch.dtype) -> str:
+    """How embeddings are further off than their tower's dtype allows; empty where they are not."""
     if dtype == torch.float32:
-        return bool((want - embedding).abs().max() <= MAX_DIFFERENCE_FP32)
-    return bool(want @ embedding >= MIN_COSINE_LOW_PRECISION)
+        difference = (want - have).abs().max().item()
+        if difference <= MAX_DIFFERENCE_FP32:
+            return ""
+        return f"off by {difference:.1e}, at most {MAX_DIFFERENCE_FP32} allowed"
+    worst = (want * have).sum(-1).min().item()
+    if worst >= MIN_COSINE_LOW_PRECISION:
+        return ""
+    return f"cosine {worst:.4f}, at least {MIN_COSINE_LOW_PRECISION} wanted"
 
 
 def _rounded(rows: Tensor) -> tuple[tuple[float, ...], ...]:

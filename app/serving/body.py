@@ -195,23 +195,39 @@ async def _json_uploads(
     id, times = Counter(ids).most_common(1)[0]
     if times > 1:
         raise OptionError(IMAGES_FIELD, f"the id {id!r} is given to {times} images; use it once")
-    tasks = [asyncio.create_task(_json_source(request, image, intake)) for image in images]
-    try:
-        sources = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    sources = [partial(_json_bytes, image, intake.settings.max_image_bytes) for image in images]
+    if intake.fetcher is not None:
+        sources = await _with_fetched(request, images, sources, intake.fetcher)
     return [Upload(id, source) for id, source in zip(ids, sources, strict=True)]
 
 
-async def _json_source(request: Request, image: JsonImage, intake: Intake) -> Callable[[], bytes]:
-    if image.url is None or intake.fetcher is None:
-        return partial(_json_bytes, image, intake.settings.max_image_bytes)
+async def _with_fetched(
+    request: Request,
+    images: Sequence[JsonImage],
+    sources: Sequence[partial[bytes]],
+    fetcher: Fetcher,
+) -> list[partial[bytes]]:
+    """The sources, those of URLs with what they name in their places; all are fetched at once."""
+
+    async def fetched(url: str) -> partial[bytes]:
+        try:
+            return partial(bytes, await fetcher.fetch(url, request.state.body.take))
+        except ImageError as error:
+            return partial(_raise, error)
+
+    tasks = {
+        place: asyncio.create_task(fetched(image.url))
+        for place, image in enumerate(images)
+        if image.url is not None
+    }
     try:
-        data = await intake.fetcher.fetch(image.url, request.state.body.take)
-    except ImageError as error:
-        return partial(_raise, error)
-    return lambda: data
+        await asyncio.gather(*tasks.values())
+    finally:
+        for task in tasks.values():
+            task.cancel()
+    return [
+        tasks[place].result() if place in tasks else source for place, source in enumerate(sources)
+    ]
 
 
 def _raise(error: ImageError) -> bytes:
