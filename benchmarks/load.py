@@ -84,12 +84,23 @@ def _request(body: bytes) -> bytes:
     return head.encode() + body
 
 
-class _Answer:
-    """What httptools makes of an answer; http.client would take more of the server's cores."""
+class Answer:
+    """What httptools makes of an answer; http.client would take more of the server's cores.
+
+    Attributes:
+        status: the HTTP status.
+        headers: by their names in lower case.
+        body: its bytes.
+    """
 
     def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
         self.body = bytearray()
         self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
 
     def on_body(self, data: bytes) -> None:
         self.body += data
@@ -111,18 +122,30 @@ def ask(connection: socket.socket, request: bytes, images: int) -> tuple[float, 
     """
     began = time.monotonic()
     connection.sendall(request)
-    answer = _Answer()
+    answer = receive(connection)
+    ended = time.monotonic()
+    if answer.status != HTTPStatus.OK or answer.body.count(b'"labels"') != images:
+        told = f"{answer.status} {answer.body[:200]}"
+        raise ValueError(f"labels for {images} images were expected: {told}")
+    return began, ended
+
+
+def receive(connection: socket.socket) -> Answer:
+    """Wait for one whole answer.
+
+    Raises:
+        OSError: the connection ended.
+        HttpParserError: the answer is not HTTP.
+    """
+    answer = Answer()
     parser = HttpResponseParser(answer)
     while not answer.complete:
         data = connection.recv(2**16)
         if not data:
             raise ConnectionError("the server closed the connection")
         parser.feed_data(data)
-    ended = time.monotonic()
-    status = parser.get_status_code()
-    if status != HTTPStatus.OK or answer.body.count(b'"labels"') != images:
-        raise ValueError(f"labels for {images} images were expected: {status} {answer.body[:200]}")
-    return began, ended
+    answer.status = parser.get_status_code()
+    return answer
 
 
 def answers(port: int, photo: bytes) -> bool:

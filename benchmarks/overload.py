@@ -20,10 +20,10 @@ from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError
 
 from benchmarks.hostile import hostile_requests
-from benchmarks.load import measure, requests_of
+from benchmarks.load import Answer, measure, receive, requests_of
 from benchmarks.photos import photos
 from benchmarks.processes import memory_mib
 from benchmarks.serving import serving_process
@@ -35,24 +35,6 @@ LEAVING = 0.05  # of good requests' senders
 HOSTILE = 0.10
 
 
-class _Answer:
-    def __init__(self) -> None:
-        self.body = bytearray()
-        self.retry_after_s = 0.0
-        self.complete = self.closing = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"retry-after":
-            self.retry_after_s = float(value)
-        self.closing |= (name.lower(), value.lower()) == (b"connection", b"close")
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
 class Client:
     """One sender of requests, on one connection as long as it lasts."""
 
@@ -60,7 +42,7 @@ class Client:
         self._port = port
         self._connection: socket.socket | None = None
 
-    def ask(self, request: bytes) -> tuple[int, _Answer]:
+    def ask(self, request: bytes) -> Answer:
         """One request and its one answer.
 
         Raises:
@@ -71,16 +53,10 @@ class Client:
         # A server may answer and hang up before it has read all: then the answer is still there.
         with contextlib.suppress(ConnectionError):
             connection.sendall(request)
-        answer = _Answer()
-        parser = HttpResponseParser(answer)
-        while not answer.complete:
-            data = connection.recv(2**16)
-            if not data:
-                raise ConnectionError("the connection ended without an answer")
-            parser.feed_data(data)
-        if answer.closing:
+        answer = receive(connection)
+        if answer.headers.get(b"connection") == b"close":
             self.leave()
-        return parser.get_status_code(), answer
+        return answer
 
     def begin(self, request: bytes) -> None:
         """Send without waiting for an answer."""
@@ -137,7 +113,7 @@ class Crowd:
         kind = chance.random()
         if kind < HOSTILE:
             hostile = self._hostile[number % len(self._hostile)]
-            status, answer = client.ask(hostile.content)
+            status = client.ask(hostile.content).status
             allowed = (*hostile.statuses, HTTPStatus.TOO_MANY_REQUESTS)
             counts = self.counts if status in allowed else self.wrong
             self._count(counts, f"hostile: {hostile.name}: {status}")
@@ -151,11 +127,12 @@ class Crowd:
             return
         refused = 0
         while True:
-            status, answer = client.ask(request)
+            answer = client.ask(request)
+            status = answer.status
             if status != HTTPStatus.TOO_MANY_REQUESTS:
                 break
             refused += 1
-            time.sleep(answer.retry_after_s * (1 + chance.random() / 4))
+            time.sleep(float(answer.headers[b"retry-after"]) * (1 + chance.random() / 4))
         right = status == HTTPStatus.OK and answer.body.count(b'"labels"') == 1
         self._count(self.counts if right else self.wrong, f"good: {status}")
         if right:
@@ -209,7 +186,7 @@ def main() -> None:
 def metrics_of(port: int) -> str:
     """The server's metrics."""
     client = Client(port)
-    _, answer = client.ask(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    answer = client.ask(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     client.leave()
     return answer.body.decode()
 
