@@ -100,12 +100,15 @@ class Answer:
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One of them."""
         self.headers[name.lower()] = value
 
     def on_body(self, data: bytes) -> None:
+        """A piece of it."""
         self.body += data
 
     def on_message_complete(self) -> None:
+        """It is whole."""
         self.complete = True
 
 
