@@ -100,6 +100,15 @@ class Engine:
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
 
+    def refuse_when_draining(self) -> None:
+        """Take no new work any more once the service is stopping.
+
+        Raises:
+            DrainingError: it is.
+        """
+        if self.draining:
+            raise DrainingError("the service is stopping; send the request to another instance")
+
     def serve(self, new: Served) -> None:
         """Answer from a checkpoint; requests that have begun end with the one before."""
         self.served = new
@@ -122,7 +131,7 @@ class Engine:
             InferenceError: the model failed on a batch that held one of them.
             DrainingError: the service is stopping.
         """
-        self._refuse_when_draining()
+        self.refuse_when_draining()
         if self._in_flight + len(sources) > self._max_queued:
             raise OverloadedError(
                 f"{self._in_flight} images are waiting and at most {self._max_queued} may; "
@@ -150,17 +159,19 @@ class Engine:
         self._note_pace(len(sources), time.perf_counter() - started)
         return results
 
-    async def embed_pixels(self, by: Served, pixels: Tensor) -> Tensor:
-        """Embed one image that is decoded already, in its turn; the errors are the batcher's.
+    async def computes_golden(self, by: Served) -> bool:
+        """Whether a golden image, in its turn and batch, gets the embedding that is promised.
 
         Args:
             by: the checkpoint.
-            pixels: (3, S, S) uint8.
 
-        Returns:
-            (D,) float32, unit length.
+        Raises:
+            InferenceError: the model failed.
+            DrainingError: the service is stopping.
         """
-        return (await self._batcher.submit(by.check, pixels, self._batcher.turn)).embedding
+        self.refuse_when_draining()
+        scored = await self._batcher.submit(by.check, by.golden_image, self._batcher.turn)
+        return by.classifier.is_golden(scored.embedding)
 
     @property
     def longest_batch_s(self) -> float:
@@ -185,7 +196,7 @@ class Engine:
             TextError: a text is empty or longer than the tokenizer's context.
             DrainingError: the service is stopping.
         """
-        self._refuse_when_draining()
+        self.refuse_when_draining()
         async with self._embedding_texts:
             embed = partial(by.classifier.embed_texts, list(texts))
             return await asyncio.wrap_future(in_passing(self._cores, embed))
@@ -196,15 +207,11 @@ class Engine:
         Raises:
             DrainingError: the service is stopping.
         """
-        self._refuse_when_draining()
+        self.refuse_when_draining()
         return await self._in_pool(function)
 
     async def _in_pool(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
-
-    def _refuse_when_draining(self) -> None:
-        if self.draining:
-            raise DrainingError("the service is stopping; send the request to another instance")
 
     async def _embed_one(self, by: Served, source: Source, turn: int) -> EmbeddedImage | ImageError:
         self._batcher.coming += 1

@@ -3,8 +3,7 @@
 import asyncio
 import time
 
-from app.core.golden import golden_images
-from app.errors import DrainingError, NotReadyError, ServiceError
+from app.errors import NotReadyError, ServiceError
 from app.serving.engine import Engine
 
 PATIENCE_S = 5.0
@@ -31,24 +30,21 @@ class Readiness:
             NotReadyError: the model does not answer, or not as it should.
         """
         async with self._checking:
-            if self._engine.draining:
-                raise DrainingError("the service is stopping; send requests to another instance")
+            self._engine.refuse_when_draining()
             if time.monotonic() < self._valid_until:
                 return
             await self._check()
             self._valid_until = time.monotonic() + VALID_S
 
     async def _check(self) -> None:
-        by = self._engine.served
-        image = golden_images(by.classifier.preprocess.size_px)[0]
         try:
             async with asyncio.timeout(PATIENCE_S):
-                embedding = await self._engine.embed_pixels(by, image)
+                golden = await self._engine.computes_golden(self._engine.served)
         except TimeoutError as error:
             raise NotReadyError(
                 f"the model has not embedded an image for {PATIENCE_S:g} s"
             ) from error
         except ServiceError as error:
             raise NotReadyError("the model failed on a golden image") from error
-        if not by.classifier.is_golden(embedding):
+        if not golden:
             raise NotReadyError("the model gives a golden image another embedding than it should")

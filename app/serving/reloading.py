@@ -10,7 +10,6 @@ from pathlib import Path
 
 from app.core.card import Card
 from app.core.classifier import Classifier
-from app.core.golden import golden_images
 from app.core.threads import in_passing
 from app.errors import CheckpointError, FileError, OptionError, RefusedCheckpointError, ServiceError
 from app.serving.engine import Engine
@@ -62,9 +61,7 @@ class Reloader:
             try:
                 loaded = await asyncio.wrap_future(in_passing(1, lambda: self._load(settings)))
                 new = served(loaded, settings, self._metrics)
-                image = golden_images(loaded.preprocess.size_px)[0]
-                embedding = await self._engine.embed_pixels(new, image)
-                if not loaded.is_golden(embedding):
+                if not await self._engine.computes_golden(new):
                     raise CheckpointError("a golden image gets another embedding in a batch")
             except (FileError, OptionError, ServiceError) as error:
                 logger.warning("the checkpoint %s is not loaded: %s", path, error)

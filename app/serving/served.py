@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from app.core.classifier import Classifier
+from app.core.golden import golden_images
 from app.core.selection import Selection, make_selection
 from app.serving.batcher import Model
 from app.serving.embedding_cache import EmbeddingCache
@@ -19,6 +22,7 @@ class Served:
         classifier: the loaded checkpoint.
         model: its image tower, for the batcher; the scores that it gives are counted.
         check: the same for checks, which are no answers.
+        golden_image: (3, S, S) uint8, the first of its golden inputs.
         cache: of its embeddings.
         usual: the labels that are named where a request has no options.
     """
@@ -26,6 +30,7 @@ class Served:
     classifier: Classifier
     model: Model
     check: Model
+    golden_image: Tensor
     cache: EmbeddingCache
     usual: Selection
 
@@ -51,6 +56,7 @@ def served(classifier: Classifier, settings: Settings, metrics: Metrics) -> Serv
         classifier,
         Model(statistics.counting(classifier.score_images), most),
         Model(classifier.score_images, most),
+        golden_images(classifier.preprocess.size_px)[0],
         EmbeddingCache(settings.embedding_cache_bytes),
         make_selection(classifier.labels),
     )
