@@ -1,9 +1,15 @@
-"""The three forms in which a request carries photos, as arguments of `httpx.Client.post`."""
+"""The three forms in which a request carries photos, as arguments of `httpx.Client.post`.
+
+And what the server counts of them.
+"""
 
 import base64
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+import httpx
 
 from tests.photos import encoded, sample
 
@@ -46,3 +52,10 @@ def raw(data: bytes, **options: Any) -> dict[str, Any]:
 
 
 FORMS: list[Form] = [multipart, json_body, raw]
+
+
+def metric(client: httpx.Client, sample: str) -> float:
+    """A number of /metrics, as in `name` or `name{label="value"}`; 0 where it is not told."""
+    text = client.get("/metrics").text
+    found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0

@@ -1,7 +1,5 @@
 """Photos that were sent before cost no model pass, within a bound of bytes."""
 
-import re
-
 import httpx
 import pytest
 import torch
@@ -11,14 +9,12 @@ from app.main import create_app
 from app.serving.embedding_cache import ENTRY_BYTES, EmbeddingCache, KnownImage
 from app.settings import Settings
 from tests.fakes import CLASSES, DIMENSION, FakeClassifier, FakeTower, grey_photo
-from tests.sending import json_body, multipart, photo, raw
+from tests.sending import json_body, metric, multipart, photo, raw
 from tests.test_engine import served
 
 
-def count(client: httpx.Client, result: str) -> int:
-    name = rf'mumic_embedding_cache_lookups_total{{result="{result}"}}'
-    found = re.search(rf"^{re.escape(name)} (\d+)", client.get("/metrics").text, re.MULTILINE)
-    return int(found[1]) if found else 0
+def count(client: httpx.Client, result: str) -> float:
+    return metric(client, f'mumic_embedding_cache_lookups_total{{result="{result}"}}')
 
 
 @pytest.mark.parametrize(("cache_bytes", "passes", "hits"), [(0, 5, 0), (2**20, 2, 3)])

@@ -1,7 +1,6 @@
 """The engine behind HTTP: batching, overload, deadlines, clients that leave, draining."""
 
 import asyncio
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +30,7 @@ from tests.fakes import (
     until,
     wait_until,
 )
-from tests.sending import json_body, multipart, raw
+from tests.sending import json_body, metric, multipart, raw
 from tests.tiny import live_server
 
 
@@ -65,10 +64,8 @@ def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
             tower.go.set()
 
 
-def in_flight(client: httpx.Client) -> int:
-    found = re.search(r"^mumic_images_in_flight (\d+)", client.get("/metrics").text, re.MULTILINE)
-    assert found
-    return int(found[1])
+def in_flight(client: httpx.Client) -> float:
+    return metric(client, "mumic_images_in_flight")
 
 
 def post_beside(client: httpx.Client, *photos: bytes) -> "Future[httpx.Response]":

@@ -1,7 +1,5 @@
 """What a server holds at a time is bounded, and a client may ask for less time."""
 
-import re
-
 import httpx
 import pytest
 
@@ -9,17 +7,14 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import GOOD, PATIENCE_S, FakeClassifier, FakeTower, grey_photo, wait_until
-from tests.sending import json_body, multipart, raw
+from tests.sending import json_body, metric, multipart, raw
 from tests.test_engine import in_flight, post_beside, served
 
 ALL_FORMS = [multipart, json_body, raw]
 
 
-def held_bytes(client: httpx.Client) -> int:
-    text = client.get("/metrics").text
-    found = re.search(r"^mumic_request_bytes_in_flight (\S+)", text, re.MULTILINE)
-    assert found
-    return int(float(found[1]))
+def held_bytes(client: httpx.Client) -> float:
+    return metric(client, "mumic_request_bytes_in_flight")
 
 
 @pytest.mark.parametrize("form", ALL_FORMS)
