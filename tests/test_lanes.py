@@ -27,7 +27,7 @@ def test_lanes_share_what_waits() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("own_cores", "second"), [(True, 3), (False, 6)])
+@pytest.mark.parametrize(("own_cores", "second"), [(True, 4), (False, 6)])
 def test_a_free_lane_leaves_a_busy_one_its_share_where_each_has_cores_of_its_own(
     own_cores: bool, second: int
 ) -> None:
@@ -61,9 +61,9 @@ def test_where_others_were_around_an_image_waits_for_them_but_not_for_long(
             back = [asyncio.create_task(batcher.put(grey_pixels(GOOD)))]
             await asyncio.sleep(0.05)
             assert tower.batches == [1, 2]
-            back += [asyncio.create_task(batcher.put(grey_pixels(GOOD))) for _ in range(3)]
-            await asyncio.gather(*back)
-            assert tower.batches == [1, 2, 4]
+            back.append(asyncio.create_task(batcher.put(grey_pixels(GOOD))))
+            await asyncio.gather(*back)  # as many as there were
+            assert tower.batches == [1, 2, 2]
             monkeypatch.setattr("app.serving.batcher.WAIT_FOR_COMPANY", 1e-9)
             await batcher.put(grey_pixels(GOOD))
 

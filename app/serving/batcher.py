@@ -2,11 +2,11 @@
 
 A batch starts as soon as a lane to the model is free, with its share of all that has arrived by
 then. Under light load that is one image at once, under heavy load full batches. In between, answers
-go out together and the next requests come together: so where others were around a moment ago, an
-image waits for company, for a fraction of what a batch takes.
+go out together and the next requests come together: so until as many are back as were around when
+the last batch began, an image waits for company, for a fraction of what a batch takes.
 
-On a CPU the share is one lane's of all lanes, free or not: the others end soon, and would have
-nothing to do. On a GPU a lane takes all that waits, since larger batches are faster there.
+On a CPU the share is one lane's of all that waits and computes: the other lanes end soon, and would
+have nothing to do. On a GPU a lane takes all that waits, since larger batches are faster there.
 
 Images are taken by their turns, which are times of a clock that goes on with each image that the
 model sees: a request's first image has the time of its arrival, its second one the next, and so on
@@ -81,6 +81,13 @@ class _Waiting:
     answer: asyncio.Future[ScoredImage]
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    lane: int
+    images: int
+    began: float
+
+
 class Batcher:
     """Gathers single images into batches, each for one model.
 
@@ -100,7 +107,7 @@ class Batcher:
         self._lanes = lanes
         self._lone = LoneThreads(many=lanes.threads_alone, few=lanes.threads)
         self._waiting: list[_Waiting] = []
-        self._running: dict[asyncio.Task[None], float] = {}  # and when each began
+        self._running: dict[asyncio.Task[None], _Running] = {}
         self._changed = asyncio.Event()
         self._free = list(range(lanes.count))  # a heap: the first lane comes first
         self._threads = [
@@ -110,7 +117,7 @@ class Batcher:
         self._closed = False
         self._batch_s = 0.0  # what a batch takes, lately
         self._timer: asyncio.TimerHandle | None = None
-        self._quiet = True  # whether the last batch began with nobody else around
+        self._company = 1  # images that were around when the last batch began
         self.coming = 0  # images that are about to be submitted: beside them nobody is alone
         self.turn = 0  # of the image that was last taken
 
@@ -118,10 +125,14 @@ class Batcher:
         return len(self._waiting)
 
     @property
+    def _computing(self) -> int:
+        return sum(batch.images for batch in self._running.values())
+
+    @property
     def longest_batch_s(self) -> float:
         """Seconds since the oldest batch began that has not ended; 0 where none runs."""
         now = time.perf_counter()
-        return max((now - began for began in self._running.values()), default=0.0)
+        return max((now - batch.began for batch in self._running.values()), default=0.0)
 
     def start(self) -> None:
         """Start the loop; call it from a running event loop."""
@@ -159,22 +170,22 @@ class Batcher:
         while not (self._closed and not self._waiting and not self._running):
             await self._changed.wait()
             self._changed.clear()
+            around = len(self._waiting) + self._computing
             batches = self._take()
             if not batches:
                 continue
-            others = self._running or self._waiting or self.coming
-            nobody_else = len(batches) == len(batches[0]) == 1 and not others
             # Where others were a moment ago, they will be back before all cores are done.
-            alone, self._quiet = nobody_else and self._quiet, nobody_else
+            alone = around + self.coming == self._company == 1
+            self._company = around + self.coming
             threads = self._lone.choose() if alone else self._lanes.threads
             for batch in batches:
                 lane = heapq.heappop(self._free)
                 run = asyncio.create_task(self._run(batch, lane, threads, alone))
-                self._running[run] = time.perf_counter()
+                self._running[run] = _Running(lane, len(batch), time.perf_counter())
                 run.add_done_callback(self._ended)
 
     def _ended(self, run: asyncio.Task[None]) -> None:
-        del self._running[run]
+        heapq.heappush(self._free, self._running.pop(run).lane)
         self._changed.set()
 
     def _take(self) -> list[list[_Waiting]]:
@@ -189,8 +200,11 @@ class Batcher:
         # Another model waits with it for a moment only, while one takes the other's place.
         model = waiting[0].model
         own = [entry for entry in waiting if entry.model is model]
-        lanes = self._lanes.count if self._lanes.own_cores else len(self._free)
-        share = min(model.max_batch_size, math.ceil(len(own) / lanes))
+        if self._lanes.own_cores:
+            share = math.ceil((len(own) + self._computing) / self._lanes.count)
+        else:
+            share = math.ceil(len(own) / len(self._free))
+        share = min(model.max_batch_size, share)
         taken = own[: share * len(self._free)]
         gone = set(map(id, taken))
         self._waiting = [entry for entry in waiting if id(entry) not in gone]
@@ -198,7 +212,7 @@ class Batcher:
         return [taken[start : start + share] for start in range(0, len(taken), share)]
 
     def _waits_for_company(self, waiting: list[_Waiting]) -> bool:
-        if self._quiet or self._closed:
+        if self._closed or len(waiting) + self._computing >= self._company:
             return False
         if len(waiting) >= waiting[0].model.max_batch_size * len(self._free):
             return False
@@ -228,8 +242,6 @@ class Batcher:
                 if not entry.answer.done():
                     entry.answer.set_exception(_inference_error(error))
             return
-        finally:
-            heapq.heappush(self._free, lane)
         infer_s = time.perf_counter() - started
         self._on_batch(len(batch), infer_s)
         self._batch_s += (infer_s - self._batch_s) / 4
