@@ -20,15 +20,15 @@ from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
+import simplejpeg
 import torch
-from torch import Tensor, nn
-from torchvision.io import ImageReadMode, decode_jpeg
+from torch import Tensor
 
 from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits
 from app.core.pixels import load_pixels
-from app.core.preprocess import stack
+from app.core.preprocess import resize, stack
 from app.core.threads import compute_with
 from benchmarks.photos import SIZES, photos
 
@@ -171,17 +171,12 @@ def ceilings(
 
 
 def _decoders(classifier: Classifier) -> dict[str, Decoder]:
-    side = classifier.preprocess.size_px
-
-    def theirs(data: bytes) -> Tensor:
-        whole = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-        return nn.functional.interpolate(
-            whole[None], size=(side, side), mode=classifier.preprocess.interpolation, antialias=True
-        )[0]
+    def bare(data: bytes) -> Tensor:
+        return resize(simplejpeg.decode_jpeg(data), classifier.preprocess)
 
     return {
         "the server's": lambda data: load_pixels(data, ImageLimits(), classifier.preprocess).values,
-        "torchvision's": theirs,
+        "bare libjpeg-turbo": bare,
     }
 
 

@@ -198,9 +198,9 @@ def decodes_or_is_refused(data: bytes) -> None:
     except ImageError as error:
         assert error.message
         return
-    assert photo.image.mode == "RGB"
+    assert photo.pixels.shape[2] == 3
+    assert min(photo.pixels.shape) >= 1
     assert min(photo.width, photo.height) >= 1
-    photo.image.resize((8, 8))
 
 
 @settings(max_examples=300, deadline=None)

@@ -16,7 +16,7 @@ class Pixels:
         values: uint8 (3, S, S), 0 to 255, channels last in memory.
         width: of the photo itself after EXIF orientation, in pixels.
         height: of the photo itself after EXIF orientation, in pixels.
-        source: the file's format and at which scale it was decoded, such as `JPEG/2`.
+        source: the file's format and at which scale it was decoded, such as `JPEG/4`.
     """
 
     values: Tensor
@@ -42,4 +42,4 @@ def load_pixels(data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pix
         min_side_px=2 * preprocess.size_px,
         exif_orientation=preprocess.exif_orientation,
     )
-    return Pixels(resize(photo.image, preprocess), photo.width, photo.height, photo.source)
+    return Pixels(resize(photo.pixels, preprocess), photo.width, photo.height, photo.source)

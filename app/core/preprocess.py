@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from PIL import Image
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from torch import Tensor, nn
 
@@ -84,20 +84,20 @@ class Preprocess:
         return cls(config.size, config.mean, config.std, config.interpolation, exif_orientation)
 
 
-def resize(image: Image.Image, preprocess: Preprocess) -> Tensor:
+def resize(photo: npt.NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
     """Squashes a whole photo to the model's square: antialiased, aspect ratio lost, no crop.
 
     Torch's uint8 resampling computes what Pillow's does, up to 1 of 255, in a fifth of the time.
 
     Args:
-        image: mode RGB, any size.
+        photo: uint8 (H, W, 3), any size.
         preprocess: its size and interpolation are used.
 
     Returns:
         uint8 (3, S, S), 0 to 255, channels last in memory.
     """
     # Of one batch first, then permuted: torch would not see that channels are last otherwise.
-    pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(photo)[None].permute(0, 3, 1, 2)
     side = preprocess.size_px
     square = nn.functional.interpolate(
         pixels, size=(side, side), mode=preprocess.interpolation, antialias=True
