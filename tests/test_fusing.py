@@ -1,5 +1,8 @@
 """Towers are rewritten for serving, and nothing that they compute changes."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import timm
 import torch
@@ -138,3 +141,27 @@ def test_other_activations_stay(tower: nn.Module) -> None:
     before = tower.eval()(IMAGES)
     assert fuse_activations(tower) == 0
     assert torch.equal(tower(IMAGES), before)
+
+
+@torch.inference_mode()
+def test_towers_that_other_threads_run_meanwhile_compute_on() -> None:
+    running = timm.create_model("resnet10t").eval()
+    wanted = running(IMAGES)
+    stop = threading.Event()
+
+    def run() -> int:
+        times = 0
+        with torch.inference_mode():
+            while not stop.is_set() or times == 0:
+                torch.testing.assert_close(running(IMAGES), wanted)
+                times += 1
+        return times
+
+    with ThreadPoolExecutor(1) as pool:
+        runs = pool.submit(run)
+        try:
+            for _ in range(5):
+                assert fuse_batch_norms(as_if_trained(timm.create_model("resnet10t"))) > 0
+        finally:
+            stop.set()
+        assert runs.result() > 1

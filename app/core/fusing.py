@@ -6,7 +6,8 @@ its outputs are still in registers. What feeds what is read off a trace, not gue
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
@@ -100,6 +101,27 @@ def _after_convolutions(
 
 
 class _Tracer(fx.Tracer):
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        # While it traces, every module that any thread calls comes by here: a server's model too.
+        if m not in self._own:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def trace(
+        self,
+        root: nn.Module | Callable[..., Any],
+        concrete_args: dict[str, Any] | None = None,
+    ) -> fx.Graph:
+        assert isinstance(root, nn.Module)
+        self._own = set(root.modules())
+        return super().trace(root, concrete_args)
+
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         ours = isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
         return ours or super().is_leaf_module(module, name)
