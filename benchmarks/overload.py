@@ -8,11 +8,9 @@ memory after warm-up and at the end. It fails where a request had no answer or a
 """
 
 import argparse
-import contextlib
 import os
 import random
 import re
-import socket
 import sys
 import threading
 import time
@@ -23,56 +21,17 @@ from pathlib import Path
 
 from httptools import HttpParserError
 
+from benchmarks.client import Client, get
 from benchmarks.hostile import hostile_requests
-from benchmarks.load import Answer, measure, receive, requests_of
+from benchmarks.load import measure, requests_of
 from benchmarks.photos import photos
 from benchmarks.processes import memory_mib
 from benchmarks.serving import serving_process
 
 SEED = 20
-HANG_S = 120.0
 QUEUE = 128  # images, below the clients' number: or nobody would be refused
 LEAVING = 0.05  # of good requests' senders
 HOSTILE = 0.10
-
-
-class Client:
-    """One sender of requests, on one connection as long as it lasts."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._connection: socket.socket | None = None
-
-    def ask(self, request: bytes) -> Answer:
-        """One request and its one answer.
-
-        Raises:
-            OSError: none came within `HANG_S`, or the connection ended without it.
-            HttpParserError: what came is not one HTTP answer.
-        """
-        connection = self._connect()
-        # A server may answer and hang up before it has read all: then the answer is still there.
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(request)
-        answer = receive(connection)
-        if answer.headers.get(b"connection") == b"close":
-            self.leave()
-        return answer
-
-    def begin(self, request: bytes) -> None:
-        """Send without waiting for an answer."""
-        self._connect().sendall(request)
-
-    def leave(self) -> None:
-        """Hang up."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _connect(self) -> socket.socket:
-        if self._connection is None:
-            self._connection = socket.create_connection(("127.0.0.1", self._port), HANG_S)
-        return self._connection
 
 
 class Crowd:
@@ -133,6 +92,7 @@ class Crowd:
             if status != HTTPStatus.TOO_MANY_REQUESTS:
                 break
             refused += 1
+            client.leave()  # an idle connection may end
             time.sleep(float(answer.headers[b"retry-after"]) * (1 + chance.random() / 4))
         right = status == HTTPStatus.OK and answer.body.count(b'"labels"') == 1
         self._count(self.counts if right else self.wrong, f"good: {status}")
@@ -169,7 +129,7 @@ def main() -> None:
         pace = (len(middle) - 1) / (middle[-1] - middle[0])
         again = measure(port, photos(0.3), 1, 64, 15, pid)
         time.sleep(2)
-        metrics = metrics_of(port)
+        metrics = get(port, "/metrics").body.decode()
         print(f"{args.requests} requests of {args.concurrency} clients in {seconds:.0f} s\n")
         print("| what became of them | requests |\n|---|---:|")
         for what, times in sorted(crowd.counts.items()):
@@ -183,14 +143,6 @@ def main() -> None:
         print("\n".join(told))
     if crowd.wrong:
         sys.exit(1)
-
-
-def metrics_of(port: int) -> str:
-    """The server's metrics."""
-    client = Client(port)
-    answer = client.ask(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    client.leave()
-    return answer.body.decode()
 
 
 if __name__ == "__main__":
