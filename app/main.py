@@ -103,7 +103,9 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     ):
         app.include_router(router, dependencies=clients)
     app.include_router(health_router(engine))
-    app.include_router(metrics_router(metrics), dependencies=_opened_by(settings.metrics_token))
+    app.include_router(
+        metrics_router(metrics, engine), dependencies=_opened_by(settings.metrics_token)
+    )
     if settings.admin_token is not None and settings.workers == 1:  # it would reach one of them
         app.include_router(
             admin_router(engine, reloader), dependencies=_opened_by(settings.admin_token)

@@ -80,9 +80,9 @@ def grey_pixels(value: int) -> Tensor:
     return torch.full((3, 4, 4), value, dtype=torch.uint8)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + PATIENCE_S
+def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    """Wait for what another thread or process does."""
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.005)

@@ -72,14 +72,21 @@ def test_drift_is_told_once_there_are_enough_images(
         return metrics.render().decode()
 
     assert not told(add(0.05, 4), "mumic_label_score_drift")
-    assert told(add(0.05, 1), "mumic_score_drift")[""] == pytest.approx(0, abs=1e-9)
+    alike = told(add(0.05, 2), "mumic_label_score_drift")
+    assert len(alike) == len(labels.ids)
+    assert max(alike.values()) == pytest.approx(0, abs=1e-9)
     moved = add(0.95, 5)
-    assert told(moved, "mumic_score_drift")[""] > 0.25
-    assert len(told(moved, "mumic_label_score_drift")) == len(labels.ids)
+    assert min(told(moved, "mumic_label_score_drift").values()) > 0.25
     scores = told(moved, "mumic_label_scores_total")
-    for tenth in ("0.0", "0.9"):
-        assert scores[f'{{label="{labels.ids[0]}",tenth="{tenth}"}}'] == 500
-    assert sum(scores.values()) == 1000 * len(labels.ids)
+    for tenth, images in {"0.0": 600, "0.9": 500}.items():
+        assert scores[f'{{label="{labels.ids[0]}",tenth="{tenth}"}}'] == images
+    assert sum(scores.values()) == 1100 * len(labels.ids)
+    assert set(told(moved, "mumic_label_positives_total").values()) == {500}
+    for version in ("1", "2"):
+        metrics.name_model(
+            name="a", version=version, labels_version="1", device="cpu", precision="fp32"
+        )
+    assert not told(metrics.render().decode(), "mumic_label_score_drift")  # of another checkpoint
 
 
 @pytest.mark.parametrize("wrong", [{}, {"pool": [1]}, [1, 2], "x"])

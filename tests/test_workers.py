@@ -73,7 +73,10 @@ def test_workers_add_up_come_back_and_end_together(tiny_checkpoint: Path) -> Non
         ask(url, 6)
         assert counted(url) == 6
         text = httpx.get(f"{url}/metrics").text
-        assert len(re.findall(r"^mumic_model_info\{", text, re.MULTILINE)) == 1
+        for of_all in ("mumic_model_info", "mumic_build_info"):
+            assert len(re.findall(rf"^{of_all}\{{.* 1.0$", text, re.MULTILINE)) == 1
+        of_each = re.findall(r'^process_resident_memory_bytes\{pid="(\d+)"\}', text, re.MULTILINE)
+        assert set(map(int, of_each)) == set(processes_of_workers(server))
 
         before = processes_of_workers(server)
         assert len(before) == WORKERS
@@ -82,6 +85,7 @@ def test_workers_add_up_come_back_and_end_together(tiny_checkpoint: Path) -> Non
         wait_until(lambda: len(processes_of_workers(server)) == WORKERS)
         ask(url, 2)
         assert counted(url) == 8  # what the dead worker counted stays
+        assert f'pid="{before[0]}"' not in httpx.get(f"{url}/metrics").text
 
         every = tree(server.pid)
         server.send_signal(signal.SIGTERM)

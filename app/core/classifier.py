@@ -155,6 +155,10 @@ class Classifier:
         """
         return self._text_cache(texts)
 
+    def count_known(self, texts: Sequence[str]) -> int:
+        """How many of the texts `embed_texts` has in its cache."""
+        return self._text_cache.count(texts)
+
     @torch.inference_mode()
     def probabilities(self, image_embeddings: Tensor) -> Tensor:
         """Score the label set: one independent probability for each label.

@@ -111,6 +111,22 @@ def use_own_stream(placement: Placement) -> None:
         torch.accelerator.set_stream(torch.Stream(placement.device))
 
 
+def device_memory(device: torch.device) -> dict[str, int]:
+    """How much of a GPU's memory is taken, in bytes; nothing of a CPU.
+
+    Returns:
+        `allocated` by this process's tensors, `reserved` for them by torch, `total` of the GPU.
+    """
+    if device.type != "cuda":
+        return {}
+    taken = torch.cuda.memory_stats_as_nested_dict(device)
+    return {
+        "allocated": taken["allocated_bytes"]["all"]["current"],
+        "reserved": taken["reserved_bytes"]["all"]["current"],
+        "total": torch.cuda.get_device_properties(device).total_memory,
+    }
+
+
 def _choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

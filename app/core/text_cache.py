@@ -25,6 +25,11 @@ class TextCache:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def count(self, texts: Sequence[str]) -> int:
+        """How many of the texts are kept."""
+        with self._lock:
+            return sum(text in self._rows for text in texts)
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, computing only those that are not kept.
 

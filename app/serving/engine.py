@@ -12,7 +12,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.device import choose_lanes, use_own_stream
+from app.core.device import choose_lanes, device_memory, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
 from app.core.threads import compute_with, in_passing
@@ -78,7 +78,7 @@ class Engine:
         self._decoding = Slots(settings.decode_threads + 1)
         self._batcher = Batcher(
             choose_lanes(classifier.placement, cores),
-            metrics.observe_batch,
+            self._note_batch,
             partial(use_own_stream, classifier.placement),
         )
         self._cores = cores
@@ -152,6 +152,7 @@ class Engine:
         finally:
             for task in tasks:
                 task.cancel()
+                self._metrics.count_image(_outcome(task))
             self._in_flight -= len(sources)
             self._metrics.note_in_flight(self._in_flight)
             if self._in_flight == 0:
@@ -182,6 +183,11 @@ class Engine:
         """When what is accepted now will have been answered, in seconds from now; at least 1."""
         return max(1, math.ceil(self._in_flight * self._seconds_per_image))
 
+    def note_device_memory(self) -> None:
+        """Tell the metrics how much of a GPU's memory is taken now."""
+        device = self.served.classifier.placement.device
+        self._metrics.note_device_memory(str(device), device_memory(device))
+
     async def embed_texts(self, by: Served, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, beside the event loop and the image batches.
 
@@ -197,9 +203,14 @@ class Engine:
             DrainingError: the service is stopping.
         """
         self.refuse_when_draining()
+        started = time.perf_counter()
         async with self._embedding_texts:
+            hits = by.classifier.count_known(texts)
             embed = partial(by.classifier.embed_texts, list(texts))
-            return await asyncio.wrap_future(in_passing(self._cores, embed))
+            embeddings = await asyncio.wrap_future(in_passing(self._cores, embed))
+        seconds = time.perf_counter() - started
+        self._metrics.observe_texts(seconds, hits=hits, misses=len(texts) - hits)
+        return embeddings
 
     async def in_decoder(self, function: Callable[[], T]) -> T:
         """Run something slow that is not the model beside the event loop.
@@ -221,19 +232,16 @@ class Engine:
                     lambda: self._look_up_or_decode(by, source)
                 )
         except ImageError as error:
-            self._metrics.count_image(error.code)
             return error
         finally:
             self._batcher.coming -= 1
         if isinstance(found, KnownImage):
-            self._metrics.count_image("ok")
             return EmbeddedImage(
                 found.embedding, found.probabilities, found.width, found.height, decode_s, 0, 0
             )
         self._metrics.observe_decode(found.source, decode_s)
         scored = await self._batcher.submit(by.model, found.values, turn)
         self._metrics.observe_queue(scored.queue_s)
-        self._metrics.count_image("ok")
         if key is not None:
             known = KnownImage(scored.embedding, scored.probabilities, found.width, found.height)
             by.cache.put(key, known)
@@ -261,7 +269,21 @@ class Engine:
         found = known or load_pixels(data, self._limits, by.classifier.preprocess)
         return key, found, time.perf_counter() - started
 
+    def _note_batch(self, images: int, seconds: float) -> None:
+        self._metrics.observe_batch(images, seconds)
+        self.note_device_memory()  # of several processes, only one is asked for /metrics
+
     def _note_pace(self, images: int, seconds: float) -> None:
         # What an image costs while others are in flight too: the base of Retry-After.
         pace = seconds / max(images, self._in_flight + images)
         self._seconds_per_image += 0.1 * (pace - self._seconds_per_image)
+
+
+def _outcome(image: "asyncio.Task[EmbeddedImage | ImageError]") -> str:
+    """What became of an accepted image, for the metrics."""
+    if not image.done() or image.cancelled():
+        return "abandoned"
+    if image.exception() is not None:
+        return "failed"
+    found = image.result()
+    return found.code if isinstance(found, ImageError) else "ok"

@@ -1,18 +1,45 @@
 """Prometheus metrics of one server process, or of all that share a directory."""
 
 import os
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from app import __version__
+from app.serving.process_metrics import SharingProcesses
+
 # prometheus_client's own switch, read when it is imported: where processes share their numbers.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Close enough around 30 ms and around 10 s that a percentile between two of them means something.
+SECONDS = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075),
+    *(0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 7.5),
+    *(10.0, 15.0, 20.0, 30.0),
+)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# Of each process its own, of the device the same for all.
+DEVICE_MEMORY: tuple[tuple[str, str, Literal["livesum", "livemax"]], ...] = (
+    ("allocated", "Memory that tensors take on the device.", "livesum"),
+    ("reserved", "Memory that torch keeps of the device, for tensors now and later.", "livesum"),
+    ("total", "Memory that the device has.", "livemax"),
+)
+disable_created_metrics()  # twice the counters' lines; several processes tell none anyway
 
 
 def shared_model() -> Mapping[str, str]:
@@ -29,8 +56,8 @@ def shared_model() -> Mapping[str, str]:
 class Metrics:
     """Counters and histograms in a registry of their own.
 
-    Where a directory is shared, they are those of all processes, dead ones' too, and there is
-    none of `process_*`, which tells of one process alone.
+    Where a directory is shared, they are those of all processes, dead ones' too; `process_*` is
+    told of each living one by its `pid`.
     """
 
     def __init__(self) -> None:
@@ -38,6 +65,7 @@ class Metrics:
         if SHARED_DIRECTORY in os.environ:
             self._told = CollectorRegistry()
             MultiProcessCollector(self._told)
+            self._told.register(SharingProcesses(os.environ[SHARED_DIRECTORY]))
         else:
             ProcessCollector(registry=self._registry)
         self._requests = Counter(
@@ -47,11 +75,14 @@ class Metrics:
             registry=self._registry,
         )
         self._request_seconds = self._histogram(
-            "mumic_request_seconds", "Seconds from a request's head to its answer.", SECONDS
+            "mumic_request_seconds",
+            "Seconds from a request's head to its answer, by route.",
+            SECONDS,
+            ("route",),
         )
         self._images = Counter(
             "mumic_images_total",
-            "Images, by outcome: ok or the code of what was wrong.",
+            "Accepted images by outcome: ok, failed, abandoned, or what was wrong with them.",
             ("outcome",),
             registry=self._registry,
         )
@@ -71,6 +102,11 @@ class Metrics:
             "mumic_infer_seconds", "Seconds of one batch in the model.", SECONDS
         )
         self._batch_size = self._histogram("mumic_batch_size", "Images in one batch.", SIZES)
+        self._text_seconds = self._histogram(
+            "mumic_text_seconds",
+            "Seconds of embedding one request's texts, the wait for others' included.",
+            SECONDS,
+        )
         self._in_flight = Gauge(
             "mumic_images_in_flight",
             "Images that were accepted and not yet answered.",
@@ -95,10 +131,22 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._text_look_ups = Counter(
+            "mumic_text_cache_lookups_total",
+            "Texts looked up in the cache of text embeddings, by result: hit or miss.",
+            ("result",),
+            registry=self._registry,
+        )
         self._scores = Counter(
             "mumic_label_scores_total",
             "Images by the tenth in which a label's probability lies; 0.9 is 0.9 to 1.",
             ("label", "tenth"),
+            registry=self._registry,
+        )
+        self._positives = Counter(
+            "mumic_label_positives_total",
+            "Images whose probability of a label reaches the label's serve threshold.",
+            ("label",),
             registry=self._registry,
         )
         self._label_drift = Gauge(
@@ -108,12 +156,16 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livemax",
         )
-        self._drift = Gauge(
-            "mumic_score_drift",
-            "Mean of mumic_label_score_drift over the labels.",
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
+        self._memory = {
+            kind: Gauge(
+                f"mumic_device_memory_{kind}_bytes",
+                text,
+                ("device",),
+                registry=self._registry,
+                multiprocess_mode=mode,
+            )
+            for kind, text, mode in DEVICE_MEMORY
+        }
         self._model = Gauge(
             "mumic_model_info",
             "The checkpoint that is served: 1, and 0 for those before it.",
@@ -122,14 +174,22 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self._named: Gauge | None = None
+        build = Gauge(
+            "mumic_build_info",
+            "What the server is built of; always 1.",
+            ("version", "python", "torch"),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        build.labels(__version__, platform.python_version(), version("torch")).set(1)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._requests.labels(route, str(status)).inc()
-        self._request_seconds.observe(seconds)
+        self._request_seconds.labels(route).observe(seconds)
 
     def count_image(self, outcome: str) -> None:
-        """Count one image: `ok` or an error's code."""
+        """Count one accepted image: `ok`, `failed` by the model, `abandoned`, or its own error."""
         self._images.labels(outcome).inc()
 
     def observe_decode(self, source: str, seconds: float) -> None:
@@ -145,6 +205,12 @@ class Metrics:
         """One batch in the model."""
         self._batch_size.observe(images)
         self._infer_seconds.observe(seconds)
+
+    def observe_texts(self, seconds: float, *, hits: int, misses: int) -> None:
+        """One request's texts, of which so many were and were not in the cache."""
+        self._text_seconds.observe(seconds)
+        self._text_look_ups.labels("hit").inc(hits)
+        self._text_look_ups.labels("miss").inc(misses)
 
     def count_look_up(self, *, hit: bool) -> None:
         """One photo looked up in the embedding cache."""
@@ -162,21 +228,30 @@ class Metrics:
         """So many bytes of requests' bodies are held."""
         self._bytes.set(held)
 
-    def count_scores(self, labels: Sequence[str], counts: NDArray[np.int64]) -> None:
-        """Count images by label and tenth of its probability.
+    def note_device_memory(self, device: str, sizes_bytes: Mapping[str, int]) -> None:
+        """So much of a device's memory is taken, by the kinds of `DEVICE_MEMORY`."""
+        for kind, size_bytes in sizes_bytes.items():
+            self._memory[kind].labels(device).set(size_bytes)
+
+    def count_scores(
+        self, labels: Sequence[str], counts: NDArray[np.int64], positives: NDArray[np.int64]
+    ) -> None:
+        """Count images by label and tenth of its probability, and those that have the label.
 
         Args:
             labels: C ids.
             counts: (C, 10) further images.
+            positives: (C,) of them.
         """
         for row, column in zip(*counts.nonzero(), strict=True):
             self._scores.labels(labels[row], f"{column / 10:.1f}").inc(int(counts[row, column]))
+        for label, images in zip(labels, positives.tolist(), strict=True):
+            self._positives.labels(label).inc(images)
 
     def note_drift(self, labels: Sequence[str], drift: NDArray[np.float64]) -> None:
         """So far each label's recent scores are from validation's."""
         for label, value in zip(labels, drift.tolist(), strict=True):
             self._label_drift.labels(label).set(value)
-        self._drift.set(drift.mean())
 
     def name_model(
         self, *, name: str, version: str, labels_version: str, device: str, precision: str
@@ -184,6 +259,7 @@ class Metrics:
         """Say which checkpoint is served, in the place of the one before."""
         if self._named is not None:
             self._named.set(0)
+            self._label_drift.clear()  # which was of the one before
         self._named = self._model.labels(name, version, labels_version, device, precision)
         self._named.set(1)
 
@@ -191,5 +267,7 @@ class Metrics:
         """The Prometheus text format."""
         return generate_latest(self._told)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, buckets=buckets, registry=self._registry)
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)

@@ -36,7 +36,10 @@ class ScoreStatistics:
         self._metrics = metrics
         self._reference = _reference(self._ids, card_metrics)
         self._lock = threading.Lock()
+        # As float32 has them, like probabilities.
+        self._thresholds = np.array([label.thresholds.serve for label in labels.labels], np.float32)
         self._untold = np.zeros((len(self._ids), BINS), dtype=np.int64)
+        self._untold_positives = np.zeros(len(self._ids), dtype=np.int64)
         self._recent = np.zeros((len(self._ids), BINS))
         self._told_at = 0.0
 
@@ -58,17 +61,19 @@ class ScoreStatistics:
         """
         rows = probabilities.numpy()
         rows = rows[np.isfinite(rows).all(axis=1)]
-        found = histograms(rows)
+        found, positives = histograms(rows), (rows >= self._thresholds).sum(axis=0)
         with self._lock:
             self._untold += found
+            self._untold_positives += positives
             self._recent *= max(0.0, 1 - len(rows) / WINDOW_IMAGES)
             self._recent += found
             now = time.monotonic()
             if now < self._told_at + TELL_EVERY_S:
                 return
             self._told_at = now
-            self._metrics.count_scores(self._ids, self._untold)
+            self._metrics.count_scores(self._ids, self._untold, self._untold_positives)
             self._untold[:] = 0
+            self._untold_positives[:] = 0
             if self._reference is not None and self._recent[0].sum() >= FEWEST_IMAGES:
                 drift = population_stability_index(self._recent, self._reference)
                 self._metrics.note_drift(self._ids, drift)

@@ -43,12 +43,13 @@ def health_router(engine: Engine) -> APIRouter:
     return router
 
 
-def metrics_router(metrics: Metrics) -> APIRouter:
-    """The metrics that are given."""
+def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
+    """The metrics that are given, and the device's memory as it is when they are asked for."""
     router = APIRouter(tags=["information"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def read_metrics() -> Response:
+        engine.note_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     return router
