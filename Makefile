@@ -4,13 +4,17 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: serve test lint types openapi bench
+.PHONY: serve test monitoring lint types openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
 
 test: .venv/.dev-installed
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+# Needs prometheus and promtool on PATH; CONTRIBUTING.md says how to get them.
+monitoring: .venv/.dev-installed
+	$(BIN)/pytest -m monitoring $(ARGS)
 
 lint: .venv/.dev-installed
 	$(BIN)/ruff check .
