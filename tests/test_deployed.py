@@ -64,7 +64,7 @@ def test_panels_have_names_units_and_a_place_of_their_own() -> None:
     every = dashboard()["panels"]
     assert len({panel["id"] for panel in every}) == len(every)
     assert len({panel["title"] for panel in every}) == len(every)
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in every:
         place = panel["gridPos"]
         across = range(place["x"], place["x"] + place["w"])

@@ -113,6 +113,7 @@ class Engine:
         """Answer from a checkpoint; requests that have begun end with the one before."""
         self.served = new
         self._metrics.name_model(**names_of(new.classifier))
+        self.note_device_memory()
 
     async def embed(
         self, by: Served, sources: Sequence[Source]

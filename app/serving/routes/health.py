@@ -48,7 +48,7 @@ def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
     router = APIRouter(tags=["information"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def read_metrics() -> Response:
+    def read_metrics() -> Response:  # in a thread: about 2000 lines would hold up the event loop
         engine.note_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
