@@ -35,6 +35,17 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
+def variables() -> list[dict[str, Any]]:
+    """What one chooses above the panels."""
+    chosen: list[dict[str, Any]] = dashboard()["templating"]["list"]
+    return chosen
+
+
+def listed() -> list[str]:
+    """Where Grafana finds what there is to choose from."""
+    return [each["query"]["query"] for each in variables() if each["type"] == "query"]
+
+
 def alerts() -> list[dict[str, Any]]:
     """The alert rules."""
     return [rule for group in yaml_of("alerts.yaml")["groups"] for rule in group["rules"]]

@@ -7,7 +7,17 @@ from typing import Any
 
 import httpx
 
-from tests.deployed import alerts, dashboard, metrics_in, panels, ringing, shown, yaml_of
+from tests.deployed import (
+    alerts,
+    dashboard,
+    listed,
+    metrics_in,
+    panels,
+    ringing,
+    shown,
+    variables,
+    yaml_of,
+)
 from tests.imports import ROOT
 
 OF_PROMETHEUS = {"up", "ALERTS"}
@@ -28,13 +38,7 @@ def test_every_metric_that_is_asked_for_is_told(client: httpx.Client) -> None:
     asked = {place: metrics_in(text) for place, text in expressions.items()}
     assert all(asked.values())
     assert {place: names - told for place, names in asked.items() if names - told} == {}
-    listed = [each["definition"] for each in variables() if each["type"] == "query"]
-    assert set(re.findall(r"label_values\((\w+)", " ".join(listed))) <= told
-
-
-def variables() -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = dashboard()["templating"]["list"]
-    return listed
+    assert set(re.findall(r"label_values\((\w+)", " ".join(listed()))) <= told
 
 
 def nodes(part: Any) -> Iterator[Any]:

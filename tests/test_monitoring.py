@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from benchmarks.processes import stop
-from tests.deployed import DEPLOY, ringing, shown, yaml_of
+from tests.deployed import DEPLOY, listed, ringing, shown, yaml_of
 from tests.fakes import wait_until
 from tests.sending import json_body, multipart, photo, raw, truncated
 
@@ -187,6 +187,14 @@ def test_a_panel_has_something_to_show(watched: Watched, panel: str) -> None:
     watched.series(expression)
     if not any(name in expression for name in MAY_BE_EMPTY):
         wait_until(lambda: bool(watched.series(expression)))  # a rate needs two scrapes
+
+
+@pytest.mark.parametrize("query", listed())
+def test_a_variable_has_values_to_choose_from(watched: Watched, query: str) -> None:
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
+    assert found
+    selector, label = found.groups()
+    assert watched.get(f"label/{label}/values", **{"match[]": selector})
 
 
 def test_prometheus_evaluates_every_rule(watched: Watched) -> None:
