@@ -10,8 +10,9 @@ from app import __version__
 from app.core.classifier import Classifier
 from app.core.device import device_memory
 from app.main import create_app
+from app.serving.deadline import HEADER
 from app.settings import Settings
-from tests.fakes import GOOD, RAISES, FakeClassifier, FakeTower, grey_photo
+from tests.fakes import GOOD, RAISES, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.sending import metric, multipart, raw, truncated
 from tests.test_engine import served
 
@@ -24,14 +25,16 @@ def test_every_accepted_image_has_one_outcome(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     tower = FakeTower()
-    settings = small_settings.model_copy(update={"request_timeout_s": 0.5, "max_batch_size": 1})
     good, bad = grey_photo(GOOD), grey_photo(RAISES)
-    with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
+    app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
+    with served(app, tower) as client:
         assert client.post("/predict", **multipart(good, truncated())).status_code == 200
         assert client.post("/embed", **raw(b"no photo")).status_code == 422
         assert client.post("/predict", **raw(bad)).status_code == 500
         tower.go.clear()
-        assert client.post("/predict", **multipart(good, good, good)).status_code == 504
+        impatient = multipart(good, good, good) | {"headers": {HEADER: "200"}}
+        assert client.post("/predict", **impatient).status_code == 504
+        wait_until(lambda: images(client, "abandoned") == 3)
         outcomes = {"ok": 1, "corrupt": 1, "not_an_image": 1, "failed": 1, "abandoned": 3}
         assert {outcome: images(client, outcome) for outcome in outcomes} == outcomes
         for route, requests in {"/predict": 3, "/embed": 1, "/zero-shot": 0}.items():
