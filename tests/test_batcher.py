@@ -11,6 +11,7 @@ from app.core.device import Lanes
 from app.core.scoring import Scored
 from app.errors import DrainingError, InferenceError
 from app.serving.batcher import Batcher, Model, ScoredImage
+from app.serving.stages import Stages
 from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, scored, until
 
 ONE = Lanes(1, threads=1, threads_alone=1)
@@ -26,7 +27,7 @@ class OneModel(Batcher):
         self.model = Model(score, max_batch_size)
 
     async def put(self, pixels: torch.Tensor, turn: int = 0) -> ScoredImage:
-        return await self.submit(self.model, pixels, turn)
+        return await self.submit(self.model, pixels, turn, Stages())
 
 
 @asynccontextmanager
@@ -63,7 +64,28 @@ def test_a_batch_is_what_waited_while_the_model_was_busy() -> None:
             embeddings = await asyncio.gather(*tasks)
         assert tower.batches == [1, 4, 3]
         assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
-        assert all(embedding.queue_s >= 0 and embedding.infer_s >= 0 for embedding in embeddings)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("grey", [GOOD, RAISES])
+def test_an_images_wait_and_its_batch_are_noted_well_or_not(grey: int) -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            first, *_ = await submit_in_order(batcher, tower, [])
+            ways = [Stages() for _ in range(2)]
+            tasks = [
+                asyncio.create_task(batcher.submit(batcher.model, grey_pixels(grey), 0, way))
+                for way in ways
+            ]
+            await until(lambda: len(batcher) == 2)
+            assert all(way.queue_began and not way.infer_began for way in ways)
+            tower.go.set()
+            await asyncio.gather(first, *tasks, return_exceptions=True)
+        for way in ways:
+            assert way.batch_size == 2
+            assert 0 < way.queue_began <= way.infer_began <= way.infer_ended
 
     asyncio.run(scenario())
 

@@ -14,10 +14,11 @@ from fastapi import FastAPI
 
 from app.core.classifier import Classifier
 from app.core.labels import LabelSet
-from app.errors import DrainingError
+from app.errors import DrainingError, ImageError
 from app.main import create_app
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.metrics import Metrics
+from app.serving.stages import Stages
 from app.settings import Settings
 from tests.fakes import (
     GOOD,
@@ -64,6 +65,12 @@ def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
             tower.go.set()
 
 
+async def embed(
+    engine: Engine, source: Callable[[], bytes], times: int
+) -> list[EmbeddedImage | ImageError]:
+    return await engine.embed(engine.served, [source] * times, [Stages() for _ in range(times)])
+
+
 def in_flight(client: httpx.Client) -> float:
     return metric(client, "mumic_images_in_flight")
 
@@ -94,12 +101,10 @@ def test_requests_of_many_images_and_of_one_share_a_batch(
             return grey_photo(GOOD)
 
         tower.go.clear()
-        first = asyncio.create_task(engine.embed(engine.served, [source]))
+        first = asyncio.create_task(embed(engine, source, 1))
         await until(lambda: tower.batches == [1])
         sizes = [3, 1, 1, 2]
-        others = [
-            asyncio.create_task(engine.embed(engine.served, [source] * size)) for size in sizes
-        ]
+        others = [asyncio.create_task(embed(engine, source, size)) for size in sizes]
         await until(lambda: b"mumic_decode_seconds_count 8.0" in metrics.render())
         await asyncio.sleep(0)
         tower.go.set()
@@ -194,12 +199,12 @@ def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
             assert uploaded.wait(PATIENCE_S)
             return grey_photo(GOOD)
 
-        accepted = asyncio.create_task(engine.embed(engine.served, [slow_source] * 3))
+        accepted = asyncio.create_task(embed(engine, slow_source, 3))
         await asyncio.sleep(0.02)
         closing = asyncio.create_task(engine.close())
         await asyncio.sleep(0.02)
         with pytest.raises(DrainingError):
-            await engine.embed(engine.served, [slow_source])
+            await embed(engine, slow_source, 1)
         with pytest.raises(DrainingError):
             await engine.embed_texts(engine.served, ["beach"])
         uploaded.set()

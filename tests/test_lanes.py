@@ -8,6 +8,7 @@ import torch
 from app.core.device import Lanes
 from app.core.scoring import Scored
 from app.serving.batcher import Model, ScoredImage
+from app.serving.stages import Stages
 from tests.fakes import GOOD, RAISES, FakeTower, grey_pixels, scored, until
 from tests.test_batcher import OneModel, running, submit_in_order
 
@@ -137,7 +138,7 @@ def test_a_batch_is_of_one_model_and_both_get_on() -> None:
             other = Model(lambda pixels: scored(-new(pixels)), 2)
             tasks = await submit_in_order(batcher, old, [GOOD] * 3)
             later = [
-                asyncio.create_task(batcher.submit(other, grey_pixels(GOOD), turn))
+                asyncio.create_task(batcher.submit(other, grey_pixels(GOOD), turn, Stages()))
                 for turn in range(3)
             ]
             await until(lambda: len(batcher) == 6)

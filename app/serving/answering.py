@@ -14,6 +14,7 @@ from app.serving.deadline import allowed_s, left_s
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.schemas import FailedResult, ModelInfo, failed_result
 from app.serving.served import Served
+from app.serving.stages import Stages
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,9 +52,9 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
 
 
 async def embed_uploads(
-    engine: Engine, by: Served, uploads: Sequence[Upload]
+    request: Request, engine: Engine, by: Served, uploads: Sequence[Upload]
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
-    """Embed a request's images.
+    """Embed a request's images; its state has each one's `stages` from now on.
 
     Returns:
         Each image's embedding or error, and the slowest image's times as `Server-Timing`.
@@ -61,8 +62,9 @@ async def embed_uploads(
     Raises:
         UnusableImagesError: every image has an error.
     """
-    outcomes = await engine.embed(by, [upload.source for upload in uploads])
-    embedded = [outcome for outcome in outcomes if isinstance(outcome, EmbeddedImage)]
+    request.state.stages = stages = [Stages() for _ in uploads]
+    outcomes = await engine.embed(by, [upload.source for upload in uploads], stages)
+    embedded = [way for way in stages if way.outcome == "ok"]
     if not embedded:
         raise UnusableImagesError(
             [
@@ -71,12 +73,12 @@ async def embed_uploads(
                 if isinstance(outcome, ImageError)
             ]
         )
-    stages = {
-        "decode": max(image.decode_s for image in embedded),
-        "queue": max(image.queue_s for image in embedded),
-        "infer": max(image.infer_s for image in embedded),
+    slowest = {
+        "decode": max(way.decode_s for way in embedded),
+        "queue": max(way.queue_s for way in embedded),
+        "infer": max(way.infer_s for way in embedded),
     }
-    timing = ", ".join(f"{stage};dur={1000 * s:.1f}" for stage, s in stages.items())
+    timing = ", ".join(f"{stage};dur={1000 * s:.1f}" for stage, s in slowest.items())
     return outcomes, timing
 
 

@@ -35,6 +35,7 @@ from app.core.preprocess import stack
 from app.core.scoring import Scored
 from app.core.threads import LoneThreads, compute_with
 from app.errors import DrainingError, InferenceError
+from app.serving.stages import Stages
 
 # Of a batch's time: what is lost at most, where three images that begin together gain more.
 WAIT_FOR_COMPANY = 0.1
@@ -44,19 +45,15 @@ logger = logging.getLogger("mumic.serving")
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """What the model says of one image, and what that cost.
+    """What the model says of one image.
 
     Attributes:
         embedding: (D,) float32, unit length, on the CPU.
         probabilities: (C,) float32 in [0, 1], on the CPU.
-        queue_s: seconds from arrival until its batch started.
-        infer_s: seconds that its batch took.
     """
 
     embedding: Tensor
     probabilities: Tensor
-    queue_s: float
-    infer_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +74,7 @@ class _Waiting:
     model: Model
     pixels: Tensor
     turn: int
-    arrived: float
+    stages: Stages
     answer: asyncio.Future[ScoredImage]
 
 
@@ -138,13 +135,14 @@ class Batcher:
         """Start the loop; call it from a running event loop."""
         self._loop_task = asyncio.create_task(self._loop(), name="batcher")
 
-    async def submit(self, model: Model, pixels: Tensor, turn: int = 0) -> ScoredImage:
+    async def submit(self, model: Model, pixels: Tensor, turn: int, stages: Stages) -> ScoredImage:
         """Wait for one image's scores. Cancelling the wait takes the image out of the queue.
 
         Args:
             model: that scores it.
             pixels: (3, S, S) uint8.
             turn: images with lower ones are taken before; `self.turn` is now.
+            stages: where to note its wait and its batch.
 
         Raises:
             InferenceError: the model failed on the batch that held the image.
@@ -153,7 +151,8 @@ class Batcher:
         if self._closed:
             raise DrainingError("the service is stopping; send the request to another instance")
         answer: asyncio.Future[ScoredImage] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(model, pixels, turn, time.perf_counter(), answer))
+        stages.queue_began = time.perf_counter()
+        self._waiting.append(_Waiting(model, pixels, turn, stages, answer))
         self._changed.set()
         return await answer
 
@@ -216,7 +215,7 @@ class Batcher:
             return False
         if len(waiting) >= waiting[0].model.max_batch_size * len(self._free):
             return False
-        since = min(entry.arrived for entry in waiting)
+        since = min(entry.stages.queue_began for entry in waiting)
         left_s = since + WAIT_FOR_COMPANY * self._batch_s - time.perf_counter()
         if left_s <= 0:
             return False
@@ -231,6 +230,8 @@ class Batcher:
 
     async def _run(self, batch: list[_Waiting], lane: int, threads: int, alone: bool) -> None:
         started = time.perf_counter()
+        for entry in batch:
+            entry.stages.infer_began, entry.stages.batch_size = started, len(batch)
         loop = asyncio.get_running_loop()
         try:
             scored, finite = await loop.run_in_executor(
@@ -242,7 +243,11 @@ class Batcher:
                 if not entry.answer.done():
                     entry.answer.set_exception(_inference_error(error))
             return
-        infer_s = time.perf_counter() - started
+        finally:
+            ended = time.perf_counter()
+            for entry in batch:
+                entry.stages.infer_ended = ended
+        infer_s = ended - started
         self._on_batch(len(batch), infer_s)
         self._batch_s += (infer_s - self._batch_s) / 4
         if alone and len(batch) == len(self._running) == 1:  # to the end
@@ -253,8 +258,7 @@ class Batcher:
             if entry.answer.done():
                 continue
             if usable:
-                queue_s = started - entry.arrived
-                entry.answer.set_result(ScoredImage(embedding, probabilities, queue_s, infer_s))
+                entry.answer.set_result(ScoredImage(embedding, probabilities))
             else:
                 logger.error("the model gave an embedding that is not finite")
                 entry.answer.set_exception(_inference_error(None))

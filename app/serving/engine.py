@@ -21,6 +21,7 @@ from app.serving.batcher import Batcher
 from app.serving.embedding_cache import KnownImage
 from app.serving.metrics import Metrics
 from app.serving.served import Served, names_of, served
+from app.serving.stages import Stages
 from app.serving.turns import Slots
 from app.settings import Settings
 
@@ -37,18 +38,12 @@ class EmbeddedImage:
         probabilities: (C,) float32 in [0, 1], of the label set.
         width: the photo's own, in pixels, after EXIF.
         height: likewise.
-        decode_s: seconds of decoding and resizing.
-        queue_s: seconds of waiting for the model.
-        infer_s: seconds of its batch in the model.
     """
 
     embedding: Tensor
     probabilities: Tensor
     width: int
     height: int
-    decode_s: float
-    queue_s: float
-    infer_s: float
 
 
 class Engine:
@@ -116,13 +111,14 @@ class Engine:
         self.note_device_memory()
 
     async def embed(
-        self, by: Served, sources: Sequence[Source]
+        self, by: Served, sources: Sequence[Source], stages: Sequence[Stages]
     ) -> list[EmbeddedImage | ImageError]:
         """Embed a request's images. Cancelling takes those that wait out of every queue.
 
         Args:
             by: the checkpoint.
             sources: one function for each image that gives its bytes; called in the pool.
+            stages: where to note each image's way; they are told as far as it has come.
 
         Returns:
             An embedding or the reason why there is none, for each image in its place.
@@ -143,17 +139,20 @@ class Engine:
         self._metrics.note_in_flight(self._in_flight)
         self._idle.clear()
         started = time.perf_counter()
+        for way in stages:
+            way.accepted = started
         now = self._batcher.turn
         tasks = [
-            asyncio.create_task(self._embed_one(by, source, turn))
-            for turn, source in enumerate(sources, now)
+            asyncio.create_task(self._embed_one(by, source, turn, way))
+            for turn, (source, way) in enumerate(zip(sources, stages, strict=True), now)
         ]
         try:
             results = await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
+            for task, way in zip(tasks, stages, strict=True):
                 task.cancel()
-                self._metrics.count_image(_outcome(task))
+                way.outcome = _outcome(task)
+                self._metrics.count_image(way.outcome)
             self._in_flight -= len(sources)
             self._metrics.note_in_flight(self._in_flight)
             if self._in_flight == 0:
@@ -172,7 +171,7 @@ class Engine:
             DrainingError: the service is stopping.
         """
         self.refuse_when_draining()
-        scored = await self._batcher.submit(by.check, by.golden_image, self._batcher.turn)
+        scored = await self._batcher.submit(by.check, by.golden_image, self._batcher.turn, Stages())
         return by.classifier.is_golden(scored.embedding)
 
     @property
@@ -225,50 +224,44 @@ class Engine:
     async def _in_pool(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
 
-    async def _embed_one(self, by: Served, source: Source, turn: int) -> EmbeddedImage | ImageError:
+    async def _embed_one(
+        self, by: Served, source: Source, turn: int, stages: Stages
+    ) -> EmbeddedImage | ImageError:
         self._batcher.coming += 1
         try:
             async with self._decoding.slot(turn):
-                key, found, decode_s = await self._in_pool(
-                    lambda: self._look_up_or_decode(by, source)
+                key, found = await self._in_pool(
+                    lambda: self._look_up_or_decode(by, source, stages)
                 )
         except ImageError as error:
             return error
         finally:
             self._batcher.coming -= 1
         if isinstance(found, KnownImage):
-            return EmbeddedImage(
-                found.embedding, found.probabilities, found.width, found.height, decode_s, 0, 0
-            )
-        self._metrics.observe_decode(found.source, decode_s)
-        scored = await self._batcher.submit(by.model, found.values, turn)
-        self._metrics.observe_queue(scored.queue_s)
+            return EmbeddedImage(found.embedding, found.probabilities, found.width, found.height)
+        self._metrics.observe_decode(found.source, stages.decode_s)
+        scored = await self._batcher.submit(by.model, found.values, turn, stages)
+        self._metrics.observe_queue(stages.queue_s)
         if key is not None:
             known = KnownImage(scored.embedding, scored.probabilities, found.width, found.height)
             by.cache.put(key, known)
             self._metrics.note_cache(by.cache.size_bytes)
-        return EmbeddedImage(
-            embedding=scored.embedding,
-            probabilities=scored.probabilities,
-            width=found.width,
-            height=found.height,
-            decode_s=decode_s,
-            queue_s=scored.queue_s,
-            infer_s=scored.infer_s,
-        )
+        return EmbeddedImage(scored.embedding, scored.probabilities, found.width, found.height)
 
     def _look_up_or_decode(
-        self, by: Served, source: Source
-    ) -> tuple[bytes | None, KnownImage | Pixels, float]:
+        self, by: Served, source: Source, stages: Stages
+    ) -> tuple[bytes | None, KnownImage | Pixels]:
         """A photo's key in the cache, if there is one, and what is known of it or its pixels."""
-        started = time.perf_counter()
-        data = source()
-        key = by.cache.key(data) if by.cache else None
-        known = by.cache.get(key) if key else None
-        if key:
-            self._metrics.count_look_up(hit=known is not None)
-        found = known or load_pixels(data, self._limits, by.classifier.preprocess)
-        return key, found, time.perf_counter() - started
+        stages.decode_began = time.perf_counter()
+        try:
+            data = source()
+            key = by.cache.key(data) if by.cache else None
+            known = by.cache.get(key) if key else None
+            if key:
+                self._metrics.count_look_up(hit=known is not None)
+            return key, known or load_pixels(data, self._limits, by.classifier.preprocess)
+        finally:
+            stages.decode_ended = time.perf_counter()
 
     def _note_batch(self, images: int, seconds: float) -> None:
         self._metrics.observe_batch(images, seconds)

@@ -45,7 +45,7 @@ def embed_router(engine: Engine, intake: Intake) -> APIRouter:
             )
             return _npy(rows) if as_npy else _texts_response(by.classifier, rows, options)
         outcomes, timing = await answer_within(
-            request, settings.request_timeout_s, embed_uploads(engine, by, uploads)
+            request, settings.request_timeout_s, embed_uploads(request, engine, by, uploads)
         )
         response.headers["Server-Timing"] = timing
         if as_npy:

@@ -36,7 +36,7 @@ def predict_router(engine: Engine, intake: Intake) -> APIRouter:
         chosen = options.model_dump(include=set(PredictOptions.model_fields), exclude_defaults=True)
         selection = make_selection(by.classifier.labels, **chosen) if chosen else by.usual
         outcomes, timing = await answer_within(
-            request, settings.request_timeout_s, embed_uploads(engine, by, uploads)
+            request, settings.request_timeout_s, embed_uploads(request, engine, by, uploads)
         )
         response.headers["Server-Timing"] = timing
 

@@ -45,7 +45,8 @@ def zero_shot_router(engine: Engine, intake: Intake) -> APIRouter:
 
         async def work() -> ZeroShotResponse:
             text_embeddings = await engine.embed_texts(by, prompts)
-            outcomes, response.headers["Server-Timing"] = await embed_uploads(engine, by, uploads)
+            outcomes, timing = await embed_uploads(request, engine, by, uploads)
+            response.headers["Server-Timing"] = timing
 
             def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
                 scores = by.classifier.zero_shot(
