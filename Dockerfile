@@ -1,15 +1,17 @@
 # syntax=docker/dockerfile:1
 # docker build -t mumic . && docker run --rm -p 8000:8000 --read-only mumic
 # With a GPU: docker run --gpus all ...; another checkpoint: -v /my/checkpoint:/weights/mumic-demo:ro
+# With traces: docker build --build-arg INSTALL='.[traces]' ...
 
 FROM python:3.11-slim AS build
+ARG INSTALL=.
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/mumic
 WORKDIR /src
 # What changes seldom first: the libraries are one layer that survives a change of our code.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app && touch app/__init__.py \
-    && /opt/mumic/bin/pip install -c constraints.txt . \
+    && /opt/mumic/bin/pip install -c constraints.txt "$INSTALL" \
     && /opt/mumic/bin/pip uninstall -y mumic
 COPY app app
 RUN /opt/mumic/bin/pip install --no-deps .

@@ -33,7 +33,7 @@ app = typer.Typer(
 # Modules that a plain install does not bring.
 EXTRA_OF = dict.fromkeys(
     "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
-)
+) | {"opentelemetry": "traces"}
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CheckpointOption = Annotated[
@@ -207,10 +207,11 @@ def exit_codes() -> Iterator[None]:
         errors.print(f"mumic: {error}", markup=False)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA_OF:
+        name = error.name or ""
+        extra = EXTRA_OF.get(name.partition(".")[0])  # of many, some may be there
+        if extra is None:
             raise
-        extra = EXTRA_OF[error.name]
-        errors.print(f"mumic: {error.name} is missing; pip install 'mumic[{extra}]'", markup=False)
+        errors.print(f"mumic: {name} is missing; pip install 'mumic[{extra}]'", markup=False)
         sys.exit(1)
 
 

@@ -82,6 +82,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         with reloader.on_hangup():
             yield
         await engine.close()
+        deliver_spans()
 
     app = MumicApp(
         title="MuMIC",
@@ -91,6 +92,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     )
     budget = ByteBudget(settings.max_queued_bytes, engine.retry_after_s, metrics.note_bytes)
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
+    deliver_spans = _trace(app, settings)
     add_problem_handlers(app)
     clients = [Depends(api_key(ApiKeys(path)))] if (path := settings.api_keys_file) else []
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
@@ -111,6 +113,15 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
             admin_router(engine, reloader), dependencies=_opened_by(settings.admin_token)
         )
     return app
+
+
+def _trace(app: FastAPI, settings: Settings) -> Callable[[], None]:
+    """Trace requests, if the settings say so; gives what to call when the server stops."""
+    if not settings.traces:
+        return lambda: None
+    from app.serving.traces import trace_requests
+
+    return trace_requests(app)
 
 
 def _opened_by(secret: SecretStr | None) -> list[DependsParameter]:

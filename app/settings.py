@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     url_max_redirects: int = Field(3, ge=0, description="redirects that are followed")
     url_concurrency: int = Field(16, ge=1, description="images fetched at a time")
     log_format: Literal["text", "json"] = Field("text", description="of the log on stderr")
+    traces: bool = Field(
+        False, description="whether requests are traced, as the OTEL_* variables say"
+    )
     api_keys_file: Path | None = Field(
         None, description="clients that may ask, one name:key a line; without it everybody may"
     )

@@ -23,7 +23,7 @@ REDIRECTS = {301, 302, 303, 307, 308}
 MAX_URL_CHARS = 2000
 VALID = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 PORTS = {"https": 443, "http": 80}
-HEADERS = [
+HEADERS = [  # and no more: a stranger's host learns nothing of the request or its trace
     (b"User-Agent", b"MuMIC"),
     (b"Accept", b"image/*"),
     (b"Accept-Encoding", b"identity"),

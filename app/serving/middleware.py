@@ -86,4 +86,6 @@ class RequestContext:
                 "request_id": request_id,
                 "client": scope["state"].get("client", "-"),
             }
+            if trace_id := scope["state"].get("trace_id"):
+                event["trace_id"] = trace_id
             logger.info(REQUEST_LINE, event, extra={"event": event})
