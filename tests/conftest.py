@@ -1,11 +1,13 @@
 """What the tests share: one tiny checkpoint, its classifier, one live server."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import torch
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint
@@ -17,6 +19,8 @@ from tests.tiny import live_server, write_tiny
 from tests.training_set import write_init, write_photos
 
 torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
+for name in [name for name in os.environ if name.startswith("OTEL_")]:
+    del os.environ[name]  # where a developer's traces go is no concern of tests
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +85,11 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "list.csv").write_text("file\n00.png\n01.png\na room & a view.png\n00.png\n")
     write_labels(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Where the spans of a server that has stopped are."""
+    memory = InMemorySpanExporter()
+    monkeypatch.setattr("app.serving.traces.OTLPSpanExporter", lambda: memory)
+    return memory

@@ -28,9 +28,11 @@ class Site(BaseHTTPRequestHandler):
 
     port: int
     seen: ClassVar[list[str]]
+    fields: ClassVar[set[str]]
 
     def do_GET(self) -> None:
         self.seen.append(self.path)
+        self.fields.update(self.headers)
         path, _, rest = self.path.partition("?")
         match path:
             case "/redirect":
@@ -77,6 +79,7 @@ def running_site() -> Iterator[type[Site]]:
 
     class Here(Site):
         seen: ClassVar[list[str]] = []
+        fields: ClassVar[set[str]] = set()
         server_stopping = threading.Event()
 
     outside = ThreadingHTTPServer((PUBLIC, 0), Here)

@@ -65,7 +65,7 @@ def pins() -> dict[str, str]:
 def requirements() -> list[Requirement]:
     """All that `make serve` and `make test` install; other extras are the user's own choice."""
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["train"], *extras["dev"]]
+    wanted = [*PROJECT["dependencies"], *extras["train"], *extras["traces"], *extras["dev"]]
     parsed = [Requirement(each) for each in wanted]
     return [each for each in parsed if each.name != PROJECT["name"]]
 
