@@ -220,8 +220,7 @@ class Batcher:
         if left_s <= 0:
             return False
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(left_s, self._stop_waiting)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._stop_waiting)
         return True
 
     def _stop_waiting(self) -> None:

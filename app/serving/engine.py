@@ -149,14 +149,15 @@ class Engine:
         try:
             results = await asyncio.gather(*tasks)
         finally:
-            for task, way in zip(tasks, stages, strict=True):
+            for task in tasks:
                 task.cancel()
-                way.outcome = _outcome(task)
-                self._metrics.count_image(way.outcome)
+                self._metrics.count_image(_outcome(task))
             self._in_flight -= len(sources)
             self._metrics.note_in_flight(self._in_flight)
             if self._in_flight == 0:
                 self._idle.set()
+        for task, way in zip(tasks, stages, strict=True):
+            way.outcome = _outcome(task)
         self._note_pace(len(sources), time.perf_counter() - started)
         return results
 

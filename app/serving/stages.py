@@ -15,7 +15,7 @@ class Stages:
         infer_began: its batch did, which ends the wait.
         infer_ended: likewise, well or not.
         batch_size: images in its batch.
-        outcome: `ok`, `failed`, `abandoned` or the code of what was wrong with it.
+        outcome: `ok` or the code of what was wrong with it.
     """
 
     accepted: float = 0.0

@@ -154,7 +154,7 @@ class TracedRequests:
                 attributes={"mumic.image.index": index},
                 start_time=epoch_ns(stages.accepted),
             )
-            below_image = set_span_in_context(image)
+            below_image, until = set_span_in_context(image), ended
             for name, began, until in stages.intervals(ended):
                 of_batch = {"mumic.batch.size": stages.batch_size} if name == "infer" else None
                 stage = self._tracer.start_span(
@@ -163,7 +163,7 @@ class TracedRequests:
                 stage.end(epoch_ns(until))
             if stages.outcome != "ok":
                 _fail(image, stages.outcome or failure)
-            image.end(epoch_ns(stages.ended or ended))
+            image.end(epoch_ns(until))  # of its last stage
 
 
 def _epoch_clock() -> Callable[[float], int]:
