@@ -1,5 +1,7 @@
 """How far a distribution of scores has moved from the one that a checkpoint was judged on."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,16 @@ def histograms(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
     flat = bins + BINS * np.arange(labels)
     return np.bincount(flat.ravel(), minlength=labels * BINS).reshape(labels, BINS)
+
+
+def reference(label_ids: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, list[int]]:
+    """What the scores of photos to come are held against, as a card has it.
+
+    Args:
+        label_ids: C ids.
+        probabilities: (N, C) in [0, 1], of photos that the checkpoint was judged on.
+    """
+    return dict(zip(label_ids, histograms(probabilities).tolist(), strict=True))
 
 
 def population_stability_index(

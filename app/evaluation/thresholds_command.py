@@ -54,7 +54,7 @@ def thresholds_command(
     from app.core.checkpoint import read_checkpoint
     from app.core.device import choose_placement
     from app.core.drafts import refuse_foreign
-    from app.core.drift import histograms
+    from app.core.drift import reference
     from app.dataset.labelled import load_labelled
     from app.dataset.names import load_names
     from app.evaluation.predictions import predict_photos
@@ -116,8 +116,7 @@ def thresholds_command(
         out,
         {
             "thresholds": {"part": part, **summary.as_metrics()},
-            # What the scores of photos to come are held against.
-            "score_histograms": dict(zip(label_set.ids, histograms(scores).tolist(), strict=True)),
+            "score_histograms": reference(label_set.ids, scores),
         },
     )
     evidence = evidence_of(targets, fitted, min_positives)

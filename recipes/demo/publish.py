@@ -14,6 +14,7 @@ from prepare import classes_of_labels
 from scored import SCORED
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
+from app.core.drift import reference
 from app.dataset.labelled import LabelledPhotos, load_labelled
 from app.dataset.manifest import Part
 from app.dataset.names import load_names
@@ -120,6 +121,7 @@ def main() -> None:
                 "part": "validation",
                 "expected_calibration_error": round(calibration.calibration_error, 4),
             },
+            "score_histograms": reference(label_set.ids, validation),
             **checkpoint.card.metrics,
         },
         exif_orientation=checkpoint.preprocess.exif_orientation,
