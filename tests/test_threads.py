@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from app.core.threads import TRY_OTHER_EVERY, LoneThreads, compute_with, in_passing
+from app.core.threads import FIRST_TRY, TRY_OTHER_EVERY, LoneThreads, compute_with, in_passing
 
 
 def test_a_thread_keeps_its_number_whatever_others_set_before_it_computes() -> None:
@@ -37,7 +37,7 @@ def given(lone: LoneThreads, seconds: dict[int, float], images: int) -> list[int
 def test_lone_images_get_the_number_of_threads_that_is_faster_now() -> None:
     lone = LoneThreads(many=8, few=1)
     quiet, busy = {8: 0.02, 1: 0.05}, {8: 0.5, 1: 0.06}
-    assert given(lone, quiet, TRY_OTHER_EVERY - 1) == [8] * (TRY_OTHER_EVERY - 1)
+    assert given(lone, quiet, FIRST_TRY) == [8] * (FIRST_TRY - 1) + [1]
     assert given(lone, quiet, 5 * TRY_OTHER_EVERY).count(1) == 5
     assert given(lone, busy, 3)[-1] == 1
     assert given(lone, busy, 5 * TRY_OTHER_EVERY).count(8) == 5

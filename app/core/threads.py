@@ -16,6 +16,7 @@ import torch
 
 T = TypeVar("T")
 TRY_OTHER_EVERY = 50  # lone images
+FIRST_TRY = 10  # soon, where a neighbour is busy from the start, but not while caches are cold
 
 
 def compute_with(threads: int) -> None:
@@ -52,7 +53,7 @@ class LoneThreads:
         """For the next lone image; now and then the slower number, which may have become faster."""
         self._chosen += 1
         few_are_faster = self._seconds[self._few] < self._seconds[self._many]
-        try_other = self._chosen % TRY_OTHER_EVERY == 0
+        try_other = self._chosen % TRY_OTHER_EVERY == FIRST_TRY
         return self._few if few_are_faster != try_other else self._many
 
     def note(self, threads: int, seconds: float) -> None:
