@@ -3,6 +3,8 @@
 0: done. 1: it could not be done, or not for all. 2: the call was wrong.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from app.errors import InputError, MumicError, OptionError
 from app.evaluation.command import evaluate_command
 from app.evaluation.prompts_command import prompts_command
 from app.evaluation.thresholds_command import thresholds_command
+from app.serving.logs import log_to_stderr
+from app.serving.misspelt import misspelt
 from app.settings import Settings
 from app.training.command import train_command
 from app.training.tune_command import tune_command
@@ -35,6 +39,7 @@ EXTRA_OF = dict.fromkeys(
     "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
 ) | {"opentelemetry": "traces"}
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+logger = logging.getLogger("mumic.settings")
 
 CheckpointOption = Annotated[
     Path | None,
@@ -68,6 +73,9 @@ def serve(
         precision=precision,
         workers=workers,
     )
+    log_to_stderr(settings.log_format)
+    for line in misspelt(os.environ):
+        logger.warning(line)
 
     def announce(line: str) -> None:
         errors.print(line, markup=False)

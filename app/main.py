@@ -152,7 +152,6 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         OptionError: the address is taken or is none of this machine's.
         MumicError: the checkpoint cannot be served; nothing has listened yet.
     """
-    log_to_stderr(settings.log_format)
     cores = _prepare_process(settings)
     # Bound first, since that is quick to fail; it listens once the model is ready.
     with bind(settings.host, settings.port) as bound:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -91,3 +91,10 @@ class Settings(BaseSettings):
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for embeddings of photos sent before (LRU); 0 keeps none"
     )
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _default_for_a_service_link(cls, value: object) -> object:
+        """What Kubernetes sets for a service named mumic, tcp://..., is no wish of an operator."""
+        link = isinstance(value, str) and value.startswith("tcp://")
+        return cls.model_fields["port"].default if link else value
