@@ -1,13 +1,11 @@
 """Composition root of the server: settings and a classifier in, an ASGI app out."""
 
 import gc
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import torch
-import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.params import Depends as DependsParameter
 from pydantic import SecretStr
@@ -21,7 +19,7 @@ from app.serving.body import Intake
 from app.serving.byte_budget import ByteBudget
 from app.serving.engine import Engine
 from app.serving.fetching import Fetcher
-from app.serving.listening import announcement, bind, server_config
+from app.serving.listening import Server, announcement, bind, server_config
 from app.serving.logs import log_to_stderr
 from app.serving.metrics import Metrics
 from app.serving.middleware import RequestContext
@@ -159,7 +157,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         line = announcement(settings, bound, names_of(classifier))
         config = server_config(create_app(settings, classifier, cores), settings)
         _spare_what_stays()
-        _AnnouncingServer(config, lambda: announce(line)).run(sockets=[bound])
+        Server(config, lambda: announce(line)).run(sockets=[bound])
 
 
 def _prepare_process(settings: Settings) -> int:
@@ -174,14 +172,3 @@ def _spare_what_stays() -> None:
     """Keep the garbage collector from looking through libraries and model again and again."""
     gc.collect()
     gc.freeze()
-
-
-class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._announce()

@@ -8,14 +8,13 @@ from typing import Any
 
 import open_clip
 import torch
-import uvicorn
 from fastapi import FastAPI
 from open_clip.model import CustomTextCLIP
 
 from app.core.checkpoint import write_checkpoint
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
-from app.serving.listening import bind, server_config
+from app.serving.listening import Server, bind, server_config
 from app.settings import Settings
 
 CONFIG: dict[str, Any] = {
@@ -82,7 +81,7 @@ def write_tiny(
 def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]:
     """Serve an app on a free loopback port, as `mumic serve` does; gives its address."""
     bound = bind("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(app, settings or Settings()))
+    server = Server(server_config(app, settings or Settings()))
     thread = threading.Thread(target=server.run, args=[[bound]], daemon=True)
     thread.start()
     try:

@@ -16,16 +16,19 @@ class BoundedConnection(HttpToolsProtocol):
         head_s: for a request's head, from its first byte or the connection's begin.
         grace_s: for a body after the request's deadline: the application answers 408 before.
         answer_s: until a client that has stopped reading its answer goes on.
+        stop_s: for a request that is on its way when the server stops.
     """
 
     head_s = 10.0
     grace_s = 5.0
     answer_s = 30.0
+    stop_s = 1.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._stopping = False
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
     def data_received(self, data: bytes) -> None:
@@ -43,6 +46,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A body is awaited."""
         super().on_headers_complete()
+        self._keep_no_longer_when_stopping()
         self._await_request((self.config.timeout_graceful_shutdown or 0) + self.grace_s)
 
     def on_message_complete(self) -> None:
@@ -62,6 +66,12 @@ class BoundedConnection(HttpToolsProtocol):
         _cancel(self._writing)
         self._writing = None
 
+    def shutdown(self) -> None:
+        """The server stops; uvicorn would lose a request that it has not yet begun to read."""
+        self._stopping = True
+        self._keep_no_longer_when_stopping()
+        self.loop.call_later(self.stop_s, super().shutdown)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
         _cancel(self._reading)
@@ -69,6 +79,10 @@ class BoundedConnection(HttpToolsProtocol):
         _cancel(self._writing)
         self._writing = None
         super().connection_lost(exc)
+
+    def _keep_no_longer_when_stopping(self) -> None:
+        if self._stopping and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _hang_up(self) -> None:
         self.transport.abort()

@@ -1,8 +1,10 @@
 """What a server listens on, how uvicorn runs it, what it says when it is ready."""
 
+import asyncio
 import math
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -14,8 +16,6 @@ from app.settings import Settings
 # Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
 # the client, or a request that is just being sent is lost with it.
 KEEP_ALIVE_S = 75
-# A worker may be silent while it imports torch, long on a slow disk; it must not be killed for it.
-SILENT_WORKER_S = 60
 
 
 class Port(socket.socket):
@@ -64,8 +64,42 @@ def server_config(
         http=BoundedConnection,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
-        timeout_worker_healthcheck=SILENT_WORKER_S,
     )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which loses no request when it stops.
+
+    Args:
+        config: how it runs.
+        announce: called once it listens.
+    """
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what has come, that of clients included who wait at the port to be let in."""
+        waiting = [client for bound in sockets or [] for client in _let_in(bound)]
+        for server in self.servers:
+            server.close()
+        for connection in self.server_state.connections:
+            connection.shutdown()
+        loop = asyncio.get_running_loop()
+        for client in waiting:
+            _, connection = await loop.connect_accepted_socket(self._connection, client)
+            connection.shutdown()
+        await super().shutdown(sockets)
+
+    def _connection(self) -> BoundedConnection:
+        return BoundedConnection(self.config, self.server_state, self.lifespan.state)
 
 
 def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, str]) -> str:
@@ -89,3 +123,10 @@ def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:
     bound.share()
     bound.bind(address)
     return bound
+
+
+def _let_in(bound: socket.socket) -> Iterator[socket.socket]:
+    with suppress(BlockingIOError):
+        while True:
+            client, _ = bound.accept()
+            yield client

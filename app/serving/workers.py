@@ -7,19 +7,24 @@ import logging
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from app.serving.listening import Port, announcement, bind, server_config
-from app.serving.logs import log_to_stderr
+from app.serving.listening import Port, Server, announcement, bind, server_config
 from app.serving.metrics import SHARED_DIRECTORY, shared_model
 from app.settings import Settings
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
+# A worker may be silent while it imports torch, long on a slow disk; it must not be killed for it.
+SILENT_WORKER_S = 60.0
+# Between replacements of workers that do not come to answer, doubled each time.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+ENDS_WITHIN_S = 10.0  # a worker whose last request has been answered
 logger = logging.getLogger("mumic.workers")
 
 
@@ -40,7 +45,6 @@ def run_workers(
     Raises:
         OptionError: the address is taken or is none of this machine's.
     """
-    log_to_stderr(settings.log_format)
     handlers = {stop: signal.getsignal(stop) for stop in STOPS}
     with (
         bind(settings.host, settings.port) as bound,
@@ -56,8 +60,17 @@ def run_workers(
     return workers.exit_code
 
 
+class _Worker(Process):
+    """A process with our server in it."""
+
+    @cached_property
+    def server(self) -> Server:
+        """The server, made where it runs."""
+        return Server(self.config)
+
+
 class _Workers(Multiprocess):
-    """A worker that is killed is started again; where one ends by itself, all end.
+    """A worker that ends is replaced; where one cannot start at the beginning, all end.
 
     Attributes:
         stopped_by: the signal that stopped it.
@@ -78,39 +91,59 @@ class _Workers(Multiprocess):
         self._settings = settings
         self._create_app = create_app
         self._announce = announce
-        self._pids: set[int | None] = set()
+        self._announced = False
+        self._pause_s = FIRST_PAUSE_S
+        self._pause_ends = 0.0
         self.stopped_by: signal.Signals | None = None
         self.exit_code = 0
 
     def init_processes(self) -> None:
         """Start one worker and, once it answers, the others: what it refuses is said once."""
-        super().init_processes()
+        self.processes.append(self._start())
         if not self._all_answer():
             return
         model = shared_model()
         # What `auto` came to, or the others might choose differently.
         placed = {"device": model["device"], "precision": model["precision"]}
         self.config.app = partial(self._create_app, self._settings.model_copy(update=placed))
-        for _ in range(self._settings.workers - 1):
-            self.handle_ttin()
+        self.processes += [self._start() for _ in range(self._settings.workers - 1)]
         if self._all_answer():
             line = announcement(self._settings, self.sockets[0], model)
             self._announce(f"{line}, {self._settings.workers} workers")
+            self._announced = True
 
     def keep_subprocess_alive(self) -> None:
-        """Start killed workers again; what they counted stays, what they held is forgotten."""
-        for process in self.processes:
-            if (process.exitcode or 0) > 0:
-                self._give_up(process)
+        """Replace a worker that has ended, or is silent for too long.
+
+        What it counted stays, what it held is forgotten. Where its replacements end as well, as
+        when there is no memory for them, each is awaited longer than the one before.
+        """
+        if time.monotonic() < self._pause_ends:
+            return
+        if self._pause_s > FIRST_PAUSE_S and all(each.is_ready(1) for each in self.processes):
+            logger.info("all workers answer again")
+            self._pause_s = FIRST_PAUSE_S
+        for place, process in enumerate(self.processes):
             # The worker's own end of the pipe: with a copy here, its death would go unnoticed
             # by a ping that it has just missed.
             process.child_conn.close()
-        super().keep_subprocess_alive()
-        living = {process.pid for process in self.processes}
-        for pid in self._pids - living:
-            logger.warning("worker %d has ended, another is started", pid)
-            mark_process_dead(pid)
-        self._pids = living
+            lives = self._lives(process)
+            if self.should_exit.is_set():
+                return
+            if not lives:
+                process.kill()
+                process.join()
+                self._replace(place, process)
+
+    def join_all(self) -> None:
+        """Wait for what the workers have accepted, and no longer for one that does not end."""
+        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + ENDS_WITHIN_S
+        for process in self.processes:
+            process.process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                logger.error("worker %d does not end and is killed", process.pid)
+                process.kill()
+                process.join()
 
     def handle_int(self) -> None:
         """Stop."""
@@ -122,11 +155,51 @@ class _Workers(Multiprocess):
         self.stopped_by = signal.SIGTERM
         super().handle_term()
 
+    def handle_hup(self) -> None:
+        """Have each worker load the checkpoint again, once all have started.
+
+        One that is starting again is ended by it: its replacement reads what is there now.
+        """
+        if not self._announced:
+            self.signal_queue.append(signal.SIGHUP)
+            return
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGHUP)
+
+    def _start(self) -> Process:
+        process = _Worker(self.config, self.sockets)
+        process.start()
+        return process
+
+    def _lives(self, process: Process) -> bool:
+        """Whether it answers a ping in time; the wait for it ends when all shall."""
+        deadline = time.monotonic() + SILENT_WORKER_S
+        while process.exitcode is None and time.monotonic() < deadline:
+            if process.ping(1):
+                return True
+            self.handle_signals()
+            if self.should_exit.is_set():
+                break
+        return False
+
+    def _replace(self, place: int, ended: Process) -> None:
+        logger.warning(
+            "worker %d has ended (%s), another is started; if that ends too, the next in %g s",
+            ended.pid,
+            _way_out(ended),
+            self._pause_s,
+        )
+        mark_process_dead(ended.pid)
+        self._pause_ends = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self.processes[place] = self._start()
+
     def _give_up(self, process: Process) -> None:
         """Stop, since a worker ended that could not start; where it was killed it said nothing."""
         code = process.exitcode or 0
         if code < 0:
-            logger.error("worker %d was killed by signal %d when it started", process.pid, -code)
+            logger.error("worker %d has ended (%s) when it started", process.pid, _way_out(process))
         self.exit_code = max(1, code)
         self.should_exit.set()
 
@@ -140,3 +213,8 @@ class _Workers(Multiprocess):
                 if self.should_exit.is_set():
                     return False
         return True
+
+
+def _way_out(ended: Process) -> str:
+    code = ended.exitcode or 0
+    return f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,55 @@
+"""Workers that need no model, since torch takes seconds to load.
+
+`python -m tests.light_workers FOLDER` serves with two of them until a signal stops it. Each answers
+with its process id and counts that; while FOLDER holds a file `hopeless`, none gets so far.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from app.serving import workers
+from app.serving.logs import log_to_stderr
+from app.serving.metrics import Metrics
+from app.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The app of one worker."""
+    if (settings.checkpoint / "hopeless").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    metrics = Metrics()
+    names = ("name", "version", "labels_version", "device", "precision")
+    metrics.name_model(**dict.fromkeys(names, "light"))
+
+    async def pid(_: Request) -> PlainTextResponse:
+        metrics.count_request("/", 200, 0)
+        return PlainTextResponse(str(os.getpid()))
+
+    async def read_metrics(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(metrics.render())
+
+    return Starlette(routes=[Route("/", pid), Route("/metrics", read_metrics)])
+
+
+def main() -> None:
+    """Serve, with what takes a minute in earnest done in a moment."""
+    workers.SILENT_WORKER_S = 3
+    workers.FIRST_PAUSE_S = 0.1
+    workers.ENDS_WITHIN_S = 0.1
+    log_to_stderr("text")
+    folder = Path(sys.argv[1])
+    settings = Settings(
+        checkpoint=folder, device="cpu", precision="fp32", port=0, workers=2, request_timeout_s=1
+    )
+    sys.exit(workers.run_workers(settings, create_app, lambda line: print(line, file=sys.stderr)))
+
+
+if __name__ == "__main__":
+    main()
