@@ -27,6 +27,7 @@ from app.serving.openapi import describe
 from app.serving.problems import add_problem_handlers
 from app.serving.reloading import Reloader
 from app.serving.routes.admin import admin_router
+from app.serving.routes.docs import docs_router
 from app.serving.routes.embed import embed_router
 from app.serving.routes.health import health_router, metrics_router
 from app.serving.routes.info import model_router
@@ -87,6 +88,8 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         version=__version__,
         summary="Tags photos with any labels",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     budget = ByteBudget(settings.max_queued_bytes, engine.retry_after_s, metrics.note_bytes)
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
@@ -102,6 +105,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         model_router(engine),
     ):
         app.include_router(router, dependencies=clients)
+    app.include_router(docs_router())
     app.include_router(health_router(engine))
     app.include_router(
         metrics_router(metrics, engine), dependencies=_opened_by(settings.metrics_token)

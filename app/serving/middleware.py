@@ -18,10 +18,12 @@ REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 CLIENT_LEFT = 499  # as nginx has it: no answer was begun
 REQUEST_LINE = "%(method)s %(route)s %(status)d %(duration_ms).1f ms %(request_id)s %(client)s"
-# For browsers that are shown an answer; /docs alone is made for them.
-SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-POLICY = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-DOCS = "/docs"
+# For browsers that are shown an answer; /docs alone is made for them, and has a policy of its own.
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
 logger = logging.getLogger("mumic.access")
 
 
@@ -62,7 +64,8 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                headers.update(SECURITY if scope["path"] == DOCS else SECURITY | POLICY)
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

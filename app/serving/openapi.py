@@ -10,6 +10,11 @@ from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails,
 
 REF = "#/components/schemas/{model}"
 BINARY = {"type": "string", "format": "binary"}
+TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key, or the token of /metrics, where the server asks for one",
+}
 
 
 def image_operation(
@@ -35,7 +40,8 @@ def image_operation(
             "name": name,
             "in": "query",
             "required": False,
-            "schema": field,
+            # /docs sends what has a default, and in the query that is refused with a form.
+            "schema": {key: value for key, value in field.items() if key != "default"},
             "description": "only with the raw bytes of one image as the body",
         }
         for name, field in fields.items()
@@ -59,10 +65,10 @@ def image_operation(
             "parameters": parameters,
             "requestBody": {
                 "required": True,
-                "content": {
+                "content": {  # the first is what /docs begins with
+                    "image/*": {"schema": BINARY},
                     "multipart/form-data": {"schema": form},
                     "application/json": {"schema": {"$ref": REF.format(model=json_body.__name__)}},
-                    "image/*": {"schema": BINARY},
                 },
             },
         },
@@ -97,4 +103,6 @@ def describe(app: FastAPI) -> dict[str, Any]:
         components |= schema.pop("$defs", {})
         components[model.__name__] = schema
     components["ProblemDetails"]["properties"]["code"]["enum"] = CODES
+    document["components"]["securitySchemes"] = {"token": TOKEN}
+    document["security"] = [{}, {"token": []}]
     return document
