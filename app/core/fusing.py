@@ -5,6 +5,7 @@ it can carry in its own weights. On a CPU a convolution can apply the activation
 its outputs are still in registers. What feeds what is read off a trace, not guessed from names.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -101,6 +102,16 @@ def _after_convolutions(
 
 
 class _Tracer(fx.Tracer):
+    """Traces in its thread alone.
+
+    A trace takes the place of nn.Module's own methods, for every thread: another one that computes
+    meanwhile, as while a checkpoint is loaded beside the one that answers, is to notice nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
     def call_module(
         self,
         m: nn.Module,
@@ -108,19 +119,14 @@ class _Tracer(fx.Tracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        # While it traces, every module that any thread calls comes by here: a server's model too.
-        if m not in self._own:
+        if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
-    def trace(
-        self,
-        root: nn.Module | Callable[..., Any],
-        concrete_args: dict[str, Any] | None = None,
-    ) -> fx.Graph:
-        assert isinstance(root, nn.Module)
-        self._own = set(root.modules())
-        return super().trace(root, concrete_args)
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         ours = isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
