@@ -13,7 +13,6 @@ import argparse
 import io
 import multiprocessing
 import random
-import resource
 import struct
 import sys
 import time
@@ -26,6 +25,7 @@ from app.core.images import SUPPORTED_FORMATS, ImageLimits
 from app.core.pixels import load_pixels
 from app.core.preprocess import Preprocess
 from app.errors import ImageError
+from benchmarks.processes import peak_mib
 from tests.photos import sample
 
 HANG_S = 10.0
@@ -122,11 +122,10 @@ def _mutate(data: bytearray, files: list[bytes], chance: random.Random) -> None:
 
 def _work(inputs: Connection, seed: int) -> None:
     """The child: decode each input whose number it is told, and say what came of it."""
-    limit = MOST_MIB * 2**20
     files = corpus()
     limits = ImageLimits(max_pixels=5_000_000)
     load_pixels(files[0], limits, PREPROCESS)
-    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    now = peak_mib()
     while True:
         number = inputs.recv()
         try:
@@ -136,8 +135,7 @@ def _work(inputs: Connection, seed: int) -> None:
             outcome = error.code
         except BaseException as error:
             outcome = f"FINDING {error!r}"
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - now
-        inputs.send("FINDING memory" if grown > limit else outcome)
+        inputs.send("FINDING memory" if peak_mib() - now > MOST_MIB else outcome)
 
 
 class _Child:

@@ -43,6 +43,15 @@ def memory_mib(root: int) -> float:
     return kib / 1024
 
 
+def peak_mib() -> float:
+    """Most resident memory of this process so far, in MiB.
+
+    The system's `ru_maxrss` begins with what the parent had.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
 def stop(root: subprocess.Popen[bytes], seconds: float = 20) -> None:
     """End a process, politely for so many seconds, then by force what is left of its tree."""
     # A descriptor stays with its process, where a pid may pass to another one.

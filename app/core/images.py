@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, features
 from PIL.TiffImagePlugin import TiffImageFile
 
-from app.core.jpeg import decode_jpeg
+from app.core.jpeg import MAX_JPEG_SCANS, decode_jpeg, has_too_many_scans
+from app.core.pieces import MAX_PIECES, has_too_many_pieces
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
@@ -34,10 +35,6 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Resampling allocates in proportion to the longest side, and rows have pointers: a picture of
 # 1 x 50,000,000 pixels would cost gigabytes within the pixel limit. JPEG's own limit is this one.
 MAX_SIDE_PX = 65_535
-
-# Each scan of a progressive JPEG passes over the whole picture, and an empty one takes less than
-# a hundred bytes: 20 MiB of them would keep a core busy for half an hour. Cameras write about ten.
-MAX_JPEG_SCANS = 500
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -62,10 +59,6 @@ SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF") + (
     ("AVIF",) if features.check("avif") else ()
 )
 _ADVICE = f"send {', '.join(SUPPORTED_FORMATS[:-1])} or {SUPPORTED_FORMATS[-1]}"
-
-# At a half, decoding takes no less time than in whole, and the difference to the whole moves
-# probabilities by up to 0.05.
-JPEG_SCALES = (8, 4)
 
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -145,32 +138,47 @@ def decode(
             f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed",
         )
     image_format = _identify(data)
-    if image_format == "JPEG" and _scans(data) > MAX_JPEG_SCANS:
+    if image_format == "JPEG" and has_too_many_scans(data):
         raise ImageError("corrupt", f"the JPEG image has more than {MAX_JPEG_SCANS} scans")
+    if has_too_many_pieces(data, image_format):
+        raise ImageError(
+            "corrupt", f"the {image_format} image is in more than {MAX_PIECES} pieces: save it anew"
+        )
     try:
-        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            width, height = image.size
-            _check_size(width, height, limits)
-            scale, pixels = 1, None
-            if image_format == "JPEG" and image.mode in ("L", "RGB"):
-                scale = _scale(min(width, height), min_side_px)
-                pixels = decode_jpeg(data, width, height, scale)
-            if pixels is None:
-                _scale_transparent_colour(image)
-                image.load()
-                scale, pixels = 1, np.array(_to_rgb(image))
-            orientation = _orientation(image) if exif_orientation else 1
+        pixels, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
     except ImageError:
         raise
     # Decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, MemoryError.
     except Exception as error:
         raise _corrupt(image_format, error) from error
-    if orientation in _UPRIGHT:
-        pixels = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
-    if orientation in _SIDEWAYS:
-        width, height = height, width
     source = image_format if scale == 1 else f"{image_format}/{scale}"
+    if exif_orientation and orientation in _UPRIGHT:
+        pixels = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
+        if orientation in _SIDEWAYS:
+            width, height = height, width
     return Photo(pixels, width, height, source)
+
+
+def _read(
+    data: bytes, image_format: str, limits: ImageLimits, min_side_px: int
+) -> tuple[Samples, tuple[int, int], int, int]:
+    """The first frame's pixels, the photo's own size, its scale and its orientation.
+
+    What the decoder holds, for some formats three times the picture, goes with this function.
+    """
+    with Image.open(io.BytesIO(data), formats=[image_format]) as image:
+        size = image.size
+        _check_size(*size, limits)
+        _check_tile(image, limits)
+        found = None
+        if image_format == "JPEG" and image.mode in ("L", "RGB"):
+            found = decode_jpeg(data, *size, min_side_px)
+        if found is None:
+            _scale_transparent_colour(image)
+            image.load()
+            found = np.array(_to_rgb(image)), 1
+        pixels, scale = found
+        return pixels, size, scale, _orientation(image)
 
 
 def _identify(data: bytes) -> str:
@@ -204,28 +212,27 @@ def _identify_container(data: bytes) -> str | None:
     return None
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+def _check_size(width: int, height: int, limits: ImageLimits, what: str = "image") -> None:
     if width * height > limits.max_pixels:
         raise ImageError(
             "too_many_pixels",
-            f"the image is {width} x {height} = {width * height:,} pixels; "
+            f"the {what} is {width} x {height} = {width * height:,} pixels; "
             f"at most {limits.max_pixels:,} are allowed",
         )
     if max(width, height) > MAX_SIDE_PX:
         raise ImageError(
             "too_many_pixels",
-            f"the image is {width} x {height} pixels; a side may have at most {MAX_SIDE_PX:,}",
+            f"the {what} is {width} x {height} pixels; a side may have at most {MAX_SIDE_PX:,}",
         )
 
 
-def _scans(data: bytes) -> int:
-    """How many scans a JPEG has; `bytes.count` takes a tenth of the time that decoding does."""
-    pairs = (np.frombuffer(data, "<u2", (len(data) - first) // 2, first) for first in (0, 1))
-    return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
-
-
-def _scale(side_px: int, min_side_px: int) -> int:
-    return next((scale for scale in JPEG_SCALES if side_px >= scale * min_side_px), 1)
+def _check_tile(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
+    """A TIFF's tiles are decoded whole, however far they reach beyond the picture."""
+    if isinstance(image, TiffImageFile):
+        width, height = (
+            image.tag_v2.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)
+        )
+        _check_size(int(width), int(height), limits, "image's tile")
 
 
 def _corrupt(image_format: str, error: Exception) -> ImageError:
@@ -268,10 +275,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("LA")
     if "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA", "RGBa"):
         return image.convert("RGB")
-    foreground = image.convert("RGBA")
-    background = Image.new("RGBA", image.size, "white")
-    background.alpha_composite(foreground)
-    return background.convert("RGB")
+    foreground = image if image.mode == "RGBA" else image.convert("RGBA")
+    background = Image.new("RGB", image.size, "white")
+    background.paste(foreground, mask=foreground)
+    return background
 
 
 def _grey_16_to_rgb(image: Image.Image) -> Image.Image:
