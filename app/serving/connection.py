@@ -1,9 +1,17 @@
-"""A client's connection: nobody holds one, or what it has sent, for longer than is allowed."""
+"""A client's connection: nobody holds one, or fills it, for longer or with more than is allowed."""
 
 import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 1024
+WHY = b"The request's address and headers have more than %d bytes." % HEAD_BYTES
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(WHY), WHY)
+)
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -11,6 +19,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     uvicorn bounds only the time between an answer and the next request. A body has as long as the
     whole request, which uvicorn knows as the time that it lets requests finish when it stops.
+    The parser keeps a line until it ends and a head until it is complete, however long they are.
+
+    `HEAD_BYTES` are allowed for a head, and as many for what comes between a body's pieces.
 
     Attributes:
         head_s: for a request's head, from its first byte or the connection's begin.
@@ -29,31 +40,51 @@ class BoundedConnection(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._unused_bytes = 0  # come since the parser last made something of what came
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes is, or follows, a request's head."""
         if self._reading is None:
             self._await_request(self.head_s)
+        self._unused_bytes += len(data)
         super().data_received(data)
+        if self._unused_bytes > HEAD_BYTES:
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """A head begins, maybe in the bytes that ended another request."""
         super().on_message_begin()
+        self._unused_bytes = 0
         if self._reading is None:
             self._await_request(self.head_s)
 
     def on_headers_complete(self) -> None:
         """A body is awaited."""
+        self._unused_bytes = 0
+        if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
+            self._refuse_head()
+            raise ValueError  # makes the parser stop
         super().on_headers_complete()
         self._keep_no_longer_when_stopping()
         self._await_request((self.config.timeout_graceful_shutdown or 0) + self.grace_s)
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._unused_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is here."""
         super().on_message_complete()
+        self._unused_bytes = 0
         _cancel(self._reading)
         self._reading = None
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -83,6 +114,15 @@ class BoundedConnection(HttpToolsProtocol):
     def _keep_no_longer_when_stopping(self) -> None:
         if self._stopping and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _refuse_head(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # nothing is being answered
+            self.transport.write(TOO_LARGE)
+            self.transport.close()
+        else:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         self.transport.abort()

@@ -8,7 +8,7 @@ from fastapi import Request
 from app.errors import OptionError
 
 HEADER = "X-Request-Timeout-Ms"
-VALID = re.compile(r"0*[1-9][0-9]{0,9}")
+VALID = re.compile(r"0{0,9}[1-9][0-9]{0,9}")
 
 
 def allowed_s(request: Request, most_s: float) -> float:

@@ -1,0 +1,39 @@
+"""Bytes on a connection of one's own: what no HTTP client would send."""
+
+import socket
+from contextlib import suppress
+
+import httpx
+
+PATIENCE_S = 20
+HOST = b"host: mumic\r\n"
+
+
+def spoken(client: httpx.Client, sent: bytes) -> bytes:
+    """All that comes back until the server hangs up, or is asked to by a last good request.
+
+    Raises:
+        TimeoutError: the server neither answers nor hangs up.
+    """
+    last = b"GET /healthz HTTP/1.1\r\nhost: mumic\r\nconnection: close\r\n\r\n"
+    received = b""
+    address = client.base_url.host, client.base_url.port or 0
+    with socket.create_connection(address, PATIENCE_S) as connection:
+        with suppress(ConnectionError):  # a server may hang up before it has read all
+            connection.sendall(sent + last)
+        with suppress(ConnectionError):
+            while data := connection.recv(2**16):
+                received += data
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    """The status of each answer, in order."""
+    lines = [line for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    return [int(line.split()[1]) for line in lines]
+
+
+def head(*headers: bytes, target: bytes = b"POST /predict") -> bytes:
+    """A request's head; the body is to follow."""
+    lines = b"".join(line + b"\r\n" for line in headers)
+    return target + b" HTTP/1.1\r\n" + HOST + lines + b"\r\n"
