@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from fastapi import Depends, FastAPI
-from fastapi.params import Depends as DependsParameter
 from pydantic import SecretStr
 
 from app import __version__
 from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
 from app.core.threads import compute_with
-from app.serving.access import ApiKeys, api_key, token
+from app.serving.access import ApiKeys, Check, api_key, token
 from app.serving.body import Intake
 from app.serving.byte_budget import ByteBudget
 from app.serving.engine import Engine
@@ -23,7 +22,7 @@ from app.serving.listening import Server, announcement, bind, server_config
 from app.serving.logs import log_to_stderr
 from app.serving.metrics import Metrics
 from app.serving.middleware import RequestContext
-from app.serving.openapi import describe
+from app.serving.openapi import describe, problem_responses
 from app.serving.problems import add_problem_handlers
 from app.serving.reloading import Reloader
 from app.serving.routes.admin import admin_router
@@ -95,7 +94,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
     deliver_spans = _trace(app, settings)
     add_problem_handlers(app)
-    clients = [Depends(api_key(ApiKeys(path)))] if (path := settings.api_keys_file) else []
+    clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
     intake = Intake(settings, engine.in_decoder, fetcher)
     for router in (
@@ -104,16 +103,14 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         zero_shot_router(engine, intake),
         model_router(engine),
     ):
-        app.include_router(router, dependencies=clients)
+        app.include_router(router, **_guarded_by(clients))
     app.include_router(docs_router())
     app.include_router(health_router(engine))
-    app.include_router(
-        metrics_router(metrics, engine), dependencies=_opened_by(settings.metrics_token)
-    )
-    if settings.admin_token is not None and settings.workers == 1:  # it would reach one of them
-        app.include_router(
-            admin_router(engine, reloader), dependencies=_opened_by(settings.admin_token)
-        )
+    monitors = _bearer_of(settings.metrics_token, "MetricsToken")
+    app.include_router(metrics_router(metrics, engine), **_guarded_by(monitors))
+    operators = _bearer_of(settings.admin_token, "AdminToken")
+    if operators and settings.workers == 1:  # it would reach one of them
+        app.include_router(admin_router(engine, reloader), **_guarded_by(operators))
     return app
 
 
@@ -126,8 +123,15 @@ def _trace(app: FastAPI, settings: Settings) -> Callable[[], None]:
     return trace_requests(app)
 
 
-def _opened_by(secret: SecretStr | None) -> list[DependsParameter]:
-    return [] if secret is None else [Depends(token(secret.get_secret_value()))]
+def _bearer_of(secret: SecretStr | None, scheme_name: str) -> Check | None:
+    return None if secret is None else token(secret.get_secret_value(), scheme_name)
+
+
+def _guarded_by(check: Check | None) -> dict[str, Any]:
+    """What a router needs to let those pass alone whom a check lets pass, and to say so."""
+    if check is None:
+        return {}
+    return {"dependencies": [Depends(check)], "responses": problem_responses(401)}
 
 
 def create_worker(settings: Settings) -> FastAPI:

@@ -172,7 +172,7 @@ OPTIONS = [
     ),
     option("huge name", {"json": {"images": [], "a" * 5000: 1}}, "a" * 60 + "…", "known: all"),
     zero_shot("huge label", "labels.0", "at most 1000", labels=["pool " * 100_000]),
-    zero_shot("huge template", "template", "at most 200", labels=["x"], template="{}" * 100_000),
+    zero_shot("huge template", "template", "at most 200", labels=["x"], template="{}" * 10_000),
 ]
 
 BODIES = [

@@ -5,14 +5,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.errors import OptionError, UnauthorizedError
 
 MIN_KEY_CHARS = 16
 LOOK_EVERY_S = 1.0
-Check = Callable[[Request], Awaitable[None]]
+Check = Callable[..., Awaitable[None]]
+Bearer = HTTPAuthorizationCredentials | None
+# By these names openapi.json tells what to send.
+KEY = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
+KEY_AS_BEARER = HTTPBearer(scheme_name="ApiKeyAsBearer", auto_error=False)
 logger = logging.getLogger("mumic.serving")
 
 
@@ -60,9 +66,12 @@ class ApiKeys:
 def api_key(keys: ApiKeys) -> Check:
     """A dependency that lets clients of the file pass, and notes who it is."""
 
-    async def check(request: Request) -> None:
-        sent = request.headers.get("x-api-key") or _bearer(request)
-        client = keys.client(sent)
+    async def check(
+        request: Request,
+        key: Annotated[str | None, Security(KEY)],
+        bearer: Annotated[Bearer, Security(KEY_AS_BEARER)],
+    ) -> None:
+        client = keys.client(key or _sent(bearer))
         if client is None:
             raise UnauthorizedError(
                 "send a valid key: X-API-Key: KEY, or Authorization: Bearer KEY"
@@ -72,19 +81,24 @@ def api_key(keys: ApiKeys) -> Check:
     return check
 
 
-def token(expected: str) -> Check:
-    """A dependency that lets a request pass with `Authorization: Bearer TOKEN` alone."""
+def token(expected: str, scheme_name: str) -> Check:
+    """A dependency that lets a request pass with `Authorization: Bearer TOKEN` alone.
 
-    async def check(request: Request) -> None:
-        if not hmac.compare_digest(_bearer(request).encode(), expected.encode()):
+    Args:
+        expected: the token.
+        scheme_name: how openapi.json names it.
+    """
+    scheme = HTTPBearer(scheme_name=scheme_name, auto_error=False)
+
+    async def check(bearer: Annotated[Bearer, Security(scheme)]) -> None:
+        if not hmac.compare_digest(_sent(bearer).encode(), expected.encode()):
             raise UnauthorizedError("send the token: Authorization: Bearer TOKEN")
 
     return check
 
 
-def _bearer(request: Request) -> str:
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    return value if scheme.lower() == "bearer" else ""
+def _sent(bearer: Bearer) -> str:
+    return "" if bearer is None else bearer.credentials
 
 
 def _version(path: Path) -> tuple[int, int, int]:

@@ -29,9 +29,12 @@ from app.serving.deadline import allowed_s, left_s
 from app.serving.fetching import Fetcher
 from app.serving.form import IMAGES_FIELD, File, read_form
 from app.serving.options import Opts, parse_options, validated
-from app.serving.schemas import JsonImage
+from app.serving.request_schemas import JsonImage
 from app.settings import Settings
 
+# A value of three bytes becomes an object of up to two hundred. Far more than options and images
+# have; the commas of texts count as well.
+MAX_JSON_VALUES = 100_000
 RunBeside = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -116,8 +119,8 @@ async def _read(
         data = await _read_bytes(request, settings)
         return [Upload("0", lambda: data)], parsed
     raise UnsupportedMediaError(
-        f"the content type is {media_type or 'missing'!r}; send multipart/form-data with parts "
-        f"named {IMAGES_FIELD!r}, application/json, or one image as image/jpeg, image/png, ..."
+        f"the content type is {media_type[:60] or 'missing'!r}; send multipart/form-data with "
+        f"parts named {IMAGES_FIELD!r}, application/json, or one image as image/jpeg, ..."
     )
 
 
@@ -126,6 +129,8 @@ async def _read_json(request: Request, model: type[Opts], intake: Intake) -> Opt
     data = await _read_bytes(request, intake.settings)
 
     def parse() -> Any:
+        if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # a value follows each
+            raise MalformedBodyError(f"the JSON may have at most {MAX_JSON_VALUES} values")
         try:
             return from_json(data, allow_inf_nan=False)
         except ValueError as error:

@@ -6,7 +6,8 @@ from fastapi import FastAPI
 
 from app.serving.deadline import HEADER
 from app.serving.problems import CODES, INTERNAL, KINDS, MEDIA_TYPE
-from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
+from app.serving.request_schemas import EmbedBody, Options, PredictBody, ZeroShotBody
+from app.serving.schemas import ProblemDetails
 
 REF = "#/components/schemas/{model}"
 BINARY = {"type": "string", "format": "binary"}
@@ -28,12 +29,11 @@ def image_operation(
         answers: further media types of the answer.
     """
     schema = options.model_json_schema(ref_template=REF)
-    fields, required = schema.get("properties", {}), schema.get("required", [])
-    form = {
-        "type": "object",
-        "properties": {"images": {"type": "array", "items": BINARY}, **fields},
-        "required": ["images", *required],
-        "additionalProperties": False,
+    fields = {name: _of_text(field) for name, field in schema["properties"].items()}
+    files = {"type": "array", "items": BINARY, "minItems": 1}
+    form = schema | {
+        "properties": {"images": files, **fields},
+        "required": ["images", *schema.get("required", [])],
     }
     parameters: list[dict[str, Any]] = [
         {
@@ -58,6 +58,10 @@ def image_operation(
     responses: dict[int | str, dict[str, Any]] = {
         200: {"content": answers or {}},
         **problem_responses(),
+        431: {
+            "description": "the address and the headers are too long",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
     }
     return {
         "responses": responses,
@@ -73,6 +77,13 @@ def image_operation(
             },
         },
     }
+
+
+def _of_text(field: dict[str, Any]) -> dict[str, Any]:
+    """A field as forms and queries have it: they know no null."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {key: value for key, value in field.items() if key != "anyOf"}
+    return rest | kinds[0] if kinds else rest
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from app.core.labels import nearest
 from app.errors import OptionError
-from app.serving.schemas import JsonImage, Options
+from app.serving.request_schemas import JsonImage, Options
 
 Opts = TypeVar("Opts", bound=Options)
 LONGEST_NAME = 60

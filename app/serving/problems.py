@@ -86,7 +86,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         allowed = headers.get("Allow")
         hint = f"it takes {allowed}" if allowed else "GET /openapi.json lists what there is"
-        detail = f"{request.method} {request.url.path}: {error.detail}; {hint}"
+        detail = f"{request.method} {request.url.path[:100]}: {error.detail}; {hint}"
         return _response(request, kind, detail, headers=headers)
 
 

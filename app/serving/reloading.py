@@ -63,7 +63,7 @@ class Reloader:
                 new = served(loaded, settings, self._metrics)
                 if not await self._engine.computes_golden(new):
                     raise CheckpointError("a golden image gets another embedding in a batch")
-            except (FileError, OptionError, ServiceError) as error:
+            except (FileError, OptionError, ServiceError, OSError) as error:
                 logger.warning("the checkpoint %s is not loaded: %s", path, error)
                 raise RefusedCheckpointError(f"{error}; the old checkpoint answers on") from error
             self._engine.serve(new)

@@ -13,7 +13,7 @@ from app.serving.schemas import ModelInfo
 
 # In the query: a body would be read before anybody asks who sends it.
 Checkpoint = Annotated[
-    Path | None,
+    str,
     Query(description="a directory on the server; default: the one that it was started with"),
 ]
 
@@ -26,10 +26,10 @@ def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
         "/reload",
         summary="Answer from another checkpoint, or from the same as it is now on disk",
         response_model=ModelInfo,
-        responses=problem_responses(401, 422),
+        responses=problem_responses(422),
     )
-    async def reload(checkpoint: Checkpoint = None) -> ModelInfo:
-        await reloader.reload(checkpoint)
+    async def reload(checkpoint: Checkpoint = "") -> ModelInfo:
+        await reloader.reload(Path(checkpoint) if checkpoint else None)
         return model_info(engine.served.classifier)
 
     return router

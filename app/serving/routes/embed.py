@@ -15,7 +15,8 @@ from app.serving.answering import answer_within, build_results, embed_uploads, m
 from app.serving.body import Intake, Upload, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
-from app.serving.schemas import EmbedBody, EmbedOptions, EmbedResponse, EmbedResult
+from app.serving.request_schemas import EmbedBody, EmbedOptions
+from app.serving.schemas import EmbedResponse, EmbedResult
 
 NPY = "application/x-npy"
 

@@ -1,6 +1,7 @@
 """What probes and monitors read."""
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.errors import NotReadyError
@@ -47,7 +48,7 @@ def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
     """The metrics that are given, and the device's memory as it is when they are asked for."""
     router = APIRouter(tags=["information"])
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     def read_metrics() -> Response:  # in a thread: about 2000 lines would hold up the event loop
         engine.note_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

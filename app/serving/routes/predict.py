@@ -8,13 +8,8 @@ from app.serving.answering import answer_within, build_results, embed_uploads, m
 from app.serving.body import Intake, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
-from app.serving.schemas import (
-    PredictBody,
-    PredictedLabel,
-    PredictOptions,
-    PredictResponse,
-    PredictResult,
-)
+from app.serving.request_schemas import PredictBody, PredictOptions
+from app.serving.schemas import PredictedLabel, PredictResponse, PredictResult
 
 DIGITS = 6
 

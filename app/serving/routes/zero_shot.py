@@ -10,13 +10,8 @@ from app.serving.answering import answer_within, build_results, embed_uploads, m
 from app.serving.body import Intake, read_uploads
 from app.serving.engine import EmbeddedImage, Engine
 from app.serving.openapi import image_operation
-from app.serving.schemas import (
-    Score,
-    ZeroShotBody,
-    ZeroShotOptions,
-    ZeroShotResponse,
-    ZeroShotResult,
-)
+from app.serving.request_schemas import ZeroShotBody, ZeroShotOptions
+from app.serving.schemas import Score, ZeroShotResponse, ZeroShotResult
 
 DIGITS = 6
 
