@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: serve test monitoring lint types openapi bench
+.PHONY: serve test monitoring contract lint types openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
@@ -28,6 +28,9 @@ openapi: .venv/.serve-installed
 
 bench: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.side_by_side $(ARGS)
+
+contract: .venv/.bench-installed
+	$(BIN)/python -m benchmarks.contract $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'

@@ -1,0 +1,1 @@
+"""The running server against what openapi.yaml says of it."""
