@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 EXTRA_OF = dict.fromkeys(
     "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
 ) | {"opentelemetry": "traces"}
+NO_TEMPORARY_DIRECTORY = "No usable temporary directory"  # Python's words
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 logger = logging.getLogger("mumic.settings")
 
@@ -76,10 +77,6 @@ def serve(
     log_to_stderr(settings.log_format)
     for line in misspelt(os.environ):
         logger.warning(line)
-
-    def announce(line: str) -> None:
-        errors.print(line, markup=False)
-
     if settings.workers > 1:
         from app.serving.workers import run_workers
 
@@ -87,6 +84,12 @@ def serve(
     from app.main import run_server
 
     run_server(settings, announce)
+
+
+def announce(line: str) -> None:
+    """Say that the server listens; where stderr's disk is full, it serves all the same."""
+    with suppress(OSError):
+        errors.print(line, markup=False)
 
 
 def worker_app(settings: Settings) -> Any:
@@ -213,6 +216,12 @@ def exit_codes() -> Iterator[None]:
         sys.exit(2)
     except MumicError as error:
         errors.print(f"mumic: {error}", markup=False)
+        sys.exit(1)
+    except FileNotFoundError as error:
+        if NO_TEMPORARY_DIRECTORY not in str(error):
+            raise
+        why = f"{error.strerror}; PyTorch needs one: set TMPDIR"
+        errors.print(f"mumic: {why}", markup=False)
         sys.exit(1)
     except ModuleNotFoundError as error:
         name = error.name or ""

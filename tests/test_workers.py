@@ -172,6 +172,10 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         def all_answer_again(times: int) -> bool:
             return server.said.count("all workers answer again") == times
 
+        # In memory: a full disk would end who writes to a file that is mapped.
+        environment = Path(f"/proc/{min(server.workers())}/environ").read_bytes()
+        assert b"\0PROMETHEUS_MULTIPROC_DIR=/dev/shm/" in environment
+
         gone = send_one(signal.SIGKILL)
         wait_until(lambda: all_answer_again(1))
         assert len(answering() - {gone}) == WORKERS

@@ -1,6 +1,8 @@
 """mumic.json: what a checkpoint says of itself, and the hashes that hold it together."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,11 +66,13 @@ def read_card(directory: Path) -> Card:
     """Read a checkpoint's card.
 
     Raises:
-        CheckpointError: it is not valid; the text names the field.
+        CheckpointError: it cannot be read or is not valid; the text names the field.
     """
     path = directory / CARD_FILE
+    with reading(path):
+        data = path.read_bytes()
     try:
-        return Card.model_validate_json(path.read_bytes())
+        return Card.model_validate_json(data)
     except ValidationError as error:
         raise CheckpointError(f"{path}: {_first(error)}. Copy the checkpoint again") from error
 
@@ -82,9 +86,26 @@ def write_card(directory: Path, card: Card) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """The sha256 of a file, as hex."""
-    with path.open("rb") as file:
+    """The sha256 of a file, as hex.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around reading a checkpoint: a disk that refuses, or a file that has just gone, is told.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _first(error: ValidationError) -> str:

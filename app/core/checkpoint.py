@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from app.core.card import CARD_FILE, Card, Golden, file_hash, make_card, read_card, write_card
+from app.core.card import (
+    CARD_FILE,
+    Card,
+    Golden,
+    file_hash,
+    make_card,
+    read_card,
+    reading,
+    write_card,
+)
 from app.core.drafts import disk_errors, draft_of, refuse_foreign
 from app.core.golden import embed_golden
 from app.core.labels import LabelSet, dump_label_set, load_label_set
@@ -55,7 +65,8 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         CheckpointError: a file is missing, altered or unsafe; the text says which and what to do.
         LabelSetError: labels.yaml is not valid.
     """
-    _refuse_incomplete_or_unsafe(directory)
+    with reading(directory):
+        _refuse_incomplete_or_unsafe(directory)
     card = read_card(directory)
     for name in HASHED_FILES:
         if card.sha256.get(name) != file_hash(directory / name):
@@ -199,9 +210,10 @@ def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
     path = checkpoint.directory / LABEL_EMBEDDINGS_FILE
     if path.is_file():
         key = _cache_key(checkpoint.card.sha256, checkpoint.labels)
-        if checkpoint.card.sha256.get(path.name) == file_hash(path) and _key_of(path) == key:
-            # Cloned, or the rows would lie in the file, which `mumic seal` writes anew.
-            return load_file(path)["text_embeddings"].clone()
+        with suppress(CheckpointError, OSError):
+            if checkpoint.card.sha256.get(path.name) == file_hash(path) and _key_of(path) == key:
+                # Cloned, or the rows would lie in the file, which `mumic seal` writes anew.
+                return load_file(path)["text_embeddings"].clone()
         log.warning("%s does not belong to this checkpoint: label texts are embedded anew", path)
     return embed_prompts(model, checkpoint.labels)
 
@@ -250,8 +262,10 @@ def _key_of(cache: Path) -> str | None:
 
 def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG_FILE
+    with reading(path):
+        data = path.read_bytes()
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(data)
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from error
     for section in ("model_cfg", "preprocess_cfg"):
@@ -278,7 +292,7 @@ def _refuse_incomplete_or_unsafe(directory: Path) -> None:
     try:
         with safe_open(directory / WEIGHTS_FILE, framework="pt"):
             pass
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{directory / WEIGHTS_FILE}: not a whole safetensors file ({error}). "
             "Copy the checkpoint again"

@@ -10,15 +10,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
+from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from app.core.drafts import disk_errors
 from app.serving.listening import Port, Server, announcement, bind, server_config
 from app.serving.metrics import SHARED_DIRECTORY, shared_model
 from app.settings import Settings
 
+# Metrics are mapped into memory, and a process ends that writes to a mapping on a full disk.
+MEMORY = Path("/dev/shm")
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # A worker may be silent while it imports torch, long on a slow disk; it must not be killed for it.
 SILENT_WORKER_S = 60.0
@@ -44,12 +48,10 @@ def run_workers(
 
     Raises:
         OptionError: the address is taken or is none of this machine's.
+        DiskError: there is no place for the metrics that the workers share.
     """
     handlers = {stop: signal.getsignal(stop) for stop in STOPS}
-    with (
-        bind(settings.host, settings.port) as bound,
-        tempfile.TemporaryDirectory(prefix="mumic-metrics-") as directory,
-    ):
+    with bind(settings.host, settings.port) as bound, _shared_directory() as directory:
         os.environ[SHARED_DIRECTORY] = directory  # which the workers inherit
         workers = _Workers(settings, create_app, bound, announce)
         workers.run()
@@ -207,12 +209,19 @@ class _Workers(Multiprocess):
         """Wait until they do, or a signal or a worker's failure stops the start."""
         for process in self.processes:
             while not process.wait_until_ready(1, self.should_exit):
-                self.handle_signals()
-                if process.exitcode is not None:
+                self.handle_signals()  # which may have ended the worker as well
+                if not self.should_exit.is_set() and process.exitcode is not None:
                     self._give_up(process)
                 if self.should_exit.is_set():
                     return False
         return True
+
+
+def _shared_directory() -> tempfile.TemporaryDirectory[str]:
+    with disk_errors(MEMORY, "the workers have no place to share their metrics"):
+        return tempfile.TemporaryDirectory(
+            prefix="mumic-metrics-", dir=MEMORY if MEMORY.is_dir() else None
+        )
 
 
 def _way_out(ended: Process) -> str:
