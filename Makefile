@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
+# Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
+ACCEPTED :=
 
-.PHONY: serve test monitoring contract lint types openapi bench
+.PHONY: serve test monitoring contract audit sbom lint types openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
@@ -32,6 +34,14 @@ bench: .venv/.bench-installed
 contract: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.contract $(ARGS)
 
+audit: .venv/.audit-installed
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
+		$(ACCEPTED:%=--ignore-vuln %)
+
+sbom: .venv/.audit-installed
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml $(BIN)/python \
+		| $(BIN)/python -m deploy.bill_of_materials sbom.json
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
@@ -49,4 +59,9 @@ $(BIN)/python:
 .venv/.bench-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; torch is large)"
 	$(INSTALL) -e '.[bench]'
+	@touch $@ .venv/.serve-installed
+
+.venv/.audit-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e '.[audit]'
 	@touch $@ .venv/.serve-installed

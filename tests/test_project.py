@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,10 @@ def pins() -> dict[str, str]:
 
 
 def requirements() -> list[Requirement]:
-    """All that `make serve` and `make test` install; other extras are the user's own choice."""
+    """All that `make` installs but for benchmarks; other extras are the user's own choice."""
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["train"], *extras["traces"], *extras["dev"]]
+    named = [extras[name] for name in ("train", "traces", "dev", "audit")]
+    wanted = [*PROJECT["dependencies"], *chain.from_iterable(named)]
     parsed = [Requirement(each) for each in wanted]
     return [each for each in parsed if each.name != PROJECT["name"]]
 

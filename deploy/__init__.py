@@ -1,0 +1,1 @@
+"""What belongs to running the service: alert rules, a bill of materials."""
