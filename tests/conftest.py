@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import torch
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -18,6 +19,8 @@ from tests.annotated import write_crops, write_labels
 from tests.tiny import live_server, write_tiny
 from tests.training_set import write_init, write_photos
 
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
 for name in [name for name in os.environ if name.startswith("OTEL_")]:
     del os.environ[name]  # where a developer's traces go is no concern of tests

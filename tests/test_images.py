@@ -239,7 +239,7 @@ def test_an_orientation_that_does_not_exist_is_ignored(value: int) -> None:
     assert_same(decoded(encoded(sample("coffee"), "PNG", exif=exif(value))), sample("coffee"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(garbage=st.binary(max_size=200), tiff=st.booleans(), segment=st.sampled_from(["exif", "mp"]))
 def test_broken_metadata_does_not_cost_a_good_photo(
     garbage: bytes, tiff: bool, segment: str

@@ -165,7 +165,7 @@ def decodes_or_is_refused(data: bytes) -> None:
     assert min(photo.width, photo.height) >= 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     magic=st.sampled_from([b"", *(data[:16] for data in SMALL_FILES)]),
     rest=st.binary(max_size=300),
@@ -174,7 +174,7 @@ def test_arbitrary_bytes_decode_or_are_refused(magic: bytes, rest: bytes) -> Non
     decodes_or_is_refused(magic + rest)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     original=st.sampled_from(SMALL_FILES),
     changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8)), max_size=6),

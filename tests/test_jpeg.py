@@ -12,7 +12,7 @@ from tests.photos import NAMES, encoded, sample
 from tests.test_images import assert_same, decoded, exif, pixels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.integers(1, 1500),
     height=st.integers(1, 1500),

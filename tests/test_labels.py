@@ -4,7 +4,7 @@ from pathlib import Path
 
 import open_clip
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -160,7 +160,6 @@ LABEL_SETS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(labels=LABEL_SETS)
 def test_what_is_dumped_loads_back_equal(
     tmp_path_factory: pytest.TempPathFactory, labels: LabelSet

@@ -63,7 +63,7 @@ def test_resize_keeps_the_borders_of_a_wide_photo() -> None:
     assert square[:, 32, -1].tolist() == [0, 0, 255]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     mean=st.tuples(*[st.floats(0, 1)] * 3),
     std=st.tuples(*[st.floats(0.1, 1)] * 3),

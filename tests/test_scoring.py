@@ -14,7 +14,7 @@ from app.core import scoring
 
 COSINES = st.floats(-1, 1, width=32)
 LOGIT_SCALES = st.floats(0, 4.625, width=32)  # up to a temperature of a hundredth
-examples = settings(deadline=None, max_examples=50)
+examples = settings(max_examples=50)
 
 
 @st.composite

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -119,7 +119,6 @@ some_ids = st.lists(st.sampled_from(IDS), max_size=3)
 some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
 
 
-@settings(deadline=None)
 @given(
     probabilities=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
     min_confidence=st.none() | st.floats(0, 1, width=32),
