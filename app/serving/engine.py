@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-from app.core.classifier import Classifier
+from app.core.classifier import TEXT_BATCH_SIZE, Classifier
 from app.core.device import choose_lanes, device_memory, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
@@ -192,6 +193,8 @@ class Engine:
     async def embed_texts(self, by: Served, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, beside the event loop and the image batches.
 
+        One request's texts at a time. Cancelling ends that after the batch that is being computed.
+
         Args:
             by: the checkpoint.
             texts: at least one text.
@@ -205,13 +208,24 @@ class Engine:
         """
         self.refuse_when_draining()
         started = time.perf_counter()
+        starts = range(0, len(texts), TEXT_BATCH_SIZE)
         async with self._embedding_texts:
             hits = by.classifier.count_known(texts)
-            embed = partial(by.classifier.embed_texts, list(texts))
-            embeddings = await asyncio.wrap_future(in_passing(self._cores, embed))
+            embeddings = torch.cat(
+                [await self._embed_batch(by, texts[i : i + TEXT_BATCH_SIZE]) for i in starts]
+            )
         seconds = time.perf_counter() - started
         self._metrics.observe_texts(seconds, hits=hits, misses=len(texts) - hits)
         return embeddings
+
+    async def _embed_batch(self, by: Served, texts: Sequence[str]) -> Tensor:
+        embed = partial(by.classifier.embed_texts, list(texts))
+        rows = asyncio.wrap_future(in_passing(self._cores, embed))
+        try:
+            return await asyncio.shield(rows)
+        except asyncio.CancelledError:
+            await asyncio.wait([rows])  # a thread cannot be stopped; the next is to find it gone
+            raise
 
     async def in_decoder(self, function: Callable[[], T]) -> T:
         """Run something slow that is not the model beside the event loop.
