@@ -14,7 +14,7 @@ from app.errors import OptionError
 from app.main import create_app
 from app.serving import access
 from app.serving.access import ApiKeys
-from app.serving.logs import JsonFormatter
+from app.serving.logs import JsonFormatter, TextFormatter
 from app.settings import Settings
 from tests.sending import photo, raw
 from tests.tiny import live_server
@@ -153,6 +153,35 @@ def test_an_exception_is_one_line_of_json() -> None:
     assert "\n" not in line
     assert json.loads(line)["message"] == 'it "failed"'
     assert "ValueError" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("sent", ["a\r\nb", "a\u2028b", "a\x1b[2Kb", "a\x85b", "a\x00b"])
+def test_what_a_client_sent_is_on_one_line_of_text(sent: str) -> None:
+    record = logging.LogRecord("mumic", logging.WARNING, __file__, 1, "no %s", (sent,), None)
+    line = TextFormatter().format(record)
+    assert line.isprintable()
+    assert line.endswith("b") and " WARNING no a\\" in line
+    assert record.getMessage() == f"no {sent}"
+
+
+def test_the_document_tells_whom_to_send_what(
+    tiny_classifier: Classifier, small_settings: Settings, keys_file: Path
+) -> None:
+    tokens = {"metrics_token": METRICS, "admin_token": METRICS}
+    with guarded(tiny_classifier, small_settings, api_keys_file=keys_file, **tokens) as client:
+        document = client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["ApiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    for path, method, names in (
+        ("/predict", "post", ["ApiKey", "ApiKeyAsBearer"]),
+        ("/labels", "get", ["ApiKey", "ApiKeyAsBearer"]),
+        ("/metrics", "get", ["MetricsToken"]),
+        ("/admin/reload", "post", ["AdminToken"]),
+    ):
+        operation = document["paths"][path][method]
+        assert operation["security"] == [{name: []} for name in names]
+        assert "401" in operation["responses"]
+    assert "security" not in document["paths"]["/healthz"]["get"]
 
 
 def test_answers_tell_browsers_to_do_nothing_with_them(client: httpx.Client) -> None:

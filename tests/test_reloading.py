@@ -125,6 +125,16 @@ def test_what_is_wrong_with_a_checkpoint_keeps_the_old_one(
         assert client.get("/readyz").status_code == 200
 
 
+def test_a_directory_that_can_be_none_keeps_the_old_one(checkpoints: tuple[Path, Path]) -> None:
+    with reloadable(checkpoints[0]) as client:
+        for name in ("a\x00b", "a" * 5000, "a\r\nINFO b", "/proc/1/mem", "\u202e", "/"):
+            params = {"checkpoint": name}
+            answer = client.post("/admin/reload", headers=HEADERS, params=params)
+            assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
+        answer = client.post("/admin/reload?checkpoint=", headers=HEADERS)
+        assert answer.json()["version"] == "1.0.0"  # none is named
+
+
 @pytest.mark.parametrize("sent", [None, "", "Bearer", "Bearer wrong", TOKEN, f"bearer {TOKEN}x"])
 def test_without_the_token_nothing_is_reloaded(
     checkpoints: tuple[Path, Path], sent: str | None
