@@ -145,7 +145,9 @@ def decode(
             "corrupt", f"the {image_format} image is in more than {MAX_PIECES} pieces: save it anew"
         )
     try:
-        pixels, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
+        frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
+        pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
+        del frame  # of Pillow's it has four bytes a pixel
     except ImageError:
         raise
     # Decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, MemoryError.
@@ -161,8 +163,8 @@ def decode(
 
 def _read(
     data: bytes, image_format: str, limits: ImageLimits, min_side_px: int
-) -> tuple[Samples, tuple[int, int], int, int]:
-    """The first frame's pixels, the photo's own size, its scale and its orientation.
+) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
+    """The first frame in RGB, the photo's own size, its scale and its orientation.
 
     What the decoder holds, for some formats three times the picture, goes with this function.
     """
@@ -170,15 +172,13 @@ def _read(
         size = image.size
         _check_size(*size, limits)
         _check_tile(image, limits)
-        found = None
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
             found = decode_jpeg(data, *size, min_side_px)
-        if found is None:
-            _scale_transparent_colour(image)
-            image.load()
-            found = np.array(_to_rgb(image)), 1
-        pixels, scale = found
-        return pixels, size, scale, _orientation(image)
+            if found is not None:
+                return found[0], size, found[1], _orientation(image)
+        _scale_transparent_colour(image)
+        image.load()
+        return _to_rgb(image), size, 1, _orientation(image)
 
 
 def _identify(data: bytes) -> str:
