@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 from PIL import Image
 
@@ -197,3 +198,9 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "WEBP, frames": lambda: frames("WEBP", 300),
     "TIFF, frames": lambda: frames("TIFF", 300),
 }
+
+
+@cache
+def made(name: str) -> bytes:
+    """The file of that name, made once."""
+    return (TOO_LARGE | TOO_MANY_PIECES | TOO_MUCH_BESIDE | GOOD)[name]()
