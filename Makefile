@@ -12,7 +12,7 @@ serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
 
 test: .venv/.dev-installed
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Needs prometheus and promtool on PATH; CONTRIBUTING.md says how to get them.
 monitoring: .venv/.dev-installed

@@ -25,6 +25,14 @@ torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
 for name in [name for name in os.environ if name.startswith("OTEL_")]:
     del os.environ[name]  # where a developer's traces go is no concern of tests
 
+# What takes longest comes first, or one of the processes of `make test` would end with it alone.
+LONGEST = ("test_workers", "test_training", "test_cli", "test_training_devices", "test_importing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

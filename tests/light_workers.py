@@ -1,7 +1,8 @@
 """Workers that need no model, since torch takes seconds to load.
 
 `python -m tests.light_workers FOLDER` serves with two of them until a signal stops it. Each answers
-with its process id and counts that; while FOLDER holds a file `hopeless`, none gets so far.
+with its process id and counts that. While FOLDER holds a file `hopeless`, none gets so far; without
+a FOLDER they refuse.
 """
 
 import os
@@ -22,6 +23,8 @@ from app.settings import Settings
 
 def create_app(settings: Settings) -> Starlette:
     """The app of one worker."""
+    if not settings.checkpoint.is_dir():
+        sys.exit("no such folder")
     if (settings.checkpoint / "hopeless").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     metrics = Metrics()
@@ -40,7 +43,7 @@ def create_app(settings: Settings) -> Starlette:
 
 def main() -> None:
     """Serve, with what takes a minute in earnest done in a moment."""
-    workers.SILENT_WORKER_S = 3
+    workers.SILENT_WORKER_S = 5
     workers.FIRST_PAUSE_S = 0.1
     workers.ENDS_WITHIN_S = 0.1
     log_to_stderr("text")

@@ -17,7 +17,9 @@ import httpx
 import pytest
 
 from tests.command import Run, mumic
+from tests.fakes import wait_until
 from tests.sending import photo, raw, truncated
+from tests.tiny import write_tiny
 
 SECONDS_TO_START = 120  # torch alone takes several on a busy machine
 Mumic = Callable[..., Run]
@@ -243,15 +245,30 @@ def first_line(process: "subprocess.Popen[str]") -> str:
     return process.stderr.readline()
 
 
-def test_serve_says_one_line_answers_and_ends_on_sigterm(tiny_checkpoint: Path) -> None:
-    with serving(tiny_checkpoint) as server:
+def test_serve_says_one_line_answers_reloads_on_sighup_and_ends_on_sigterm(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "current"
+    place.symlink_to(tiny_checkpoint)
+    with serving(place) as server:
         said = first_line(server)
         found = re.search(r"listens on (http://127\.0\.0\.1:\d+)", said)
         assert found, said
-        for words in ("tiny 1.2.3", str(tiny_checkpoint), "cpu", "fp32"):
+        for words in ("tiny 1.2.3", str(place), "cpu", "fp32"):
             assert words in said
-        assert httpx.get(f"{found[1]}/readyz").status_code == 200
-        assert httpx.post(f"{found[1]}/predict", **raw(photo())).status_code == 200
+        with httpx.Client(base_url=found[1], timeout=SECONDS_TO_START) as client:
+            assert client.get("/readyz").status_code == 200
+
+            def version() -> str:
+                answer = client.post("/predict", **raw(photo()))
+                assert answer.status_code == 200
+                return str(answer.json()["model"]["version"])
+
+            assert version() == "1.2.3"
+            place.unlink()
+            place.symlink_to(write_tiny(tmp_path / "new", seed=2, version="2.0.0"))
+            server.send_signal(signal.SIGHUP)
+            wait_until(lambda: version() == "2.0.0", SECONDS_TO_START)
         server.send_signal(signal.SIGTERM)
         started = time.monotonic()
         assert server.wait(SECONDS_TO_START) in (0, -signal.SIGTERM)

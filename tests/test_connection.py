@@ -127,4 +127,4 @@ def test_a_quiet_connection_between_requests_is_kept(
         for _ in range(2):
             connection.sendall(request)
             assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
-            time.sleep(1.5)
+            time.sleep(0.7)

@@ -1,4 +1,4 @@
-"""Hundreds of requests at once, one in ten with a truncated image; a thousand are a benchmark."""
+"""Two hundred requests, one in ten with a truncated image; a thousand are a benchmark."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from tests.photos import NAMES
 from tests.sending import photo, raw, truncated
 
-REQUESTS = 400
+REQUESTS = 200
 CONCURRENCY = 64
 SIDE_PX = 128
 

@@ -1,5 +1,6 @@
 """Two processes train as one does; parts of a step add up to it; precision is the towers' alone."""
 
+import multiprocessing
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint
@@ -47,7 +49,9 @@ def data(folder: Path) -> LabelledPhotos:
 def together(folder: Path, data: LabelledPhotos) -> Mapping[str, Any]:
     """Outcomes of two processes."""
     assert len(data.files) == 7  # of the manifest that they read as well
-    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")
+    multiprocessing.set_forkserver_preload([train_together.__module__])  # torch once, not twice
+    strategy = DDPStrategy(start_method="forkserver")
+    fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy)
     fabric.launch(partial(train_together, folder=folder))
     return {path.stem: torch.load(path) for path in folder.glob("*-?.pt")}
 

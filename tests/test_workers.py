@@ -13,7 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli import worker_app
+from app.settings import Settings
 from benchmarks.processes import tree
+from tests.command import mumic
 from tests.fakes import wait_until
 from tests.sending import metric, photo, raw
 from tests.tiny import write_tiny
@@ -204,16 +207,24 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         assert "does not end and is killed" in server.said
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "says"),
-    [
-        (["--checkpoint", "nowhere"], 1, "no such checkpoint directory"),
-        (["--host", "192.0.2.1"], 2, "cannot listen on"),
-    ],
-)
-def test_what_cannot_be_served_is_said_once_and_nothing_stays(
-    tmp_path: Path, options: list[str], code: int, says: str
+def test_what_the_first_worker_refuses_is_said_once_and_nothing_stays(tmp_path: Path) -> None:
+    with running(tmp_path, "tests.light_workers", str(tmp_path / "nowhere")) as server:
+        assert server.process.wait(PATIENCE_S) == 1
+        assert server.said == "no such folder\n"
+
+
+def test_a_worker_refuses_a_checkpoint_as_the_command_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(tmp_path, *options) as server:
-        assert server.process.wait(PATIENCE_S) == code
-        assert server.said.count(says) == 1
+    with pytest.raises(SystemExit) as ended:
+        worker_app(Settings(checkpoint=tmp_path / "nowhere", workers=WORKERS))
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.count("no such checkpoint directory") == 1
+
+
+def test_an_address_that_cannot_be_had_is_said_before_a_worker_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = mumic(monkeypatch, capsys, "serve", "--host", "192.0.2.1", "--workers", str(WORKERS))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("mumic: port: cannot listen on")
