@@ -126,7 +126,8 @@ def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:
 
 
 def _let_in(bound: socket.socket) -> Iterator[socket.socket]:
-    with suppress(BlockingIOError):
+    bound.setblocking(False)
+    with suppress(OSError):  # nobody waits any more, or the next one has left
         while True:
             client, _ = bound.accept()
             yield client
