@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint
