@@ -88,7 +88,7 @@ class Metrics:
         )
         self._decoded = Counter(
             "mumic_decoded_images_total",
-            "Decoded images, by format and scale: JPEG/2 was decoded at half its size.",
+            "Decoded images, by format and scale: JPEG/4 was decoded at a quarter of its size.",
             ("source",),
             registry=self._registry,
         )
@@ -193,7 +193,7 @@ class Metrics:
         self._images.labels(outcome).inc()
 
     def observe_decode(self, source: str, seconds: float) -> None:
-        """One image's decode and resize; `source` is its format and scale, such as `JPEG/2`."""
+        """One image's decode and resize; `source` is its format and scale, such as `JPEG/4`."""
         self._decoded.labels(source).inc()
         self._decode_seconds.observe(seconds)
 
