@@ -90,13 +90,14 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         docs_url=None,
         redoc_url=None,
     )
-    budget = ByteBudget(settings.max_queued_bytes, engine.retry_after_s, metrics.note_bytes)
+    admission = engine.admission
+    budget = ByteBudget(settings.max_queued_bytes, admission.retry_after_s, metrics.note_bytes)
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
     deliver_spans = _trace(app, settings)
     add_problem_handlers(app)
     clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
-    intake = Intake(settings, engine.in_decoder, fetcher)
+    intake = Intake(settings, engine.in_decoder, admission.refuse_when_full, fetcher)
     for router in (
         predict_router(engine, intake),
         embed_router(engine, intake),

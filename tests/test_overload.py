@@ -8,6 +8,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.fakes import GOOD, PATIENCE_S, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.sending import json_body, metric, multipart, raw
+from tests.talking import head, spoken, statuses
 from tests.test_engine import in_flight, post_beside, served
 
 ALL_FORMS = [multipart, json_body, raw]
@@ -36,6 +37,29 @@ def test_bodies_over_the_bound_of_all_together_are_refused_and_fit_again_afterwa
         wait_until(lambda: held_bytes(client) == 0)
         assert client.post("/predict", **form(padded)).status_code == 200
         wait_until(lambda: held_bytes(client) == 0)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+def test_a_full_queue_refuses_before_a_body_has_come_but_answers_texts(
+    tiny_classifier: Classifier, small_settings: Settings, path: str
+) -> None:
+    tower = FakeTower()
+    settings = small_settings.model_copy(update={"max_queued_images": 2})
+    with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
+        tower.go.clear()
+        accepted = post_beside(client, *[grey_photo(GOOD)] * 2)
+        for form in (b"image/png", b"multipart/form-data; boundary=b"):
+            announced = head(
+                b"content-type: " + form,
+                b"content-length: 9000",
+                b"connection: close",
+                target=b"POST " + path.encode(),
+            )
+            assert statuses(spoken(client, announced)) == [429]
+        texts = client.post("/embed", json={"texts": ["beach"]})
+        assert texts.status_code == 200
+        tower.go.set()
+        assert accepted.result(PATIENCE_S).status_code == 200
 
 
 def test_a_client_may_ask_for_less_time_but_not_for_more(

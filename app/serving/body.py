@@ -35,6 +35,7 @@ from app.settings import Settings
 # A value of three bytes becomes an object of up to two hundred. Far more than options and images
 # have; the commas of texts count as well.
 MAX_JSON_VALUES = 100_000
+JSON = "application/json"
 RunBeside = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -58,11 +59,13 @@ class Intake:
     Attributes:
         settings: the limits.
         run: runs a function beside the event loop.
+        refuse_when_full: raises OverloadedError while not one image more is taken.
         fetcher: of images that are given by URL, where that is allowed.
     """
 
     settings: Settings
     run: RunBeside
+    refuse_when_full: Callable[[], None]
     fetcher: Fetcher | None
 
 
@@ -86,7 +89,7 @@ async def read_uploads(
         UnsupportedMediaError: the content type carries no images.
         BodyTooLargeError: the body is over its limit.
         SlowBodyError: it did not arrive within the request's time.
-        OverloadedError: the bodies of all requests together are over theirs.
+        OverloadedError: no image is taken, or the bodies of all requests together are over theirs.
         OptionError: an option, an image's form or the number of images is not allowed.
     """
     allowed = allowed_s(request, intake.settings.request_timeout_s)
@@ -104,7 +107,9 @@ async def _read(
 ) -> tuple[list[Upload], Opts]:
     settings = intake.settings
     media_type = _media_type(request)
-    if media_type == "application/json":
+    if media_type != JSON or json_body.model_fields[IMAGES_FIELD].is_required():
+        intake.refuse_when_full()  # to read a body in vain costs more than all else of a refusal
+    if media_type == JSON:
         body = await _read_json(request, json_body, intake)
         images: Sequence[JsonImage] | None = getattr(body, IMAGES_FIELD)
         return [] if images is None else await _json_uploads(request, images, intake), body

@@ -1,7 +1,6 @@
 """From uploads to embeddings: the one path that /predict, /embed and /zero-shot share."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,8 @@ from app.core.device import choose_lanes, device_memory, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
 from app.core.threads import compute_with, in_passing
-from app.errors import DrainingError, ImageError, OverloadedError
+from app.errors import DrainingError, ImageError
+from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.embedding_cache import KnownImage
 from app.serving.metrics import Metrics
@@ -63,7 +63,7 @@ class Engine:
         self._metrics = metrics
         self.serve(served(classifier, settings, metrics))
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        self._max_queued = settings.max_queued_images
+        self.admission = Admission(settings.max_queued_images, metrics.note_in_flight)
         self._decoders = ThreadPoolExecutor(
             settings.decode_threads,
             thread_name_prefix="decode",
@@ -79,10 +79,6 @@ class Engine:
         )
         self._cores = cores
         self._embedding_texts = asyncio.Lock()
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._seconds_per_image = 0.0
         self.draining = False
 
     def start(self) -> None:
@@ -92,7 +88,7 @@ class Engine:
     async def close(self) -> None:
         """Refuse new work, answer what was accepted, stop every thread."""
         self.draining = True
-        await self._idle.wait()  # what was accepted may still be in the decoders
+        await self.admission.wait_until_idle()  # what was accepted may still be in the decoders
         await self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
 
@@ -130,36 +126,23 @@ class Engine:
             DrainingError: the service is stopping.
         """
         self.refuse_when_draining()
-        if self._in_flight + len(sources) > self._max_queued:
-            raise OverloadedError(
-                f"{self._in_flight} images are waiting and at most {self._max_queued} may; "
-                "try again later",
-                self.retry_after_s(),
-            )
-        self._in_flight += len(sources)
-        self._metrics.note_in_flight(self._in_flight)
-        self._idle.clear()
-        started = time.perf_counter()
-        for way in stages:
-            way.accepted = started
-        now = self._batcher.turn
-        tasks = [
-            asyncio.create_task(self._embed_one(by, source, turn, way))
-            for turn, (source, way) in enumerate(zip(sources, stages, strict=True), now)
-        ]
-        try:
-            results = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-                self._metrics.count_image(_outcome(task))
-            self._in_flight -= len(sources)
-            self._metrics.note_in_flight(self._in_flight)
-            if self._in_flight == 0:
-                self._idle.set()
+        with self.admission.accepted(len(sources)):
+            started = time.perf_counter()
+            for way in stages:
+                way.accepted = started
+            now = self._batcher.turn
+            tasks = [
+                asyncio.create_task(self._embed_one(by, source, turn, way))
+                for turn, (source, way) in enumerate(zip(sources, stages, strict=True), now)
+            ]
+            try:
+                results = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    self._metrics.count_image(_outcome(task))
         for task, way in zip(tasks, stages, strict=True):
             way.outcome = _outcome(task)
-        self._note_pace(len(sources), time.perf_counter() - started)
         return results
 
     async def computes_golden(self, by: Served) -> bool:
@@ -180,10 +163,6 @@ class Engine:
     def longest_batch_s(self) -> float:
         """Seconds since the oldest batch began that has not ended; 0 where none runs."""
         return self._batcher.longest_batch_s
-
-    def retry_after_s(self) -> int:
-        """When what is accepted now will have been answered, in seconds from now; at least 1."""
-        return max(1, math.ceil(self._in_flight * self._seconds_per_image))
 
     def note_device_memory(self) -> None:
         """Tell the metrics how much of a GPU's memory is taken now."""
@@ -281,11 +260,6 @@ class Engine:
     def _note_batch(self, images: int, seconds: float) -> None:
         self._metrics.observe_batch(images, seconds)
         self.note_device_memory()  # of several processes, only one is asked for /metrics
-
-    def _note_pace(self, images: int, seconds: float) -> None:
-        # What an image costs while others are in flight too: the base of Retry-After.
-        pace = seconds / max(images, self._in_flight + images)
-        self._seconds_per_image += 0.1 * (pace - self._seconds_per_image)
 
 
 def _outcome(image: "asyncio.Task[EmbeddedImage | ImageError]") -> str:
