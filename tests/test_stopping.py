@@ -64,15 +64,15 @@ def run(config: uvicorn.Config, story: Callable[[Server, socket.socket], Awaitab
         return runner.run(tell())
 
 
-def test_requests_on_their_way_are_answered(
+def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
     config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "stop_s", 10)  # enough for a slow machine
 
     async def story(server: Server, bound: socket.socket) -> list[bytes]:
         address = bound.getsockname()
-        kept, late = connected(address), connected(address)
-        for client in (kept, late):
+        kept, late, probe = connected(address), connected(address), connected(address)
+        for client in (kept, late, probe):
             client.sendall(REQUEST)
             answer = await asyncio.to_thread(client.recv, 2**16)
             assert answer.startswith(b"HTTP/1.1 200")
@@ -84,7 +84,11 @@ def test_requests_on_their_way_are_answered(
         await asyncio.to_thread(wait_until_refused, address)
         await asyncio.sleep(0.2)
         late.sendall(REQUEST)
+        probe.sendall(b"GET /readyz HTTP/1.1\r\nhost: mumic\r\n\r\n")
         await stopping
+        not_ready = received(probe)
+        assert not_ready.startswith(b"HTTP/1.1 503")
+        assert b'"code":"draining"' in not_ready
         return [received(client) for client in (kept, late, *waiting)]
 
     answers = run(config, story)

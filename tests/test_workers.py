@@ -108,6 +108,13 @@ def half_a_request(url: str) -> tuple[socket.socket, bytes]:
     return connection, data[1000:]
 
 
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # as it is of one not yet reaped
+    except OSError:
+        return False
+
+
 def is_refused(url: str) -> bool:
     try:
         httpx.get(f"{url}/healthz")
@@ -179,9 +186,11 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         environment = Path(f"/proc/{min(server.workers())}/environ").read_bytes()
         assert b"\0PROMETHEUS_MULTIPROC_DIR=/dev/shm/" in environment
 
+        server.process.send_signal(signal.SIGTTIN)  # uvicorn's signal for one worker more
         gone = send_one(signal.SIGKILL)
         wait_until(lambda: all_answer_again(1))
         assert len(answering() - {gone}) == WORKERS
+        assert len(server.workers()) == WORKERS
         with httpx.Client(base_url=url) as client:  # what the dead one counted stays
             assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
 
@@ -205,6 +214,15 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         send_one(signal.SIGSTOP)
         assert server.ends() in (0, -signal.SIGTERM)
         assert "does not end and is killed" in server.said
+
+
+def test_workers_end_once_their_supervisor_has_been_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "tests.light_workers", str(tmp_path)) as server:
+        url = server.url()
+        workers = server.workers()
+        server.process.kill()
+        wait_until(lambda: is_refused(url))
+        wait_until(lambda: not any(map(runs, workers)))
 
 
 def test_what_the_first_worker_refuses_is_said_once_and_nothing_stays(tmp_path: Path) -> None:

@@ -86,7 +86,11 @@ class Server(uvicorn.Server):
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has come, that of clients included who wait at the port to be let in."""
+        """Answer what has come, that of clients included who wait at the port to be let in.
+
+        From now on each request's state has `stopping`.
+        """
+        self.lifespan.state["stopping"] = True
         waiting = [client for bound in sockets or [] for client in _let_in(bound)]
         for server in self.servers:
             server.close()

@@ -7,10 +7,13 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
+from multiprocessing import parent_process
 from pathlib import Path
+from socket import socket
 
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
@@ -69,6 +72,11 @@ class _Worker(Process):
     def server(self) -> Server:
         """The server, made where it runs."""
         return Server(self.config)
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """Serve until a signal stops it, or nobody is left to send one."""
+        threading.Thread(target=_stop_without_supervisor, daemon=True).start()
+        super().target(sockets)
 
 
 class _Workers(Multiprocess):
@@ -169,6 +177,11 @@ class _Workers(Multiprocess):
             if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signal.SIGHUP)
 
+    def handle_ttin(self) -> None:
+        """As many workers stay as the settings say; uvicorn would start one of its own kind."""
+
+    handle_ttou = handle_ttin
+
     def _start(self) -> Process:
         process = _Worker(self.config, self.sockets)
         process.start()
@@ -215,6 +228,14 @@ class _Workers(Multiprocess):
                 if self.should_exit.is_set():
                     return False
         return True
+
+
+def _stop_without_supervisor() -> None:
+    supervisor = parent_process()
+    assert supervisor is not None
+    supervisor.join()
+    # It was killed. Whoever starts another finds the port free, and no old worker answering there.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _shared_directory() -> tempfile.TemporaryDirectory[str]:

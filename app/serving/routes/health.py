@@ -1,10 +1,10 @@
 """What probes and monitors read."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.errors import NotReadyError
+from app.errors import DrainingError, NotReadyError
 from app.serving.engine import Engine
 from app.serving.metrics import Metrics
 from app.serving.openapi import problem_responses
@@ -37,7 +37,9 @@ def health_router(engine: Engine) -> APIRouter:
         response_model=Health,
         responses=problem_responses(503),
     )
-    async def readyz() -> Health:
+    async def readyz(request: Request) -> Health:
+        if getattr(request.state, "stopping", False):  # what has been sent is still answered
+            raise DrainingError("the service is stopping; send requests to another instance")
         await readiness.check()
         return Health()
 
