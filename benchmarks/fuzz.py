@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from app.core.images import SUPPORTED_FORMATS, ImageLimits
+from app.core.formats import SUPPORTED_FORMATS
+from app.core.images import ImageLimits
 from app.core.pixels import load_pixels
 from app.core.preprocess import Preprocess
 from app.errors import ImageError

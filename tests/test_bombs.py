@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.images import SUPPORTED_FORMATS, ImageLimits, decode
+from app.core.formats import SUPPORTED_FORMATS
+from app.core.images import ImageLimits, decode
 from app.core.pieces import MAX_PIECES
 from app.errors import ImageError
 from tests.bombs import GOOD, TOO_LARGE, TOO_MANY_PIECES, TOO_MUCH_BESIDE, made, png_of

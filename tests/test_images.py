@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from app.core.images import SUPPORTED_FORMATS, ImageLimits, Photo, decode
+from app.core.formats import SUPPORTED_FORMATS
+from app.core.images import ImageLimits, Photo, decode
 from tests.photos import NAMES, encoded, png, sample
 
 # pytest's own filters come before the one that the module sets.

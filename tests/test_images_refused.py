@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.core.images import MAX_SIDE_PX, SUPPORTED_FORMATS, ImageLimits, decode
-from app.core.jpeg import MAX_JPEG_SCANS
+from app.core.formats import SUPPORTED_FORMATS
+from app.core.images import MAX_SIDE_PX, ImageLimits, decode
+from app.core.jpeg import MAX_JPEG_SCANS, MAX_SCANNED_PIXELS
 from app.errors import ImageError
 from tests.photos import encoded, png, sample
 
@@ -122,6 +123,30 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     error = refused(jpeg[:first] + scan * MAX_JPEG_SCANS + jpeg[first:])
     assert error.code == "corrupt"
     assert "scans" in error.message
+
+
+def test_a_large_jpeg_may_have_fewer_scans() -> None:
+    jpeg = encoded(Image.new("L", (7000, 7000)), "JPEG", progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    more = MAX_SCANNED_PIXELS // 7000**2 - jpeg.count(b"\xff\xda") + 1
+    assert "scans" in refused(jpeg[:-2] + last * more + jpeg[-2:]).message
+
+
+def test_a_film_after_a_jpeg_has_no_scans() -> None:
+    film = b"\xff\xda" * 1000
+    jpeg = encoded(sample("chelsea"), "JPEG", progressive=True, comment=film)
+    assert decode(jpeg + film, ImageLimits(), min_side_px=448).source == "JPEG"
+
+
+@pytest.mark.parametrize(("coding", "pixels"), [(1, b"\x02\x07\x00\x01"), (2, b"\x02\x11\x00\x01")])
+def test_a_bitmap_that_would_be_read_pixel_by_pixel_is_refused(coding: int, pixels: bytes) -> None:
+    bits = {1: 8, 2: 4}[coding]
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, bits, coding, len(pixels), 0, 0, 2, 0)
+    palette = bytes(4 * 2)
+    start = struct.pack("<IHHI", 54 + len(palette) + len(pixels), 0, 0, 54 + len(palette))
+    error = refused(b"BM" + start + head + palette + pixels)
+    assert error.code == "unsupported_format"
+    assert "run-length" in error.message
 
 
 ODD_FILES = """

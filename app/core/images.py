@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, features
+from PIL import ExifTags, Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from app.core.jpeg import MAX_JPEG_SCANS, decode_jpeg, has_too_many_scans
+from app.core.formats import ADVICE, identify
+from app.core.jpeg import decode_jpeg, has_too_many_scans
 from app.core.pieces import MAX_PIECES, has_too_many_pieces
 from app.errors import ImageError
 
@@ -35,30 +37,6 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Resampling allocates in proportion to the longest side, and rows have pointers: a picture of
 # 1 x 50,000,000 pixels would cost gigabytes within the pixel limit. JPEG's own limit is this one.
 MAX_SIDE_PX = 65_535
-
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"II+\x00": "TIFF",
-    b"MM\x00+": "TIFF",
-    b"%PDF-": "PDF",
-    b"8BPS": "Photoshop",
-    b"\x00\x00\x01\x00": "ICO",
-    b"\xff\x0a": "JPEG XL",
-    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
-    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
-}
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF") + (
-    ("AVIF",) if features.check("avif") else ()
-)
-_ADVICE = f"send {', '.join(SUPPORTED_FORMATS[:-1])} or {SUPPORTED_FORMATS[-1]}"
 
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -131,15 +109,13 @@ def decode(
             corrupt or truncated, or hold too many pixels.
     """
     if not data:
-        raise ImageError("empty", f"the image has no bytes: {_ADVICE}")
+        raise ImageError("empty", f"the image has no bytes: {ADVICE}")
     if len(data) > limits.max_bytes:
         raise ImageError(
             "too_many_bytes",
             f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed",
         )
-    image_format = _identify(data)
-    if image_format == "JPEG" and has_too_many_scans(data):
-        raise ImageError("corrupt", f"the JPEG image has more than {MAX_JPEG_SCANS} scans")
+    image_format = identify(data)
     if has_too_many_pieces(data, image_format):
         raise ImageError(
             "corrupt", f"the {image_format} image is in more than {MAX_PIECES} pieces: save it anew"
@@ -172,6 +148,7 @@ def _read(
         size = image.size
         _check_size(*size, limits)
         _check_tile(image, limits)
+        _check_coding(image, data)
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
             found = decode_jpeg(data, *size, min_side_px)
             if found is not None:
@@ -179,37 +156,6 @@ def _read(
         _scale_transparent_colour(image)
         image.load()
         return _to_rgb(image), size, 1, _orientation(image)
-
-
-def _identify(data: bytes) -> str:
-    """Returns Pillow's name of a supported format, from the file's first bytes."""
-    name = next((name for magic, name in _SIGNATURES.items() if data.startswith(magic)), None)
-    if name is None:
-        name = _identify_container(data)
-    if name is None:
-        raise ImageError("not_an_image", f"the bytes are not an image: {_ADVICE}")
-    if name not in SUPPORTED_FORMATS:
-        raise ImageError("unsupported_format", f"{name} images are not supported: {_ADVICE}")
-    return name
-
-
-def _identify_container(data: bytes) -> str | None:
-    """Tells the formats that need more than a fixed prefix to be known."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    # "BM" alone also begins words; a bitmap's header length is less than 256, little-endian.
-    if data[:2] == b"BM" and data[15:18] == b"\x00\x00\x00":
-        return "BMP"
-    if data[4:8] == b"ftyp":
-        box = data[8 : min(int.from_bytes(data[:4]), 256)]
-        brands = {box[i : i + 4] for i in range(0, len(box), 4)}
-        if brands & _AVIF_BRANDS:
-            return "AVIF"
-        if brands & _HEIF_BRANDS:
-            return "HEIC"
-    if data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<svg" in data[:1024]:
-        return "SVG"
-    return None
 
 
 def _check_size(width: int, height: int, limits: ImageLimits, what: str = "image") -> None:
@@ -233,6 +179,16 @@ def _check_tile(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
             image.tag_v2.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)
         )
         _check_size(int(width), int(height), limits, "image's tile")
+
+
+def _check_coding(image: ImageFile.ImageFile, data: bytes) -> None:
+    """What takes far longer than other files of as many pixels."""
+    if isinstance(image, JpegImageFile) and has_too_many_scans(data, image.width * image.height):
+        raise ImageError("corrupt", "the JPEG image has too many scans for its size: save it anew")
+    if image.tile and image.tile[0].codec_name == "bmp_rle":  # read in Python, pixel by pixel
+        raise ImageError(
+            "unsupported_format", f"run-length coded BMP images are not supported: {ADVICE}"
+        )
 
 
 def _corrupt(image_format: str, error: Exception) -> ImageError:

@@ -1,9 +1,10 @@
-"""Most memory that decoding takes: every thread of the pool at once, on photos of the largest size.
+"""Most that decoding costs: every thread of the pool at once, on photos of the largest size.
 
-python -m benchmarks.decode_memory
+python -m benchmarks.decode_cost
 
 Each row is a process of its own, whose threads decode and resize the same file as the server does.
-The files are those for which the format's decoder, or what follows it, holds most: no smaller JPEG
+The files are those for which the format's decoder, or what follows it, holds most, or computes
+longest: no smaller JPEG
 is made where one side is short, alpha and 16 bits are kept beside the picture, EXIF turns it.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import io
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from PIL import ExifTags, Image
 
 from app.core.allocator import keep_freed_memory
 from app.core.images import ImageLimits
+from app.core.jpeg import MAX_SCANNED_PIXELS
 from app.core.pixels import load_pixels
 from app.core.preprocess import Preprocess
 from app.errors import ImageError
@@ -44,6 +47,12 @@ def turned() -> Image.Exif:
 
 def _of_pillow(image_format: str, mode: str, size: tuple[int, int], **options: object) -> bytes:
     return encoded(Image.new(mode, size, 1), image_format, exif=turned(), **options)
+
+
+def _jpeg_of_many_scans() -> bytes:
+    whole = _of_pillow("JPEG", "RGB", SQUARE, progressive=True)
+    more = MAX_SCANNED_PIXELS // (SQUARE[0] * SQUARE[1]) - whole.count(b"\xff\xda")
+    return whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * more + whole[-2:]
 
 
 def _png(depth: int, colour: int, channels: int, **chunks: bytes) -> bytes:
@@ -81,6 +90,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "JPEG, progressive, CMYK, smaller": lambda: _of_pillow(
         "JPEG", "CMYK", SQUARE, progressive=True
     ),
+    "JPEG, progressive, as many scans as may be": _jpeg_of_many_scans,
     "PNG, RGB": lambda: _png(8, 2, 3),
     "PNG, 16-bit RGBA": lambda: _png(16, 6, 4),
     "PNG, 16-bit grey, a colour transparent": lambda: _png(16, 0, 1, tRNS=b"\x00\x01"),
@@ -99,7 +109,11 @@ FILES: dict[str, Callable[[], bytes]] = {
 
 
 def decode_at_once(path: Path, threads: int) -> None:
-    """Decode one file in so many threads; prints the growth of resident memory, in MiB."""
+    """Decode one file in so many threads.
+
+    Prints the growth of resident memory, in MiB, and the seconds of one photo while every thread
+    has one.
+    """
     keep_freed_memory()
     data = path.read_bytes()
     load_pixels(encoded(Image.new("RGB", (640, 480)), "JPEG"), ImageLimits(), PREPROCESS)
@@ -110,10 +124,10 @@ def decode_at_once(path: Path, threads: int) -> None:
         except ImageError as error:
             sys.exit(str(error))
 
-    before = peak_mib()
+    before, began = peak_mib(), time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(decode, range(2 * threads)))
-    print(peak_mib() - before)
+    print(peak_mib() - before, (time.perf_counter() - began) / 2)
 
 
 def main() -> None:
@@ -126,20 +140,20 @@ def main() -> None:
         decode_at_once(args.file, args.threads)
         return
     pixels = SQUARE[0] * SQUARE[1]
-    print("| file | MB | memory, MiB | bytes a pixel and thread |\n|---|---:|---:|---:|")
+    print("| file | MB | memory, MiB | bytes a pixel and thread | s |\n|---|---:|---:|---:|---:|")
     for name, make in FILES.items():
         with TemporaryDirectory() as folder:
             path = Path(folder, "photo")
             path.write_bytes(make())
-            command = [sys.executable, "-m", "benchmarks.decode_memory", "--file", str(path)]
+            command = [sys.executable, "-m", "benchmarks.decode_cost", "--file", str(path)]
             command += ["--threads", str(args.threads)]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode:
                 sys.exit(f"{name}: {run.stderr}")
-            grown_mib = float(run.stdout)
+            grown_mib, seconds = map(float, run.stdout.split())
             size = path.stat().st_size / 1e6
         each = grown_mib * 2**20 / pixels / args.threads
-        print(f"| {name} | {size:.1f} | {grown_mib:.0f} | {each:.1f} |", flush=True)
+        print(f"| {name} | {size:.1f} | {grown_mib:.0f} | {each:.1f} | {seconds:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
