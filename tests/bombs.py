@@ -75,11 +75,13 @@ def tiff_of(tags: list[Tag], rest: bytes = b"", *, big: bool = False) -> bytes:
     return head + b"".join(struct.pack(entry, *tag) for tag in sorted(tags)) + bytes(8) + rest
 
 
-def tiff_picture(side_px: int, *tags: Tag, compression: int = 1) -> list[Tag]:
-    """The tags of a grey picture."""
+def tiff_picture(
+    width: int, *tags: Tag, height: int | None = None, compression: int = 1
+) -> list[Tag]:
+    """The tags of a grey picture, a square where it has no other height."""
     return [
-        (256, 4, 1, side_px),
-        (257, 4, 1, side_px),
+        (256, 4, 1, width),
+        (257, 4, 1, height or width),
         (258, 3, 1, 8),
         (259, 3, 1, compression),
         (262, 3, 1, 1),
@@ -108,6 +110,21 @@ def tiff_of_one_tile(side_px: int) -> bytes:
         return tiff_picture(64, (322, 4, 1, side_px), (323, 4, 1, side_px), *table, compression=8)
 
     return tiff_of(tags(len(tiff_of(tags(0)))), tile)
+
+
+def tiff_of_tiles(length_px: int) -> bytes:
+    """A picture of one row within tiles that have thousands, all of them at one place."""
+    width, across = 65_535, 4096
+    tile = zlib.compress(bytes(16 * length_px), 9)
+
+    def tags(at: int) -> list[Tag]:
+        table = (324, 4, across, at), (325, 4, across, at + 4 * across)
+        tiles = (322, 4, 1, 16), (323, 4, 1, length_px)
+        return tiff_picture(width, *tiles, *table, height=1, compression=8)
+
+    at = len(tiff_of(tags(0)))
+    places = struct.pack("<I", at + 8 * across) * across
+    return tiff_of(tags(at), places + struct.pack("<I", len(tile)) * across + tile)
 
 
 def bmp(width: int, height: int) -> bytes:
@@ -165,11 +182,14 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "BMP": lambda: bmp(HUGE_PX, HUGE_PX),
     "TIFF": lambda: tiff_of(tiff_picture(HUGE_PX, (273, 4, 1, 8), (279, 4, 1, 8))),
     "TIFF, tile": lambda: tiff_of_one_tile(8192),
+    "TIFF, tiles": lambda: tiff_of_tiles(65_520),
     "AVIF": lambda: avif(10_000),
 }
 TOO_MANY_PIECES: dict[str, Callable[[], bytes]] = {
     "PNG, chunks": lambda: png_of(*[(b"prVt", b"")] * 50_000),
     "PNG, empty data": lambda: png_of(*[(b"IDAT", b"")] * 50_000),
+    "PNG, profiles": lambda: png_of(*[(b"iCCP", b"icc\x00\x00" + ZEROS[:1000])] * 21),
+    "JPEG, EXIF in parts": lambda: jpeg_of((b"\xff\xe1\x04\x08Exif\0\0" + bytes(1024)) * 1001),
     "JPEG, comments": lambda: jpeg_of(b"\xff\xfe\x00\x02" * MANY),
     "JPEG, padding": lambda: jpeg_of(b"\xff" * MANY),
     "GIF, comment": lambda: gif_of(b"!\xfe" + b"\x01x" * MANY + b"\x00"),

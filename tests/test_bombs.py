@@ -46,14 +46,14 @@ def test_every_format_has_bombs() -> None:
 def test_a_picture_that_says_it_is_huge_is_refused(name: str) -> None:
     error = refused(made(name))
     assert error.code == "too_many_pixels"
-    assert "allowed" in error.message
+    assert ("twice as many" if name == "TIFF, tiles" else "allowed") in error.message
 
 
 @pytest.mark.parametrize("name", TOO_MANY_PIECES)
 def test_a_file_in_countless_pieces_is_refused(name: str) -> None:
     error = refused(made(name))
     assert error.code == "corrupt"
-    assert f"more than {MAX_PIECES} pieces" in error.message
+    assert "too many pieces" in error.message
 
 
 @pytest.mark.parametrize("name", TOO_MUCH_BESIDE)

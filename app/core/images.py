@@ -8,6 +8,7 @@ Colour profiles are not applied: pixels are taken as sRGB, as CLIP's own preproc
 
 import io
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from app.core.formats import ADVICE, identify
 from app.core.jpeg import decode_jpeg, has_too_many_scans
-from app.core.pieces import MAX_PIECES, has_too_many_pieces
+from app.core.pieces import has_too_many_pieces
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
@@ -117,9 +118,7 @@ def decode(
         )
     image_format = identify(data)
     if has_too_many_pieces(data, image_format):
-        raise ImageError(
-            "corrupt", f"the {image_format} image is in more than {MAX_PIECES} pieces: save it anew"
-        )
+        raise ImageError("corrupt", f"the {image_format} image is in too many pieces: save it anew")
     try:
         frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
         pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
@@ -147,7 +146,7 @@ def _read(
     with Image.open(io.BytesIO(data), formats=[image_format]) as image:
         size = image.size
         _check_size(*size, limits)
-        _check_tile(image, limits)
+        _check_tiles(image, limits)
         _check_coding(image, data)
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
             found = decode_jpeg(data, *size, min_side_px)
@@ -172,13 +171,21 @@ def _check_size(width: int, height: int, limits: ImageLimits, what: str = "image
         )
 
 
-def _check_tile(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
+def _check_tiles(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
     """A TIFF's tiles are decoded whole, however far they reach beyond the picture."""
-    if isinstance(image, TiffImageFile):
-        width, height = (
-            image.tag_v2.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)
+    if not isinstance(image, TiffImageFile) or ExifTags.Base.TileWidth not in image.tag_v2:
+        return
+    width, height = (
+        int(image.tag_v2.get(tag, 0)) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)
+    )
+    _check_size(width, height, limits, "image's tile")
+    tiles = math.ceil(image.width / width) * math.ceil(image.height / height)
+    if tiles * width * height > 2 * limits.max_pixels:
+        raise ImageError(
+            "too_many_pixels",
+            f"the image's {tiles:,} tiles of {width} x {height} pixels are twice as many as "
+            "an image may have, or more",
         )
-        _check_size(int(width), int(height), limits, "image's tile")
 
 
 def _check_coding(image: ImageFile.ImageFile, data: bytes) -> None:

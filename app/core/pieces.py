@@ -5,11 +5,13 @@ has room for millions of empty ones: half a minute, and a gigabyte.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 # 20 MiB in chunks of 1 kB. Cameras write a few dozen, encoders some hundreds.
 MAX_PIECES = 20_000
+# Some count as many, since they cost as much: Pillow copies all EXIF before a segment to join them,
+# and unpacks each colour profile to a mebibyte.
+SEGMENT_OF_JPEG, PROFILE_OF_PNG = 20, 1000
 
 _STRIPS_AND_TILES = {273, 324}  # the tags that say where each of them begins
 
@@ -21,13 +23,18 @@ def has_too_many_pieces(data: bytes, image_format: str) -> bool:
         data: the whole file.
         image_format: Pillow's name of it; of some formats Pillow takes no pieces.
     """
+    pieces = 0
     try:
-        return sum(1 for _ in islice(_pieces(data, image_format), MAX_PIECES + 1)) > MAX_PIECES
+        for more in _pieces(data, image_format):
+            pieces += more
+            if pieces > MAX_PIECES:
+                return True
     except (IndexError, struct.error):  # it ends in the middle of one
-        return False
+        pass
+    return False
 
 
-def _pieces(data: bytes, image_format: str) -> Iterable[object]:
+def _pieces(data: bytes, image_format: str) -> Iterator[int]:
     match image_format:
         case "PNG":
             return _chunks(data)
@@ -36,58 +43,59 @@ def _pieces(data: bytes, image_format: str) -> Iterable[object]:
         case "GIF":
             return _blocks(data)
         case "TIFF":
-            return range(_tags_and_strips(data))
-    return ()
+            return _tags_and_strips(data)
+    return iter(())
 
 
 def _chunks(data: bytes) -> Iterator[int]:
-    """Where each chunk of a PNG begins."""
+    """What each chunk of a PNG counts."""
     at = 8
     while at < len(data):
-        yield at
+        yield PROFILE_OF_PNG if data[at + 4 : at + 8] == b"iCCP" else 1
         at += 12 + struct.unpack_from(">I", data, at)[0]
 
 
 def _segments(data: bytes) -> Iterator[int]:
-    """Where each segment of a JPEG begins, up to the first scan, from which on libjpeg reads."""
+    """What each segment of a JPEG counts, up to the first scan, from which on libjpeg reads."""
     at = 2
     while data[at : at + 2] != b"\xff\xda":
-        yield at
         marker = data[at + 1]
         if data[at] != 0xFF or marker == 0xFF:  # a byte that is skipped
+            yield 1
             at += 1
         elif marker <= 0x01 or 0xD0 <= marker <= 0xD9:  # these have no length
+            yield 1
             at += 2
         else:
+            yield SEGMENT_OF_JPEG
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
 
 
 def _blocks(data: bytes) -> Iterator[int]:
-    """Where each block of a GIF begins, up to its first frame."""
+    """One for each block of a GIF, up to its first frame."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     while (kind := data[at]) not in b",;":
-        yield at
+        yield 1
         at += 1
         if kind == 0x21:  # an extension: its label, then blocks up to an empty one
             at += 1
             while size := data[at]:
-                yield at
+                yield 1
                 at += 1 + size
             at += 1
 
 
-def _tags_and_strips(data: bytes) -> int:
-    """How many a TIFF's first picture has."""
+def _tags_and_strips(data: bytes) -> Iterator[int]:
+    """How many of them a TIFF's first picture has."""
     order = "<" if data.startswith(b"II") else ">"
     big = b"+" in data[2:4]
     first, count, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
     (at,) = struct.unpack_from(order + first, data, 8 if big else 4)
     (tags,) = struct.unpack_from(order + count, data, at)
+    yield tags
     at += struct.calcsize(order + count)
-    strips = 0
-    for n in range(min(tags, MAX_PIECES)):
+    for n in range(tags):
         tag, _, values, _ = struct.unpack_from(
             order + entry, data, at + n * struct.calcsize(order + entry)
         )
-        strips += values if tag in _STRIPS_AND_TILES else 0
-    return int(tags) + int(strips)
+        yield values if tag in _STRIPS_AND_TILES else 0
