@@ -1,5 +1,6 @@
 """Bytes on a connection of one's own: what no HTTP client would send."""
 
+import re
 import socket
 from contextlib import suppress
 
@@ -28,9 +29,8 @@ def spoken(client: httpx.Client, sent: bytes) -> bytes:
 
 
 def statuses(received: bytes) -> list[int]:
-    """The status of each answer, in order."""
-    lines = [line for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-    return [int(line.split()[1]) for line in lines]
+    """The status of each answer, in order; one begins where the body before it ends."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 def head(*headers: bytes, target: bytes = b"POST /predict") -> bytes:

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.serving.connection import BoundedConnection
 from app.settings import Settings
+from tests.fakes import FakeClassifier, FakeTower, wait_until
 from tests.sending import metric, photo, raw
 from tests.tiny import live_server
 
@@ -37,6 +39,13 @@ def connected(app: FastAPI) -> Iterator[tuple[socket.socket, httpx.Client]]:
     ):
         connection.settimeout(20)
         yield connection, client
+
+
+def answered(connection: socket.socket) -> tuple[int, bytes]:
+    """One whole answer: its head and its body may come apart."""
+    with HTTPResponse(connection) as answer:
+        answer.begin()
+        return answer.status, answer.read()
 
 
 def seconds_until_closed(connection: socket.socket, sent_meanwhile: bytes = b"") -> float:
@@ -75,12 +84,13 @@ def test_a_head_that_does_not_come_ends_the_connection(
         assert client.post("/predict", **raw(photo())).status_code == 200
 
 
-def test_a_body_that_does_not_come_in_time_is_told_so(hasty: FastAPI) -> None:
+@pytest.mark.parametrize("offer", [b"", b"connection: upgrade\r\nupgrade: websocket\r\n"])
+def test_a_body_that_does_not_come_in_time_is_told_so(hasty: FastAPI, offer: bytes) -> None:
     with connected(hasty) as (connection, client):
-        connection.sendall(HEAD + b"some")
-        answer = connection.recv(2**16)
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert b"body_too_slow" in answer
+        connection.sendall(HEAD[:-2] + offer + b"\r\nsome")
+        status, body = answered(connection)
+        assert status == 408
+        assert b"body_too_slow" in body
         assert client.post("/predict", **raw(photo())).status_code == 200
 
 
@@ -117,6 +127,52 @@ def test_an_answer_that_is_not_read_ends_the_connection(
         assert 0 < received < 2000 * len(client.get("/labels").content)
 
 
+def test_the_end_of_an_answer_that_is_not_read_ends_the_connection(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "answer_s", 0.4)
+    request = b"GET /openapi.json HTTP/1.1\r\nhost: mumic\r\n"
+    last = b"connection: close\r\n\r\n"
+    with (
+        live_server(hasty, Settings(request_timeout_s=1.0)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+        socket.socket() as connection,
+    ):
+        # The system's buffers hold little of so small packets.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
+        connection.settimeout(20)
+        connection.connect((client.base_url.host, client.base_url.port or 0))
+        connection.sendall((request + b"\r\n") * 5 + request + last)
+        answers = 'mumic_requests_total{route="unmatched",status="200"}'
+        wait_until(lambda: metric(client, answers) == 6)
+        time.sleep(2)
+        received = 0
+        with suppress(ConnectionError):
+            while data := connection.recv(2**20):
+                received += len(data)
+        assert 0 < received < 6 * len(client.get("/openapi.json").content)
+
+
+def test_a_blank_line_after_a_body_is_no_head(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "head_s", 0.3)
+    tower = FakeTower()
+    with connected(create_app(small_settings, FakeClassifier(tiny_classifier, tower))) as (
+        connection,
+        client,
+    ):
+        tower.go.clear()
+        head = HEAD.replace(b"100000", b"%d" % len(photo()))
+        connection.sendall(head + photo())
+        wait_until(lambda: metric(client, "mumic_images_in_flight") == 1)
+        connection.sendall(b"\r\n")
+        time.sleep(0.7)
+        tower.go.set()
+        assert answered(connection)[0] == 200
+
+
 def test_a_quiet_connection_between_requests_is_kept(
     hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,5 +182,5 @@ def test_a_quiet_connection_between_requests_is_kept(
     with connected(hasty) as (connection, _):
         for _ in range(2):
             connection.sendall(request)
-            assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
+            assert answered(connection)[0] == 200
             time.sleep(0.7)

@@ -87,7 +87,7 @@ def test_what_comes_beside_a_body_without_end_ends_the_connection(
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ([b"upgrade: websocket", b"connection: upgrade"], 400),
+        ([b"upgrade: websocket", b"connection: upgrade"], 405),
         ([b"upgrade: h2c", b"connection: upgrade, close"], 405),
         ([b"expect: nothing"], 405),
         ([b"accept: " + b"*/*," * 1000], 405),
@@ -99,6 +99,21 @@ def test_what_is_not_offered_is_not_begun(
 ) -> None:
     assert statuses(spoken(client, head(*headers, target=b"GET /predict")))[0] == status
     assert still_answers(client)
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"none"])
+@pytest.mark.parametrize("connection", [b"upgrade", b"HTTP2-Settings, Upgrade"])
+def test_a_photo_with_an_offer_of_another_protocol_is_tagged(
+    client: httpx.Client, protocol: bytes, connection: bytes
+) -> None:
+    offer = b"upgrade: " + protocol, b"connection: " + connection
+    length = b"content-length: %d" % len(photo())
+    assert statuses(spoken(client, head(IMAGE, *offer, length) + photo())) == [200, 200]
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(photo()), photo())
+    assert statuses(spoken(client, head(IMAGE, *offer, CHUNKED) + chunk)) == [200, 200]
+    smuggled = b"GET /labels HTTP/1.1\r\nhost: x\r\n\r\n"
+    length = b"content-length: %d" % len(smuggled)
+    assert statuses(spoken(client, head(IMAGE, *offer, length) + smuggled)) == [422, 200]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024
@@ -20,6 +21,8 @@ class BoundedConnection(HttpToolsProtocol):
     uvicorn bounds only the time between an answer and the next request. A body has as long as the
     whole request, which uvicorn knows as the time that it lets requests finish when it stops.
     The parser keeps a line until it ends and a head until it is complete, however long they are.
+    It takes a request that asks for another protocol to have no body, and what follows for that
+    protocol; here such a request is read again as what it is besides.
 
     `HEAD_BYTES` are allowed for a head, and as many for what comes between a body's pieces.
 
@@ -43,12 +46,21 @@ class BoundedConnection(HttpToolsProtocol):
         self._unused_bytes = 0  # come since the parser last made something of what came
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Who leaves a single byte unread does not read, however little the answer has."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+
     def data_received(self, data: bytes) -> None:
-        """Whatever comes is, or follows, a request's head."""
-        if self._reading is None:
+        """Whatever comes is, or follows, a request's head, but for a blank line after a body."""
+        self._unset_keepalive_if_required()
+        if self._reading is None and not self._is_answering():
             self._await_request(self.head_s)
         self._unused_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._unused_bytes > HEAD_BYTES:
             self._refuse_head()
 
@@ -65,6 +77,10 @@ class BoundedConnection(HttpToolsProtocol):
         if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # makes the parser stop
+        if self.parser.get_method() == b"CONNECT":  # nothing is besides
+            raise ValueError
+        if self.parser.should_upgrade():  # and comes again without that
+            return
         super().on_headers_complete()
         self._keep_no_longer_when_stopping()
         self._await_request((self.config.timeout_graceful_shutdown or 0) + self.grace_s)
@@ -76,6 +92,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._unused_bytes = 0
         _cancel(self._reading)
@@ -111,6 +129,27 @@ class BoundedConnection(HttpToolsProtocol):
         self._writing = None
         super().connection_lost(exc)
 
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as asked:
+                data = self._head_without_upgrade() + data[asked.args[0] :]
+                # The old one reads on only where the connection is to be kept.
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % each for each in self.headers if each[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _keep_no_longer_when_stopping(self) -> None:
         if self._stopping and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -118,11 +157,11 @@ class BoundedConnection(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # nothing is being answered
+        if self._is_answering():
+            self._hang_up()
+        else:
             self.transport.write(TOO_LARGE)
             self.transport.close()
-        else:
-            self._hang_up()
 
     def _hang_up(self) -> None:
         self.transport.abort()

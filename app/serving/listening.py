@@ -62,6 +62,7 @@ def server_config(
         log_config=None,
         access_log=False,
         http=BoundedConnection,
+        ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
     )
