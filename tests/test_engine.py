@@ -161,8 +161,9 @@ def test_a_request_is_given_up_at_its_deadline(
         assert client.post(path, **json_body(grey_photo(GOOD), **options)).status_code == 200
 
 
+@pytest.mark.parametrize("requests", [1, 2])
 def test_work_whose_client_left_is_dropped(
-    make_app: Callable[..., FastAPI], tower: FakeTower
+    make_app: Callable[..., FastAPI], tower: FakeTower, requests: int
 ) -> None:
     with served(make_app(), tower) as client:
         tower.go.clear()
@@ -175,7 +176,7 @@ def test_work_whose_client_left_is_dropped(
         )
         address = (client.base_url.host, client.base_url.port)
         with socket.create_connection(address) as leaving:
-            leaving.sendall(head.encode() + photo)
+            leaving.sendall((head.encode() + photo) * requests)
             wait_until(lambda: in_flight(client) == 2)
         wait_until(lambda: in_flight(client) == 1)
         tower.go.set()

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES = 64 * 1024
 WHY = b"The request's address and headers have more than %d bytes." % HEAD_BYTES
@@ -43,6 +43,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait
         self._unused_bytes = 0  # come since the parser last made something of what came
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
@@ -82,6 +83,8 @@ class BoundedConnection(HttpToolsProtocol):
         if self.parser.should_upgrade():  # and comes again without that
             return
         super().on_headers_complete()
+        self._unanswered = [each for each in self._unanswered if not each.response_complete]
+        self._unanswered.append(self.cycle)
         self._keep_no_longer_when_stopping()
         self._await_request((self.config.timeout_graceful_shutdown or 0) + self.grace_s)
 
@@ -122,7 +125,10 @@ class BoundedConnection(HttpToolsProtocol):
         self.loop.call_later(self.stop_s, super().shutdown)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more."""
+        """Nothing is awaited any more; of several requests uvicorn would tell the last alone."""
+        for cycle in self._unanswered:
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
         _cancel(self._reading)
         self._reading = None
         _cancel(self._writing)
