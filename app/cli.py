@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app.annotation.command import data_app
@@ -202,7 +203,15 @@ def read_settings(**given: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]).lower()
         option = f"--{field} or " if field in given else ""
-        message = f"{first['msg']}, got {first['input']!r} ({option}MUMIC_{field.upper()})"
+        secret = SecretStr in get_args(Settings.model_fields[field].annotation)
+        got = "" if secret else f", got {first['input']!r}"
+        message = (
+            f"{first['msg'].removeprefix('Value error, ')}{got} ({option}MUMIC_{field.upper()})"
+        )
+        raise OptionError(field, message) from error
+    except SettingsError as error:  # of a list
+        field = str(error).partition('"')[2].partition('"')[0]
+        message = f'must be a JSON list, as ["a", "b"] (MUMIC_{field.upper()})'
         raise OptionError(field, message) from error
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
+MIN_TOKEN_CHARS = 16
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
 
 
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
     precision: Literal["auto", Precision] = Field("auto", description="auto, fp32, bf16 or fp16")
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     max_batch_size: int | None = Field(
         None,
@@ -50,7 +51,10 @@ class Settings(BaseSettings):
         description="threads that decode images",
     )
     request_timeout_s: float = Field(
-        30.0, gt=0, description="a request's time from its head to its answer, before 408 or 504"
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="a request's time from its head to its answer, before 408 or 504",
     )
     max_images_per_request: int = Field(64, ge=1, description="images in one request")
     max_image_bytes: int = Field(20 * 2**20, ge=1, description="bytes of one image")
@@ -72,7 +76,9 @@ class Settings(BaseSettings):
         (), description="hosts, and those below them, that are never fetched from; JSON list"
     )
     url_ports: tuple[int, ...] = Field((80, 443), description="ports that a URL may name")
-    url_timeout_s: float = Field(5.0, gt=0, description="time to fetch one image")
+    url_timeout_s: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="time to fetch one image"
+    )
     url_max_redirects: int = Field(3, ge=0, description="redirects that are followed")
     url_concurrency: int = Field(16, ge=1, description="images fetched at a time")
     log_format: Literal["text", "json"] = Field("text", description="of the log on stderr")
@@ -83,14 +89,21 @@ class Settings(BaseSettings):
         None, description="clients that may ask, one name:key a line; without it everybody may"
     )
     metrics_token: SecretStr | None = Field(
-        None, min_length=16, description="opens /metrics; without it everybody may read them"
+        None, description="opens /metrics; without it everybody may read them"
     )
     admin_token: SecretStr | None = Field(
-        None, min_length=16, description="opens /admin; without it there is none"
+        None, description="opens /admin; without it there is none"
     )
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for embeddings of photos sent before (LRU); 0 keeps none"
     )
+
+    @field_validator("metrics_token", "admin_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and len(token) < MIN_TOKEN_CHARS:
+            raise ValueError(f"must have {MIN_TOKEN_CHARS} characters or more")
+        return token
 
     @field_validator("port", mode="before")
     @classmethod

@@ -91,7 +91,18 @@ def test_keys_rotate_without_a_restart_and_a_broken_file_changes_nothing(
     assert SHOP not in caplog.text
 
 
-@pytest.mark.parametrize("text", ["", "shop", "shop:short", "# nobody"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "shop",
+        "shop:short",
+        "# nobody",
+        f"shop: {SHOP}",
+        f"shop:{SHOP} {BLOG}",
+        f"shop:{SHOP}\u0451",
+    ],
+)
 def test_a_file_without_valid_keys_is_refused_at_the_start(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys"
     file.write_text(text, encoding="utf-8")

@@ -111,6 +111,8 @@ def test_an_options_bad_value_is_named(
         ("MUMIC_PORT", "99999", "less than or equal to 65535"),
         ("MUMIC_MAX_BATCH_SIZE", "none", "valid integer"),
         ("MUMIC_REQUEST_TIMEOUT_S", "0", "greater than 0"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "inf", "finite number"),
+        ("MUMIC_HOST", "", "at least 1 character"),
     ],
 )
 def test_a_variables_bad_value_is_named(
@@ -126,6 +128,22 @@ def test_a_variables_bad_value_is_named(
         ran = run(command, *(files if command == "predict" else []))
         assert (ran.code, ran.out) == (2, "")
         assert_one_line(ran.err, f"({variable})", repr(value), words)
+
+
+def test_a_list_that_is_none_and_a_secret_are_not_told_back(
+    run: Mumic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value, words in [
+        ("MUMIC_URL_ALLOW_HOSTS", "shop.example", "must be a JSON list"),
+        ("MUMIC_ADMIN_TOKEN", "tooshort", "must have 16 characters or more"),
+        ("MUMIC_METRICS_TOKEN", "tooshort", "must have 16 characters or more"),
+    ]:
+        with monkeypatch.context() as environment:
+            environment.setenv(variable, value)
+            ran = run("openapi")
+        assert (ran.code, ran.out) == (2, "")
+        assert_one_line(ran.err, f"({variable})", words)
+        assert value not in ran.err
 
 
 def test_what_typer_refuses_exits_2(run: Mumic) -> None:

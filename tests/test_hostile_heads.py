@@ -64,6 +64,14 @@ def test_what_could_be_read_in_two_ways_is_not_read(client: httpx.Client, name: 
     assert still_answers(client)
 
 
+@pytest.mark.parametrize("name", [*ANSWERED_AND_CLOSED, *TOO_LONG])
+def test_a_good_request_before_it_has_its_answer(client: httpx.Client, name: str) -> None:
+    hostile = (ANSWERED_AND_CLOSED | TOO_LONG)[name]
+    good = head(IMAGE, b"content-length: %d" % len(photo())) + photo()
+    assert statuses(spoken(client, good + hostile))[:1] == [200]
+    assert still_answers(client)
+
+
 @pytest.mark.parametrize("name", TOO_LONG)
 def test_a_head_over_the_limit_is_refused(client: httpx.Client, name: str) -> None:
     assert statuses(spoken(client, TOO_LONG[name])) == [431]

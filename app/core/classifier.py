@@ -84,11 +84,11 @@ class Classifier:
         check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         text_embeddings = label_embeddings(checkpoint, model)
         fused = fuse_batch_norms(model.clip.visual)
-        if placement.device.type == "cpu":
-            fused += fuse_activations(model.clip.visual)
         model.to(placement.device)
         # Texts are few and cached: their tower keeps float32.
         model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
+        if placement.device.type == "cpu":
+            fused += fuse_activations(model.clip.visual)
         if fused or placement != Placement(torch.device("cpu"), "fp32"):
             check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         batch_size = choose_batch_size(placement, transformer=transformer)

@@ -52,15 +52,16 @@ def fuse_batch_norms(tower: nn.Module) -> int:
 def fuse_activations(tower: nn.Module) -> int:
     """Let each convolution apply the activation that alone reads its output, in place.
 
-    For a tower that stays on a CPU and is never trained again. Some round differently.
+    For a tower that stays on a CPU, in its precision, and is never trained again. Some round
+    differently.
 
     Args:
         tower: in evaluation mode.
 
     Returns:
-        How many were fused; 0 for a tower that cannot be traced, or without oneDNN.
+        How many were fused; 0 for a tower that cannot be traced, or where oneDNN cannot do it.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not _onednn_convolves(next(tower.parameters()).dtype):
         return 0
     fused = 0
     for conv, conv_name, activation, name in _after_convolutions(tower, tuple(_ACTIVATIONS)):
@@ -69,6 +70,18 @@ def fuse_activations(tower: nn.Module) -> int:
             _replace(tower, name, nn.Identity())
             fused += 1
     return fused
+
+
+def _onednn_convolves(dtype: torch.dtype) -> bool:
+    """Whether it does on this CPU; torch itself has other ways where it does not."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    conv = _ActivatedConv(nn.Conv2d(8, 8, 3).to(dtype), "relu", [])
+    try:
+        conv(torch.ones(1, 8, 8, 8, dtype=dtype))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _after_convolutions(

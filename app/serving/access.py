@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.errors import OptionError, UnauthorizedError
 
 MIN_KEY_CHARS = 16
+VALID_KEY = re.compile(rf"[!-~]{{{MIN_KEY_CHARS},}}")  # what a header can carry
 LOOK_EVERY_S = 1.0
 Check = Callable[..., Awaitable[None]]
 Bearer = HTTPAuthorizationCredentials | None
@@ -119,10 +121,11 @@ def _read(path: Path) -> list[tuple[str, bytes]]:
         if not line.strip() or line.startswith("#"):
             continue
         name, _, key = line.strip().partition(":")
-        if not name or len(key) < MIN_KEY_CHARS:
+        if not name or not VALID_KEY.fullmatch(key):
             raise OptionError(
                 "api_keys_file",
-                f"{path}:{number}: must be name:key, the key {MIN_KEY_CHARS} characters or more",
+                f"{path}:{number}: must be name:key, the key {MIN_KEY_CHARS} or more letters, "
+                "digits and signs of ASCII, without spaces",
             )
         clients.append((name, key.encode()))
     if not clients:

@@ -1,6 +1,7 @@
 """A client's connection: nobody holds one, or fills it, for longer or with more than is allowed."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -43,6 +44,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._refused = False  # what still comes is passed over
         self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait
         self._unused_bytes = 0  # come since the parser last made something of what came
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
@@ -55,6 +57,8 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Whatever comes is, or follows, a request's head, but for a blank line after a body."""
         self._unset_keepalive_if_required()
+        if self._refused:
+            return
         if self._reading is None and not self._is_answering():
             self._await_request(self.head_s)
         self._unused_bytes += len(data)
@@ -104,8 +108,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP."""
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+        self._refuse(lambda: super(BoundedConnection, self).send_400_response(msg))
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -161,13 +164,24 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _refuse_head(self) -> None:
-        if self.transport.is_closing():
+        self._refuse(self._hang_up if self._is_answering() else self._answer_too_large)
+
+    def _refuse(self, end: Callable[[], None]) -> None:
+        """Read no more. What has come whole and waits for its answer gets it before."""
+        if self._refused or self.transport.is_closing():
             return
-        if self._is_answering():
-            self._hang_up()
+        self._refused = True
+        whole = [
+            each for each in self._unanswered if not each.response_complete and not each.more_body
+        ]
+        if whole:
+            whole[-1].keep_alive = False
         else:
-            self.transport.write(TOO_LARGE)
-            self.transport.close()
+            end()
+
+    def _answer_too_large(self) -> None:
+        self.transport.write(TOO_LARGE)
+        self.transport.close()
 
     def _hang_up(self) -> None:
         self.transport.abort()
