@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -49,10 +49,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._unused_bytes = 0  # come since the parser last made something of what came
         self._await_request(self.head_s)  # one is made for each connection, as it is accepted
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Who leaves a single byte unread does not read, however little the answer has."""
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes is, or follows, a request's head, but for a blank line after a body."""
@@ -103,8 +103,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._unused_bytes = 0
-        _cancel(self._reading)
-        self._reading = None
+        self._await_nothing()
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP."""
@@ -132,8 +131,7 @@ class BoundedConnection(HttpToolsProtocol):
         for cycle in self._unanswered:
             cycle.disconnected = not cycle.response_complete
             cycle.message_event.set()
-        _cancel(self._reading)
-        self._reading = None
+        self._await_nothing()
         _cancel(self._writing)
         self._writing = None
         super().connection_lost(exc)
@@ -175,6 +173,7 @@ class BoundedConnection(HttpToolsProtocol):
             each for each in self._unanswered if not each.response_complete and not each.more_body
         ]
         if whole:
+            self._await_nothing()
             whole[-1].keep_alive = False
         else:
             end()
@@ -189,6 +188,10 @@ class BoundedConnection(HttpToolsProtocol):
     def _await_request(self, seconds: float) -> None:
         _cancel(self._reading)
         self._reading = self.loop.call_later(seconds, self._hang_up)
+
+    def _await_nothing(self) -> None:
+        _cancel(self._reading)
+        self._reading = None
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
