@@ -141,7 +141,7 @@ def test_a_line_a_request_names_client_and_id_and_no_key(
     first, second = (record for record in caplog.records if record.name == "mumic.access")
     line = json.loads(JsonFormatter().format(first))
     assert line["message"].startswith("POST /predict 200 ")
-    told = ("logger", "level", "method", "route", "status", "request_id", "client")
+    told = ("logger", "level", "method", "route", "status", "request_id", "client", "code")
     assert [line[name] for name in told] == [
         "mumic.access",
         "info",
@@ -150,9 +150,12 @@ def test_a_line_a_request_names_client_and_id_and_no_key(
         200,
         "order-66",
         "shop",
+        "-",
     ]
     assert line["duration_ms"] > 0
-    assert json.loads(JsonFormatter().format(second))["client"] == "-"
+    refused = json.loads(JsonFormatter().format(second))
+    assert (refused["client"], refused["code"]) == ("-", "unauthorized")
+    assert second.getMessage().endswith(" - unauthorized")
     assert SHOP not in caplog.text
 
 

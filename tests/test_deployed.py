@@ -3,10 +3,12 @@
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from app.serving.process_metrics import SharingProcesses
 from tests.deployed import (
     alerts,
     dashboard,
@@ -29,8 +31,10 @@ def test_metrics_are_found_in_an_expression() -> None:
     assert metrics_in(share) == {"a_b", "i_j"}
 
 
-def test_every_metric_that_is_asked_for_is_told(client: httpx.Client) -> None:
+def test_every_metric_that_is_asked_for_is_told(client: httpx.Client, tmp_path: Path) -> None:
     told = set(OF_PROMETHEUS)
+    of_workers = SharingProcesses(str(tmp_path)).collect()
+    told |= {sample.name for family in of_workers for sample in family.samples}
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", client.get("/metrics").text, re.M):
         parts = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
         told |= {name + part for part in parts}

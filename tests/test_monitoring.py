@@ -166,7 +166,7 @@ def watched(
 
 
 def test_the_counts_are_those_sent(watched: Watched) -> None:
-    assert watched.by('mumic_requests_total{route!="/metrics"}', "route", "status") == SENT
+    assert watched.by('mumic_requests_total{route!="/metrics"} > 0', "route", "status") == SENT
     assert watched.by("mumic_images_total", "outcome") == OUTCOMES
     asked = watched.by('mumic_request_seconds_count{route!="/metrics"}', "route")
     assert asked[("/predict",)] == 6

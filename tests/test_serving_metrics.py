@@ -11,6 +11,7 @@ from app.core.classifier import Classifier
 from app.core.device import device_memory
 from app.main import create_app
 from app.serving.deadline import HEADER
+from app.serving.metrics import Metrics
 from app.settings import Settings
 from tests.fakes import GOOD, RAISES, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.sending import metric, multipart, raw, truncated
@@ -39,6 +40,12 @@ def test_every_accepted_image_has_one_outcome(
         assert {outcome: images(client, outcome) for outcome in outcomes} == outcomes
         for route, requests in {"/predict": 3, "/embed": 1, "/zero-shot": 0}.items():
             assert metric(client, f'mumic_request_seconds_count{{route="{route}"}}') == requests
+
+
+def test_failures_begin_at_none_so_that_a_rate_has_the_first() -> None:
+    told = Metrics().render().decode().splitlines()
+    for route, status in [("/predict", 500), ("/embed", 504), ("/zero-shot", 499), ("/readyz", 503)]:
+        assert f'mumic_requests_total{{route="{route}",status="{status}"}} 0.0' in told
 
 
 def test_texts_are_counted_by_whether_they_were_known(client: httpx.Client) -> None:

@@ -183,6 +183,9 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
             return server.said.count("all workers answer again") == times
 
         # In memory: a full disk would end who writes to a file that is mapped.
+        with httpx.Client(base_url=url) as client:
+            started = metric(client, "mumic_start_time_seconds")
+            assert metric(client, "mumic_worker_restarts_total") == 0
         environment = Path(f"/proc/{min(server.workers())}/environ").read_bytes()
         assert b"\0PROMETHEUS_MULTIPROC_DIR=/dev/shm/" in environment
 
@@ -193,6 +196,8 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         assert len(server.workers()) == WORKERS
         with httpx.Client(base_url=url) as client:  # what the dead one counted stays
             assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
+            assert metric(client, "mumic_worker_restarts_total") == 1
+            assert metric(client, "mumic_start_time_seconds") == started
 
         hopeless.touch()
         gone = send_one(signal.SIGKILL)

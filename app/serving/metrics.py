@@ -1,5 +1,6 @@
 """Prometheus metrics of one server process, or of all that share a directory."""
 
+import itertools
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,9 @@ SECONDS = (
     *(1.0, 1.5, 2.0, 3.0, 5.0, 7.5),
     *(10.0, 15.0, 20.0, 30.0),
 )
+# A series that begins with its first failures has no rate: these begin at 0.
+ROUTES, STATUSES = ("/predict", "/embed", "/zero-shot"), ("200", "429", "499", "500", "503", "504")
+PROBES, PROBE_STATUSES = ("/healthz", "/readyz"), ("200", "503")
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Of each process its own, of the device the same for all.
 DEVICE_MEMORY: tuple[tuple[str, str, Literal["livesum", "livemax"]], ...] = (
@@ -57,7 +61,7 @@ class Metrics:
     """Counters and histograms in a registry of their own.
 
     Where a directory is shared, they are those of all processes, dead ones' too; `process_*` is
-    told of each living one by its `pid`.
+    told of each living one by its `pid`, and how many were replaced.
     """
 
     def __init__(self) -> None:
@@ -74,6 +78,11 @@ class Metrics:
             ("route", "status"),
             registry=self._registry,
         )
+        for route, status in (
+            *itertools.product(ROUTES, STATUSES),
+            *itertools.product(PROBES, PROBE_STATUSES),
+        ):
+            self._requests.labels(route, status)
         self._request_seconds = self._histogram(
             "mumic_request_seconds",
             "Seconds from a request's head to its answer, by route.",
@@ -174,6 +183,12 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self._named: Gauge | None = None
+        Gauge(
+            "mumic_start_time_seconds",
+            "When the server started, since the epoch; of several workers the first of all.",
+            registry=self._registry,
+            multiprocess_mode="min",
+        ).set_to_current_time()
         build = Gauge(
             "mumic_build_info",
             "What the server is built of; always 1.",

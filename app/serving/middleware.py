@@ -17,7 +17,9 @@ from app.serving.problems import internal_problem
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 CLIENT_LEFT = 499  # as nginx has it: no answer was begun
-REQUEST_LINE = "%(method)s %(route)s %(status)d %(duration_ms).1f ms %(request_id)s %(client)s"
+REQUEST_LINE = (
+    "%(method)s %(route)s %(status)d %(duration_ms).1f ms %(request_id)s %(client)s %(code)s"
+)
 # For browsers that are shown an answer; /docs alone is made for them, and has a policy of its own.
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -88,6 +90,7 @@ class RequestContext:
                 "duration_ms": round(seconds * 1000, 1),
                 "request_id": request_id,
                 "client": scope["state"].get("client", "-"),
+                "code": scope["state"].get("code", "-"),
             }
             if trace_id := scope["state"].get("trace_id"):
                 event["trace_id"] = trace_id

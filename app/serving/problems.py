@@ -129,6 +129,7 @@ def _response(
         field=field,
         results=results,
     )
+    request.state.code = kind.code  # for the log
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 

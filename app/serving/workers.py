@@ -22,6 +22,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from app.core.drafts import disk_errors
 from app.serving.listening import Port, Server, announcement, bind, server_config
 from app.serving.metrics import SHARED_DIRECTORY, shared_model
+from app.serving.process_metrics import note_replaced
 from app.settings import Settings
 
 # Metrics are mapped into memory, and a process ends that writes to a mapping on a full disk.
@@ -206,6 +207,7 @@ class _Workers(Multiprocess):
             self._pause_s,
         )
         mark_process_dead(ended.pid)
+        note_replaced(os.environ[SHARED_DIRECTORY], ended.pid)
         self._pause_ends = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         self.processes[place] = self._start()
