@@ -44,7 +44,8 @@ def test_every_accepted_image_has_one_outcome(
 
 def test_failures_begin_at_none_so_that_a_rate_has_the_first() -> None:
     told = Metrics().render().decode().splitlines()
-    for route, status in [("/predict", 500), ("/embed", 504), ("/zero-shot", 499), ("/readyz", 503)]:
+    failures = {"/predict": 500, "/embed": 504, "/zero-shot": 499, "/readyz": 503}
+    for route, status in failures.items():
         assert f'mumic_requests_total{{route="{route}",status="{status}"}} 0.0' in told
 
 
