@@ -162,7 +162,8 @@ def watched(
             both = Watched(address, client)
             wait_until(lambda: both.by("up == 1", "job", "instance") == {("mumic", address): 1})
             send_photos(address)
-            wait_until(lambda: sum(both.by("mumic_images_total", "outcome").values()) == 10)
+            answered = 'sum(mumic_requests_total{route!="/metrics"})'
+            wait_until(lambda: both.by(answered) == {(): sum(SENT.values())})
             yield both
 
 

@@ -1,4 +1,4 @@
-"""`process_*` of several processes, which prometheus_client has of one alone."""
+"""`process_*` of several processes, which prometheus_client has of one alone, and replacements."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,7 +12,7 @@ ENDED = "ended_"  # and a process id: the name of an empty file
 
 
 def note_replaced(directory: str, pid: int) -> None:
-    """Remember a process whose place another takes; its count is lost where there's no room."""
+    """Remember a process whose place another takes; it goes uncounted on a full disk."""
     with suppress(OSError):
         Path(directory, f"{ENDED}{pid}").touch()
 

@@ -206,6 +206,7 @@ class _Workers(Multiprocess):
             _way_out(ended),
             self._pause_s,
         )
+        assert ended.pid is not None  # it was started
         mark_process_dead(ended.pid)
         note_replaced(os.environ[SHARED_DIRECTORY], ended.pid)
         self._pause_ends = time.monotonic() + self._pause_s
