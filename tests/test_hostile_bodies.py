@@ -8,7 +8,7 @@ import pytest
 from pydantic_core import from_json
 
 from app.serving.body import MAX_JSON_VALUES
-from app.serving.form import MAX_NAME_CHARS
+from app.serving.form import MAX_BOUNDARIES, MAX_NAME_CHARS, MAX_SEMICOLONS
 from tests.sending import base64_text, json_body, multipart, photo, raw
 
 SMALL = photo(side_px=32)
@@ -161,6 +161,10 @@ NOT_A_FORM = {
     "another boundary in the end": form_of(file_part(), end=b"\r\n--abc--\r\n"),
     "only a beginning": b"--xyz",
     "only line ends": b"\r\n" * 500_000,
+    "a boundary again and again": form_of(file_part(data=b"\r\n--xyzz" * (MAX_BOUNDARIES + 1))),
+    "a blank after a boundary": form_of(file_part())[:-2] + b"\r\n--xyz " + END,
+    "a megabyte of tabs after one": form_of(file_part(), end=b"\r\n--xyz" + b"\t" * 2**20 + END),
+    "many parameters": form_of(file_part(b'"a"' + b"; a=b" * MAX_SEMICOLONS)),
 }
 ODD_TYPES = {
     "no boundary": "multipart/form-data",
@@ -172,6 +176,7 @@ ODD_TYPES = {
     "a charset of half characters": "multipart/form-data; boundary=xyz; charset=utf-7",
     "a charset that unpacks": "multipart/form-data; boundary=xyz; charset=zlib",
     "UTF-16": "multipart/form-data; boundary=xyz; charset=utf-16",
+    "many parameters": "multipart/form-data; boundary=xyz" + "; a=b" * MAX_SEMICOLONS,
 }
 
 

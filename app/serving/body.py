@@ -191,7 +191,7 @@ def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     return [
         Upload(
             file.name if file.name and times[file.name] == 1 else str(index),
-            partial(bytes, file.data),  # the same object: bytes are not copied
+            partial(b"".join, file.pieces),
         )
         for index, file in enumerate(files)
     ]
