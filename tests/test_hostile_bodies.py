@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from app.serving.body import MAX_JSON_VALUES
 from app.serving.form import MAX_BOUNDARIES, MAX_NAME_CHARS, MAX_SEMICOLONS
+from app.serving.request_schemas import MAX_NAMES
 from tests.sending import base64_text, json_body, multipart, photo, raw
 
 SMALL = photo(side_px=32)
@@ -102,7 +103,9 @@ WRONG_TYPES: list[tuple[str, str]] = [
     ('"include_labels": [' + '"beach",' * 1000 + '"beach"]', "include_labels"),
     ('"images": null', "images"),
     ('"images": {}', "images"),
-    ('"images": [' + "{}," * 30_000 + "{}]", "images.0"),
+    ('"images": [' + "{}," * 30_000 + "{}]", "images"),
+    ('"images": [{' + ",".join(f'"{n}":1' for n in range(MAX_NAMES + 1)) + "}]", "images.0"),
+    (",".join(f'"{n}":1' for n in range(MAX_NAMES)), "options"),
     ('"images": [[]]', "images.0"),
     ('"images": [{"data": 1}]', "images.0.data"),
     ('"images": [{"data": ["a"]}]', "images.0.data"),
@@ -124,6 +127,16 @@ def test_json_of_another_type_is_refused_and_told_where(
     assert told(answer) == (422, "invalid_option")
     assert answer.json()["field"] == where
     assert_still_answers(client)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+@pytest.mark.parametrize("image", ["{}", '{"data": ""}'])
+def test_too_many_images_are_counted_before_they_are_looked_at(
+    client: httpx.Client, path: str, image: str
+) -> None:
+    answer = post_json(client, '{"images": [' + ",".join([image] * 40_000) + "]}", path)
+    assert told(answer) == (422, "invalid_option")
+    assert answer.json()["detail"].startswith("images: 40000 images were sent; at most ")
 
 
 def test_what_json_says_twice_counts_as_it_was_said_last(client: httpx.Client) -> None:

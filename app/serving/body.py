@@ -144,6 +144,8 @@ async def _read_json(request: Request, model: type[Opts], intake: Intake) -> Opt
     parsed = await intake.run(parse)
     if not isinstance(parsed, dict):
         raise MalformedBodyError("the body must be a JSON object, {...}")
+    if isinstance(images := parsed.get(IMAGES_FIELD), list) and images:
+        _check_count(len(images), intake.settings)  # before each of too many is validated
     return validated(model, parsed)
 
 

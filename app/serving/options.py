@@ -58,7 +58,10 @@ def _option_error(model: type[Options], error: ValidationError) -> OptionError:
         return OptionError(field, "is missing")
     message = first["msg"].removeprefix("Value error, ")
     message = message.replace("Tuple", "List").replace("tuple", "list")  # as JSON has it
-    got = "" if isinstance(first["input"], dict) else f", got {_shortened(repr(first['input']))}"
+    value = first["input"]
+    if isinstance(value, str):
+        value = value[: LONGEST_NAME + 1]  # it may be the whole body
+    got = "" if isinstance(value, dict) else f", got {_shortened(repr(value))}"
     return OptionError(field, f"{message}{got}")
 
 

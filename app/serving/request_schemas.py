@@ -19,6 +19,8 @@ LabelName = Annotated[str, StringConstraints(max_length=200)]
 # Each name is looked for among all: more of them than any label set has would hold up the others.
 LabelNames = Annotated[tuple[LabelName, ...], Field(max_length=1000, strict=False, fail_fast=True)]
 
+MAX_NAMES = 100  # in an object or a form: far more than there are
+
 
 def either(first: str, second: str) -> dict[str, Any]:
     """What JSON Schema says of two properties of which one must be there; null is as good as none.
@@ -40,6 +42,14 @@ class Options(BaseModel):
     """Base of all options: a name that is not known is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, given: object) -> object:
+        """An error for each of 100,000 names would take a second."""
+        if isinstance(given, dict) and len(given) > MAX_NAMES:
+            raise ValueError(f"{len(given)} names were sent; known: {', '.join(cls.model_fields)}")
+        return given
 
 
 class JsonOptions(Options):
@@ -157,7 +167,11 @@ class EmbedBody(EmbedOptions, JsonOptions):
     model_config = ConfigDict(json_schema_extra=either("images", "texts"))
 
     images: tuple[JsonImage, ...] | None = Field(
-        None, strict=False, json_schema_extra={"minItems": 1}, description="1 to 64 images"
+        None,
+        strict=False,
+        fail_fast=True,
+        json_schema_extra={"minItems": 1},
+        description="1 to 64 images",
     )
     texts: tuple[LabelText, ...] | None = Field(
         None,
