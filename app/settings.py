@@ -1,6 +1,7 @@
 """What an operator can set: `MUMIC_*` variables, read once by the server or the command line."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
 MIN_TOKEN_CHARS = 16
+HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # or an IPv6 address
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
 
 
@@ -19,6 +21,11 @@ def cores_per_worker(workers: int) -> int:
 
 def _decode_threads(given: dict[str, Any]) -> int:
     return max(2, cores_per_worker(given["workers"]))
+
+
+def host_name(text: str) -> str:
+    """A host as it is compared: in small letters, without the dot that may end it."""
+    return text.lower().rstrip(".")
 
 
 class Settings(BaseSettings):
@@ -104,6 +111,18 @@ class Settings(BaseSettings):
         if token is not None and len(token) < MIN_TOKEN_CHARS:
             raise ValueError(f"must have {MIN_TOKEN_CHARS} characters or more")
         return token
+    @field_validator("url_allow_hosts", "url_deny_hosts")
+    @classmethod
+    def _host_names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """A host that no URL can have would deny none, or allow none."""
+        names = tuple(host_name(text) for text in given)
+        for name in names:
+            if not HOST.fullmatch(name):
+                raise ValueError(
+                    f"{name[:60]!r} is no host; write it as in photos.example, "
+                    "which counts with all below it"
+                )
+        return names
 
     @field_validator("port", mode="before")
     @classmethod

@@ -28,10 +28,12 @@ class Site(BaseHTTPRequestHandler):
 
     port: int
     seen: ClassVar[list[str]]
+    hosts: ClassVar[list[str]]
     fields: ClassVar[set[str]]
 
     def do_GET(self) -> None:
         self.seen.append(self.path)
+        self.hosts.append(self.headers["Host"])
         self.fields.update(self.headers)
         path, _, rest = self.path.partition("?")
         match path:
@@ -79,6 +81,7 @@ def running_site() -> Iterator[type[Site]]:
 
     class Here(Site):
         seen: ClassVar[list[str]] = []
+        hosts: ClassVar[list[str]] = []
         fields: ClassVar[set[str]] = set()
         server_stopping = threading.Event()
 

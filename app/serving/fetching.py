@@ -8,7 +8,6 @@ be public; and the connection goes to the address that was checked. Each redirec
 import asyncio
 import ipaddress
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +16,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpcore2
 
 from app.errors import ImageError
-from app.settings import Settings
+from app.serving.resolving import Resolver
+from app.settings import Settings, host_name
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MAX_URL_CHARS = 2000
@@ -35,6 +35,9 @@ NOT_PUBLIC = [
     ipaddress.ip_network(text)
     for text in ("192.0.0.0/24", "64:ff9b::/96", "64:ff9b:1::/48", "::/96")
 ]
+# A name whose servers are silent takes the system's resolver 20 to 30 s, long after its fetch was
+# given up: without more places than fetches, as many such names would keep all others out.
+LOOK_UPS_A_FETCH = 8
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -53,28 +56,23 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
 class Fetcher:
     """Fetches photos that requests name by URL.
 
     Args:
         settings: the limits, and the hosts that are allowed or denied.
-        resolve: a host and port -> its addresses.
+        resolve: a host and port -> its addresses; by default the system's.
         is_public: whether an address may be connected to.
     """
 
     def __init__(
         self,
         settings: Settings,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         is_public: Callable[[str], bool] = is_public,
     ) -> None:
         self._settings = settings
+        resolve = resolve or Resolver(settings.url_concurrency * LOOK_UPS_A_FETCH)
         self._backend = _Pinned(resolve, is_public)
         self._at_once = asyncio.Semaphore(settings.url_concurrency)
 
@@ -106,7 +104,10 @@ class Fetcher:
                 target = _header(response, b"location")
             if not target:
                 raise _failed("is redirected to nowhere")
-            url = urljoin(url, target)
+            try:
+                url = urljoin(url, target)
+            except ValueError as error:
+                raise _failed("is redirected to what is no URL") from error
         raise _failed(f"is redirected more than {self._settings.url_max_redirects} times")
 
     @asynccontextmanager
@@ -114,7 +115,12 @@ class Fetcher:
         # A pool for one request: a kept connection would outlive the check of its address.
         async with (
             httpcore2.AsyncConnectionPool(network_backend=self._backend) as pool,
-            pool.stream("GET", url, headers=HEADERS) as response,
+            pool.stream(
+                "GET",
+                url,
+                headers=HEADERS,
+                extensions={"sni_hostname": _bare(url.host.decode())},
+            ) as response,
         ):
             yield response
 
@@ -140,7 +146,7 @@ class Fetcher:
             raise _refused(f"must begin with {' or '.join(f'{each}://' for each in schemes)}")
         if not parts.hostname or parts.username is not None or parts.password is not None:
             raise _refused("must name a host, and nobody's password")
-        host = parts.hostname.rstrip(".").lower()
+        host = host_name(parts.hostname)
         if parts.port not in (None, *self._settings.url_ports):
             raise _refused("names a port that is not allowed")
         if _listed(host, self._settings.url_deny_hosts):
@@ -150,7 +156,7 @@ class Fetcher:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return httpcore2.URL(
             scheme=parts.scheme.encode(),
-            host=host.encode(),
+            host=(f"[{host}]" if ":" in host else host).encode(),  # as the Host header has it
             port=parts.port or PORTS[parts.scheme],
             target=target.encode(),
         )
@@ -173,7 +179,7 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Connect to the first of a name's addresses, if all of them are public."""
-        addresses = await self._resolve(host.strip("[]"), port)
+        addresses = await self._resolve(_bare(host), port)
         if not addresses or not all(map(self._is_public, addresses)):
             raise _refused("names a host whose address is not public")
         return await self._inner.connect_tcp(
@@ -193,6 +199,11 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise _refused("is not a URL") from error
     return parts
+
+
+def _bare(host: str) -> str:
+    """A host without the brackets around an IPv6 address."""
+    return host.strip("[]")
 
 
 def _listed(host: str, names: Sequence[str]) -> bool:
