@@ -26,6 +26,7 @@ NAMES = {
     "inside.example": ["127.0.0.1"],
     "both.example": [PUBLIC, "127.0.0.1"],
     "nowhere.example": [],
+    "2606:2800:220:1::1": [PUBLIC],
 }
 
 
@@ -106,6 +107,9 @@ def test_a_photo_that_anybody_could_fetch_is_fetched(site: type[Site], url: str)
         ("http://photos.example:PORT/redirect?//inside.example:PORT/", "url_not_allowed"),
         ("http://photos.example:PORT/redirect?file:///etc/passwd", "url_not_allowed"),
         ("http://photos.example:PORT/redirect?http://photos.example:22/", "url_not_allowed"),
+        ("http://photos.example:PORT/redirect?http://[", "url_failed"),
+        ("http://photos.example:PORT/redirect?//[x]/", "url_failed"),
+        ("http://photos.example:PORT/redirect?http://a]b/", "url_failed"),
         ("http://photos.example:PORT/loop", "url_failed"),
         ("http://photos.example:PORT/nowhere", "url_failed"),
         ("http://photos.example:PORT/missing", "url_failed"),
@@ -133,6 +137,24 @@ def test_https_alone_unless_allowed_and_the_lists_of_hosts(site: type[Site]) -> 
     assert fetched(site, url, url_deny_hosts=("hotos.example",)) == photo()
     redirected = "http://other.example:PORT/redirect?http://photos.example:PORT/photo.jpg"
     assert code_of(site, redirected, url_allow_hosts=("other.example",)) == "url_not_allowed"
+
+
+def test_lists_of_hosts_are_compared_as_hosts_are_and_hold_nothing_else(site: type[Site]) -> None:
+    url = "http://photos.example:PORT/photo.jpg"
+    lists = Settings(url_deny_hosts=("Other.EXAMPLE.",), url_allow_hosts=("Photos.Example.",))
+    given = lists.model_dump(include={"url_deny_hosts", "url_allow_hosts"})
+    assert fetched(site, url, **given) == photo()
+    denied = {"url_deny_hosts": given["url_allow_hosts"]}
+    assert code_of(site, url, **denied) == "url_not_allowed"
+    for name in ("", ".", ".example", "*.example", "https://photos.example", "photos.example:80"):
+        with pytest.raises(ValueError, match="is no host"):
+            Settings(url_deny_hosts=(name,))
+    assert Settings(url_deny_hosts=("2606:2800::1", "8.8.8.8", "a_b")).url_deny_hosts
+
+
+def test_an_ipv6_address_is_asked_for_in_brackets(site: type[Site]) -> None:
+    assert fetched(site, "http://[2606:2800:220:1::1]:PORT/photo.jpg") == photo()
+    assert site.hosts[-1] == f"[2606:2800:220:1::1]:{site.port}"
 
 
 def test_a_name_is_asked_for_once_and_what_was_checked_is_what_is_asked(site: type[Site]) -> None:
@@ -239,6 +261,15 @@ def test_a_url_gives_what_the_bytes_give_and_a_bad_one_fails_alone(
         codes = [result["error"]["code"] for result in results[1:]]
         assert codes == ["not_an_image", "url_failed", "url_not_allowed"]
         assert client.get("/metrics").text.count("mumic_request_bytes_in_flight 0.0") == 1
+
+
+def test_urls_that_take_longer_than_the_request_may_are_no_slow_body(
+    tiny_classifier: Classifier, site: type[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fetching(tiny_classifier, site, monkeypatch) as client:
+        body = {"images": [{"url": f"http://photos.example:{site.port}/slow"}]}
+        answer = client.post("/predict", json=body, headers={"X-Request-Timeout-Ms": "200"})
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 
 
 def test_urls_are_off_unless_allowed(client: httpx.Client) -> None:

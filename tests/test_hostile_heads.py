@@ -84,6 +84,12 @@ def test_a_head_within_the_limit_is_read(client: httpx.Client) -> None:
     assert client.post("/predict", **request).status_code == 200
 
 
+def test_a_length_is_read_however_many_digits_it_has(client: httpx.Client) -> None:
+    sent = head(IMAGE, b"content-length: " + b"0" * 5000 + b"4") + b"data"
+    assert statuses(spoken(client, sent)) == [422]
+    assert still_answers(client)
+
+
 @pytest.mark.parametrize("name", ENDLESS_BODIES)
 def test_what_comes_beside_a_body_without_end_ends_the_connection(
     client: httpx.Client, name: str

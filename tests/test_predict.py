@@ -142,6 +142,20 @@ def test_a_parts_id_is_its_file_name_where_that_is_unique(client: httpx.Client) 
     assert [result["id"] for result in results] == ["pool.jpg", "1", "strand ü.jpg", "3"]
 
 
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["2", "a", "a"], ["0", "1", "2"]),
+        (["1", "2", "b", "a", "a"], ["0", "1", "b", "3", "4"]),
+        (["3", "1", "2"], ["3", "1", "2"]),
+        (["7", "a", "a"], ["7", "1", "2"]),
+    ],
+)
+def test_no_two_parts_have_one_id(client: httpx.Client, names: list[str], ids: list[str]) -> None:
+    results = predict(client, {"files": [("images", (name, photo())) for name in names]})
+    assert [result["id"] for result in results] == ids
+
+
 @pytest.mark.parametrize("form", [multipart, json_body])
 def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client, form: Form) -> None:
     alone = predict(client, raw(photo("china"), all_scores=True))[0]

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from app.errors import (
     BodyTooLargeError,
+    DeadlineError,
     ImageError,
     MalformedBodyError,
     OptionError,
@@ -89,14 +90,20 @@ async def read_uploads(
         UnsupportedMediaError: the content type carries no images.
         BodyTooLargeError: the body is over its limit.
         SlowBodyError: it did not arrive within the request's time.
+        DeadlineError: it did, but was not parsed, or its URLs not fetched, within that.
         OverloadedError: no image is taken, or the bodies of all requests together are over theirs.
         OptionError: an option, an image's form or the number of images is not allowed.
     """
     allowed = allowed_s(request, intake.settings.request_timeout_s)
+    request.state.received = False
     try:
         async with asyncio.timeout(left_s(request, allowed)):
             return await _read(request, options, json_body, intake)
     except TimeoutError as error:
+        if request.state.received:
+            raise DeadlineError(
+                f"not answered within {allowed:g} s; send fewer images or try later"
+            ) from error
         raise SlowBodyError(
             f"not received within {allowed:g} s; send fewer bytes, or over a faster line"
         ) from error
@@ -166,7 +173,8 @@ def _refuse_query(request: Request, place: str) -> None:
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     announced = request.headers.get("content-length", "")
-    received = int(announced) if announced.isdigit() else 0
+    # Of a number as long as a head may be the first digits say that it is too large.
+    received = int(announced.lstrip("0")[:20] or 0) if announced.isdecimal() else 0
     error = BodyTooLargeError(f"a request may have at most {max_bytes} bytes; send fewer images")
     if received > max_bytes:
         raise error
@@ -177,6 +185,7 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
             raise error
         request.state.body.take(len(chunk))
         yield chunk
+    request.state.received = True
 
 
 async def _read_bytes(request: Request, settings: Settings) -> bytes:
@@ -189,14 +198,19 @@ async def _read_bytes(request: Request, settings: Settings) -> bytes:
 
 def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     _check_count(len(files), settings)
-    times = Counter(file.name for file in files)
-    return [
-        Upload(
-            file.name if file.name and times[file.name] == 1 else str(index),
-            partial(b"".join, file.pieces),
-        )
-        for index, file in enumerate(files)
-    ]
+    ids = _ids([file.name for file in files])
+    return [Upload(id, partial(b"".join, file.pieces)) for id, file in zip(ids, files, strict=True)]
+
+
+def _ids(names: Sequence[str | None]) -> list[str]:
+    """Each file's name, or its place where it has none or not for itself; no two are the same.
+
+    Where places are used, a name that is one belongs to nobody.
+    """
+    times = Counter(names)
+    if not all(names) or len(times) < len(names):
+        times.update(map(str, range(len(names))))
+    return [name if name and times[name] == 1 else str(place) for place, name in enumerate(names)]
 
 
 async def _json_uploads(
