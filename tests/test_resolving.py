@@ -11,17 +11,17 @@ import pytest
 from app.serving.resolving import Resolver
 
 FOUND = ["192.0.2.1"]
-ENDS = """
-import asyncio, time
-from app.serving.resolving import Resolver
+SILENT = """
+import asyncio, socket, time
+from app.errors import ImageError
+from app.serving.fetching import Fetcher
+from app.settings import Settings
 
-async def main():
-    try:
-        await asyncio.wait_for(Resolver(1, lambda host, port: time.sleep(600))("silent", 80), 0.1)
-    except TimeoutError:
-        print("given up")
-
-asyncio.run(main())
+socket.getaddrinfo = lambda *_, **__: time.sleep(600)
+try:
+    asyncio.run(Fetcher(Settings(url_timeout_s=0.1)).fetch("https://silent.example/", print))
+except ImageError as error:
+    print(error.code)
 """
 
 
@@ -72,6 +72,6 @@ def test_a_name_that_is_not_found_gives_its_place_back() -> None:
 
 def test_a_process_ends_whatever_is_being_looked_up() -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=60, check=True
     )
-    assert ended.stdout == "given up\n"
+    assert ended.stdout == "url_failed\n"
