@@ -111,6 +111,7 @@ class Settings(BaseSettings):
         if token is not None and len(token) < MIN_TOKEN_CHARS:
             raise ValueError(f"must have {MIN_TOKEN_CHARS} characters or more")
         return token
+
     @field_validator("url_allow_hosts", "url_deny_hosts")
     @classmethod
     def _host_names(cls, given: tuple[str, ...]) -> tuple[str, ...]:

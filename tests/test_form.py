@@ -60,3 +60,8 @@ def test_a_blank_after_a_boundary_is_seen_however_it_comes(cut: int) -> None:
     body, padded = (FILE % (0, b"photo"))[:-2], b"\r\n--xyz\t\r\n"
     with pytest.raises(MalformedBodyError, match="a blank follows a boundary"):
         asyncio.run(read(body + padded[:cut], padded[cut:] + END))
+
+
+def test_a_field_that_is_not_in_utf_8_is_refused() -> None:
+    with pytest.raises(MalformedBodyError, match="not in UTF-8"):
+        asyncio.run(read(FIELD.replace(b"1", b"caf\xe9") + END))

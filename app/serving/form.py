@@ -102,6 +102,14 @@ class _Parser(MultiPartParser):
             )
         super().on_headers_finished()
 
+    def on_part_end(self) -> None:
+        if self._current_part.file is None:
+            try:
+                self._current_part.data.decode()
+            except UnicodeDecodeError as error:  # starlette would take it for Latin-1
+                raise MultiPartException("a field is not in UTF-8") from error
+        super().on_part_end()
+
     def on_end(self) -> None:
         self._complete = True
 
