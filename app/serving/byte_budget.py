@@ -34,12 +34,15 @@ class ByteBudget:
                 "try again later",
                 self._retry_after_s(),
             )
-        self.give_back(-size_bytes)
+        self._hold(self._held + size_bytes)
 
     def give_back(self, size_bytes: int) -> None:
         """Hold so many less."""
-        self._held -= size_bytes
-        self._on_change(self._held)
+        self._hold(self._held - size_bytes)
+
+    def _hold(self, size_bytes: int) -> None:
+        self._held = size_bytes
+        self._on_change(size_bytes)
 
 
 class Share:
