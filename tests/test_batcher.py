@@ -12,7 +12,17 @@ from app.core.scoring import Scored
 from app.errors import DrainingError, InferenceError
 from app.serving.batcher import Batcher, Model, ScoredImage
 from app.serving.stages import Stages
-from tests.fakes import GOOD, NAN, RAISES, TOO_FEW, FakeTower, grey_pixels, scored, until
+from tests.fakes import (
+    GOOD,
+    NAN,
+    PATIENCE_S,
+    RAISES,
+    TOO_FEW,
+    FakeTower,
+    grey_pixels,
+    scored,
+    until,
+)
 
 ONE = Lanes(1, threads=1, threads_alone=1)
 
@@ -23,8 +33,11 @@ class OneModel(Batcher):
     def __init__(
         self, score: Callable[[torch.Tensor], Scored], max_batch_size: int, lanes: Lanes = ONE
     ) -> None:
-        super().__init__(lanes, lambda _images, _seconds: None)
+        super().__init__(lanes, self.note)
         self.model = Model(score, max_batch_size)
+
+    def note(self, images: int, seconds: float) -> None:
+        """What metrics would be told."""
 
     async def put(self, pixels: torch.Tensor, turn: int = 0) -> ScoredImage:
         return await self.submit(self.model, pixels, turn, Stages())
@@ -210,5 +223,37 @@ def test_closing_answers_what_waits_then_refuses() -> None:
             assert all(task.done() for task in tasks)
             embeddings = await asyncio.gather(*tasks)
             assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
+
+    asyncio.run(scenario())
+
+
+def test_what_has_left_keeps_no_memory_while_the_model_is_stuck() -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        async with running(tower) as batcher:
+            tasks = await submit_in_order(batcher, tower, [GOOD] * 3)
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.sleep(0)
+            stays = asyncio.create_task(batcher.put(grey_pixels(GOOD)))
+            await until(lambda: len(batcher) == 1)
+            tower.go.set()
+            await stays
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_counted_is_answered_all_the_same() -> None:
+    class Uncounted(OneModel):
+        def note(self, images: int, seconds: float) -> None:
+            raise OSError("no metrics")
+
+    async def scenario() -> None:
+        batcher = Uncounted(lambda pixels: scored(FakeTower()(pixels)), 4)
+        batcher.start()
+        for _ in range(2):
+            answered = await asyncio.wait_for(batcher.put(grey_pixels(GOOD)), PATIENCE_S)
+            assert answered.embedding.norm() == 1
+        await batcher.close()
 
     asyncio.run(scenario())

@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import httpx
 import pytest
 import uvicorn
 
@@ -13,8 +15,8 @@ from app.main import create_app
 from app.serving.connection import BoundedConnection
 from app.serving.listening import Server, bind, server_config
 from app.settings import Settings
-from tests.fakes import wait_until
-from tests.sending import photo
+from tests.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, wait_until
+from tests.sending import photo, raw
 
 T = TypeVar("T")
 REQUEST = (
@@ -109,3 +111,30 @@ def test_a_connection_on_which_nothing_comes_is_closed(
         return received(silent)
 
     assert run(config, story) == b""
+
+
+def test_a_batch_or_a_photo_that_never_ends_holds_no_stop_back(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.batcher.ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
+    go = threading.Event()
+    tower = FakeTower()
+    tower.go.clear()
+    settings = small_settings.model_copy(update={"request_timeout_s": 0.5})
+    app = create_app(settings, FakeClassifier(tiny_classifier, tower))
+    server = Server(server_config(app, settings))
+    with bind("127.0.0.1", 0) as bound:
+        serving = threading.Thread(target=server.run, args=[[bound]], daemon=True)
+        serving.start()
+        wait_until(lambda: server.started)
+        url = "http://{}:{}/predict".format(*bound.getsockname())
+        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
+        assert tower.batches == [1]
+        monkeypatch.setattr("app.serving.engine.load_pixels", lambda *_: go.wait(60))
+        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
+        server.should_exit = True
+        serving.join(15)  # sooner than the fakes give up
+        assert not serving.is_alive()
+    tower.go.set()
+    go.set()

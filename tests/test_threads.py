@@ -1,11 +1,25 @@
 """How many threads compute is each thread's own affair."""
 
+import gc
 import threading
+import weakref
+from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import pytest
 import torch
 
-from app.core.threads import FIRST_TRY, TRY_OTHER_EVERY, LoneThreads, compute_with, in_passing
+from app.core.threads import (
+    FIRST_TRY,
+    TRY_OTHER_EVERY,
+    DaemonThreads,
+    LoneThreads,
+    compute_with,
+    in_passing,
+)
+from tests.fakes import wait_until
 
 
 def test_a_thread_keeps_its_number_whatever_others_set_before_it_computes() -> None:
@@ -48,3 +62,50 @@ def test_one_number_for_all_is_always_that() -> None:
     assert given(LoneThreads(many=4, few=4), {4: 1.0}, 2 * TRY_OTHER_EVERY) == (
         [4] * 2 * TRY_OTHER_EVERY
     )
+
+
+def test_threads_take_calls_in_turn_and_hold_no_process_back() -> None:
+    begun: list[str] = []
+    two = DaemonThreads(2, "two", lambda: begun.append(threading.current_thread().name))
+    go = threading.Event()
+    held = [two.call(partial(go.wait, 20)) for _ in range(2)]
+    wait_until(lambda: all(each.running() for each in held))
+    left, failing, last = (two.call(each) for each in (fail, fail, threading.current_thread))
+    assert left.cancel()
+    go.set()
+    two.end()
+    with pytest.raises(ZeroDivisionError):
+        failing.result(20)
+    assert sorted(begun) == ["two-0", "two-1"]
+    thread = last.result(20)
+    assert thread.daemon  # Python waits for others at its exit
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+
+def test_what_was_called_is_let_go() -> None:
+    threads = DaemonThreads(1, "one")
+    gc.disable()
+    try:
+        for function in (iter((1,)).__next__, fail):
+            held = Held()
+            gone = weakref.ref(held)
+            future = threads.call(partial(keep, held, function))
+            futures.wait([future], 20)
+            del held, future
+            wait_until(lambda gone=gone: gone() is None)
+    finally:
+        gc.enable()
+        threads.end()
+
+
+class Held:
+    """Something that a call holds."""
+
+
+def keep(_: Held, function: Callable[[], object]) -> object:
+    return function()

@@ -1,4 +1,4 @@
-"""Threads that compute with many others for a moment, and leave none of them behind.
+"""How many threads compute, and threads that hold nothing up when they do not end.
 
 OpenMP keeps a team of helpers for each thread that has ever computed with more than one. Once there
 are more of them than cores, GNU's OpenMP lets none wait actively any more, and every layer of a
@@ -9,7 +9,10 @@ threads does so in one that ends and takes its team with it.
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -69,7 +72,59 @@ def in_passing(threads: int, function: Callable[[], T]) -> Future[T]:
         threads: that torch may use in it.
         function: what to compute.
     """
-    passing = ThreadPoolExecutor(1, initializer=compute_with, initargs=(threads,))
-    future = passing.submit(function)
-    passing.shutdown(wait=False)
+    passing = DaemonThreads(1, "passing", partial(compute_with, threads))
+    future = passing.call(function)
+    passing.end()
     return future
+
+
+class DaemonThreads:
+    """Threads that take calls in the order they come, and hold no process back at its end.
+
+    At its exit Python waits for every thread of a ThreadPoolExecutor, and so for ever for one that
+    is stuck in a model.
+
+    Args:
+        most: how many; each of the first calls starts one.
+        name: what their names begin with.
+        begin: called first in each.
+    """
+
+    def __init__(self, most: int, name: str, begin: Callable[[], None] = lambda: None) -> None:
+        self._most = most
+        self._name = name
+        self._begin = begin
+        self._started = 0
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Call a function in one of the threads; cancelling keeps a call that waits from it."""
+        if self._started < self._most:
+            name = f"{self._name}-{self._started}"
+            Thread(target=self._work, name=name, daemon=True).start()
+            self._started += 1
+        future: Future[T] = Future()
+        self._calls.put(partial(_call, function, future))
+        return future
+
+    def end(self) -> None:
+        """Let each thread end after the calls that wait; it is not awaited."""
+        for _ in range(self._started):
+            self._calls.put(None)
+
+    def _work(self) -> None:
+        self._begin()
+        for call in iter(self._calls.get, None):
+            call()
+            del call  # or what it holds would stay until the next
+
+
+def _call(function: Callable[[], T], future: Future[T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as error:  # whatever it is, it is for who waits
+        future.set_exception(error)
+    finally:
+        del function, future  # which the error's traceback would hold, and they it

@@ -24,8 +24,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,12 +33,13 @@ from torch import Tensor
 from app.core.device import Lanes
 from app.core.preprocess import stack
 from app.core.scoring import Scored
-from app.core.threads import LoneThreads, compute_with
+from app.core.threads import DaemonThreads, LoneThreads, compute_with
 from app.errors import DrainingError, InferenceError
 from app.serving.stages import Stages
 
 # Of a batch's time: what is lost at most, where three images that begin together gain more.
 WAIT_FOR_COMPANY = 0.1
+ENDS_WITHIN_S = 2.0  # a batch for which nobody waits any more
 
 logger = logging.getLogger("mumic.serving")
 
@@ -107,9 +108,7 @@ class Batcher:
         self._running: dict[asyncio.Task[None], _Running] = {}
         self._changed = asyncio.Event()
         self._free = list(range(lanes.count))  # a heap: the first lane comes first
-        self._threads = [
-            ThreadPoolExecutor(1, f"model-{lane}", initializer=in_each_lane) for lane in self._free
-        ]
+        self._threads = [DaemonThreads(1, f"model-{lane}", in_each_lane) for lane in self._free]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
         self._batch_s = 0.0  # what a batch takes, lately
@@ -157,13 +156,17 @@ class Batcher:
         return await answer
 
     async def close(self) -> None:
-        """Answer what waits, then stop the loop and the lanes."""
+        """Answer what waits, then stop the loop and the lanes; one that is stuck is left behind."""
         self._closed = True
         self._changed.set()
-        if self._loop_task is not None:
-            await self._loop_task
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                if self._loop_task is not None:
+                    await self._loop_task
+        except TimeoutError:
+            logger.error("a batch that began %.0f s ago is left behind", self.longest_batch_s)
         for thread in self._threads:
-            thread.shutdown()
+            thread.end()
 
     async def _loop(self) -> None:
         while not (self._closed and not self._waiting and not self._running):
@@ -189,11 +192,9 @@ class Batcher:
 
     def _take(self) -> list[list[_Waiting]]:
         """Share what waits for the first image's model among the free lanes; no batch is empty."""
-        if not self._free:
-            return []
-        waiting = [entry for entry in self._waiting if not entry.answer.done()]  # clients leave
-        if not waiting or self._waits_for_company(waiting):
-            self._waiting = waiting
+        # Clients leave, and nothing of theirs stays while the model is stuck.
+        self._waiting = waiting = [entry for entry in self._waiting if not entry.answer.done()]
+        if not self._free or not waiting or self._waits_for_company(waiting):
             return []
         waiting.sort(key=lambda entry: entry.turn)
         # Another model waits with it for a moment only, while one takes the other's place.
@@ -231,11 +232,9 @@ class Batcher:
         started = time.perf_counter()
         for entry in batch:
             entry.stages.infer_began, entry.stages.batch_size = started, len(batch)
-        loop = asyncio.get_running_loop()
+        score = partial(self._score_all, batch, threads)
         try:
-            scored, finite = await loop.run_in_executor(
-                self._threads[lane], self._score_all, batch, threads
-            )
+            scored, finite = await asyncio.wrap_future(self._threads[lane].call(score))
         except Exception as error:  # whatever the model raises, the loop lives and all are told
             logger.exception("the model failed on a batch of %d", len(batch))
             for entry in batch:
@@ -247,7 +246,6 @@ class Batcher:
             for entry in batch:
                 entry.stages.infer_ended = ended
         infer_s = ended - started
-        self._on_batch(len(batch), infer_s)
         self._batch_s += (infer_s - self._batch_s) / 4
         if alone and len(batch) == len(self._running) == 1:  # to the end
             self._lone.note(threads, infer_s)
@@ -261,6 +259,7 @@ class Batcher:
             else:
                 logger.error("the model gave an embedding that is not finite")
                 entry.answer.set_exception(_inference_error(None))
+        self._on_batch(len(batch), infer_s)  # last: what fails in it keeps no answer back
 
     def _score_all(self, batch: list[_Waiting], threads: int) -> tuple[Scored, list[bool]]:
         """The batch's scores, and of which images they are finite."""

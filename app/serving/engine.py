@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -15,7 +14,7 @@ from app.core.classifier import TEXT_BATCH_SIZE, Classifier
 from app.core.device import choose_lanes, device_memory, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
-from app.core.threads import compute_with, in_passing
+from app.core.threads import DaemonThreads, compute_with, in_passing
 from app.errors import DrainingError, ImageError
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
@@ -64,12 +63,8 @@ class Engine:
         self.serve(served(classifier, settings, metrics))
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self.admission = Admission(settings.max_queued_images, metrics.note_in_flight)
-        self._decoders = ThreadPoolExecutor(
-            settings.decode_threads,
-            thread_name_prefix="decode",
-            initializer=compute_with,  # the pool itself is what uses the cores
-            initargs=(1,),
-        )
+        # They themselves are what uses the cores.
+        self._decoders = DaemonThreads(settings.decode_threads, "decode", partial(compute_with, 1))
         # One more than threads, so that none waits for the event loop.
         self._decoding = Slots(settings.decode_threads + 1)
         self._batcher = Batcher(
@@ -86,11 +81,11 @@ class Engine:
         self._batcher.start()
 
     async def close(self) -> None:
-        """Refuse new work, answer what was accepted, stop every thread."""
+        """Refuse new work, answer what was accepted, stop every thread that can be stopped."""
         self.draining = True
         await self.admission.wait_until_idle()  # what was accepted may still be in the decoders
         await self._batcher.close()
-        self._decoders.shutdown(cancel_futures=True)
+        self._decoders.end()
 
     def refuse_when_draining(self) -> None:
         """Take no new work any more once the service is stopping.
@@ -216,7 +211,7 @@ class Engine:
         return await self._in_pool(function)
 
     async def _in_pool(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, function)
+        return await asyncio.wrap_future(self._decoders.call(function))
 
     async def _embed_one(
         self, by: Served, source: Source, turn: int, stages: Stages
