@@ -1,16 +1,33 @@
 """What a load balancer and a monitor see."""
 
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import httpx
 import pytest
 from torch import Tensor
 
 from app.core.classifier import Classifier
+from app.core.pixels import Pixels, load_pixels
 from app.main import create_app
+from app.serving.engine import Engine
+from app.serving.metrics import Metrics
 from app.serving.routes import health
 from app.settings import Settings
-from tests.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, wait_until
+from tests.fakes import (
+    GOOD,
+    PATIENCE_S,
+    FakeClassifier,
+    FakeTower,
+    grey_photo,
+    until,
+    wait_until,
+)
 from tests.sending import raw
-from tests.test_engine import post_beside, served
+from tests.test_engine import embed, post_beside, served
 
 
 def test_a_ready_server_says_so(client: httpx.Client) -> None:
@@ -74,6 +91,67 @@ def test_a_model_that_computes_something_else_is_not_ready(
         tower.memory = 1
         assert ready(client) == (200, "")
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.usefixtures("checked_always")
+def test_decoders_that_are_held_are_not_ready(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 0.3)
+    go = threading.Event()
+
+    def held(*arguments: Any) -> Pixels:
+        assert go.wait(PATIENCE_S)
+        return load_pixels(*arguments)
+
+    monkeypatch.setattr("app.serving.engine.load_pixels", held)
+    tower = FakeTower()
+    settings = small_settings.model_copy(update={"decode_threads": 2})
+    app = create_app(settings, FakeClassifier(tiny_classifier, tower))
+    with served(app, tower) as client:
+        one = post_beside(client, grey_photo(GOOD))
+        assert ready(client) == (200, "")
+        more = post_beside(client, *[grey_photo(GOOD)] * 4)
+        assert ready(client) == (503, "not_ready")
+        go.set()
+        assert [each.result(20).status_code for each in (one, more)] == [200, 200]
+        assert ready(client) == (200, "")
+
+
+@pytest.mark.usefixtures("checked_always")
+def test_probes_of_a_stuck_model_are_told_together(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 1)
+    tower = FakeTower()
+    app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
+    with served(app, tower) as client, ThreadPoolExecutor(12) as probes:
+        tower.go.clear()
+        began = time.monotonic()
+        assert set(probes.map(lambda _: ready(client), range(12))) == {(503, "not_ready")}
+        assert time.monotonic() - began < 6  # one after the other they would take 12
+
+
+def test_a_check_goes_before_what_waits(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    async def scenario() -> None:
+        tower = FakeTower()
+        settings = small_settings.model_copy(update={"max_batch_size": 1})
+        engine = Engine(FakeClassifier(tiny_classifier, tower), settings, metrics := Metrics(), 1)
+        engine.start()
+        tower.go.clear()
+        waiting = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 9))
+        await until(lambda: b"mumic_decode_seconds_count 9.0" in metrics.render())
+        check = asyncio.create_task(engine.check_golden(engine.served, PATIENCE_S))
+        await asyncio.sleep(0.05)  # it passes a decoder
+        tower.go.set()
+        await check
+        assert len(tower.batches) < 9
+        await waiting
+        await engine.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.usefixtures("checked_always")

@@ -15,7 +15,7 @@ from app.core.device import choose_lanes, device_memory, use_own_stream
 from app.core.images import ImageLimits
 from app.core.pixels import Pixels, load_pixels
 from app.core.threads import DaemonThreads, compute_with, in_passing
-from app.errors import DrainingError, ImageError
+from app.errors import DrainingError, ImageError, InferenceError, NotReadyError
 from app.serving.admission import Admission
 from app.serving.batcher import Batcher
 from app.serving.embedding_cache import KnownImage
@@ -26,6 +26,7 @@ from app.serving.turns import Slots
 from app.settings import Settings
 
 T = TypeVar("T")
+FIRST = -1  # the turn of a check: it asks whether requests are answered, not how many wait
 Source = Callable[[], bytes]
 
 
@@ -140,19 +141,31 @@ class Engine:
             way.outcome = _outcome(task)
         return results
 
-    async def computes_golden(self, by: Served) -> bool:
-        """Whether a golden image, in its turn and batch, gets the embedding that is promised.
+    async def check_golden(self, by: Served, patience_s: float) -> None:
+        """See a golden image through decoders and model, and hold its embedding to the card's.
 
         Args:
             by: the checkpoint.
+            patience_s: how long that may take.
 
         Raises:
-            InferenceError: the model failed.
+            NotReadyError: they do not answer, or not as they should.
             DrainingError: the service is stopping.
         """
         self.refuse_when_draining()
-        scored = await self._batcher.submit(by.check, by.golden_image, self._batcher.turn, Stages())
-        return by.classifier.is_golden(scored.embedding)
+        try:
+            async with asyncio.timeout(patience_s):
+                async with self._decoding.slot(FIRST):
+                    image = await self._in_pool(lambda: by.golden_image)
+                scored = await self._batcher.submit(by.check, image, FIRST, Stages())
+        except TimeoutError as error:
+            raise NotReadyError(
+                f"no golden image has come through decoders and model for {patience_s:g} s"
+            ) from error
+        except InferenceError as error:
+            raise NotReadyError("the model failed on a golden image") from error
+        if not by.classifier.is_golden(scored.embedding):
+            raise NotReadyError("the model gives a golden image another embedding than it should")
 
     @property
     def longest_batch_s(self) -> float:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.core.card import Card
 from app.core.classifier import Classifier
 from app.core.threads import in_passing
-from app.errors import CheckpointError, FileError, OptionError, RefusedCheckpointError, ServiceError
+from app.errors import DrainingError, MumicError, RefusedCheckpointError
 from app.serving.engine import Engine
 from app.serving.metrics import Metrics
 from app.serving.served import served
 from app.settings import Settings
 
+OLD_ONE = "the old checkpoint answers on"
 logger = logging.getLogger("mumic.serving")
 
 
@@ -43,33 +43,37 @@ class Reloader:
         self._load = load
         self._reloading = asyncio.Lock()
 
-    async def reload(self, directory: Path | None = None) -> Card:
+    async def reload(self, directory: Path | None = None) -> None:
         """Answer from a checkpoint from now on; requests that have begun end with the old one.
 
         Args:
             directory: the checkpoint; by default the one of the settings, as it is there now.
 
-        Returns:
-            What the new checkpoint says of itself.
-
         Raises:
             RefusedCheckpointError: something is wrong with it; the old one answers on.
+            DrainingError: the service is stopping.
         """
+        self._engine.refuse_when_draining()
         path = directory or self._settings.checkpoint
         settings = self._settings.model_copy(update={"checkpoint": path})
         async with self._reloading:
             try:
                 loaded = await asyncio.wrap_future(in_passing(1, lambda: self._load(settings)))
                 new = served(loaded, settings, self._metrics)
-                if not await self._engine.computes_golden(new):
-                    raise CheckpointError("a golden image gets another embedding in a batch")
-            except (FileError, OptionError, ServiceError, OSError) as error:
+                await self._engine.check_golden(new, settings.request_timeout_s)
+            except DrainingError:
+                raise
+            except (MumicError, OSError) as error:
                 logger.warning("the checkpoint %s is not loaded: %s", path, error)
-                raise RefusedCheckpointError(f"{error}; the old checkpoint answers on") from error
+                raise RefusedCheckpointError(f"{error}; {OLD_ONE}") from error
+            except Exception as error:  # whatever it is, as when there is no memory for two
+                logger.exception("the checkpoint %s is not loaded", path)
+                raise RefusedCheckpointError(
+                    f"it failed with {type(error).__name__}, of which the log has more; {OLD_ONE}"
+                ) from error
             self._engine.serve(new)
         card = loaded.checkpoint.card
         logger.info("checkpoint %s %s (%s) answers from now on", card.name, card.version, path)
-        return card
 
     @contextmanager
     def on_hangup(self) -> Iterator[None]:
@@ -81,7 +85,7 @@ class Reloader:
         running: set[asyncio.Task[None]] = set()
 
         async def reload() -> None:
-            with suppress(RefusedCheckpointError):
+            with suppress(RefusedCheckpointError, DrainingError):
                 await self.reload()
 
         def begin() -> None:
