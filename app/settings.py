@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -48,9 +48,6 @@ class Settings(BaseSettings):
         "transformer",
     )
     workers: int = Field(1, ge=1, le=256, description="server processes on the port")
-    max_queued_images: int = Field(
-        1024, ge=1, description="most images accepted and not yet answered, before 429"
-    )
     decode_threads: int = Field(
         default_factory=_decode_threads,
         ge=1,
@@ -64,6 +61,9 @@ class Settings(BaseSettings):
         description="a request's time from its head to its answer, before 408 or 504",
     )
     max_images_per_request: int = Field(64, ge=1, description="images in one request")
+    max_queued_images: int = Field(
+        1024, ge=1, description="most images accepted and not yet answered, before 429"
+    )
     max_image_bytes: int = Field(20 * 2**20, ge=1, description="bytes of one image")
     max_image_pixels: int = Field(50_000_000, ge=1, description="pixels of one image")
     max_request_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request body")
@@ -131,3 +131,13 @@ class Settings(BaseSettings):
         """What Kubernetes sets for a service named mumic, tcp://..., is no wish of an operator."""
         link = isinstance(value, str) and value.startswith("tcp://")
         return cls.model_fields["port"].default if link else value
+
+    @field_validator("max_queued_images", "max_queued_bytes")
+    @classmethod
+    def _room_for_a_request(cls, most: int, info: ValidationInfo) -> int:
+        """A request that is allowed must fit where nothing waits, or 429 would be told for ever."""
+        bytes_ = info.field_name == "max_queued_bytes"
+        name = "max_request_bytes" if bytes_ else "max_images_per_request"
+        if most < (least := info.data.get(name, 0)):
+            raise ValueError(f"must be at least MUMIC_{name.upper()}, which is {least}")
+        return most

@@ -113,6 +113,8 @@ def test_an_options_bad_value_is_named(
         ("MUMIC_REQUEST_TIMEOUT_S", "0", "greater than 0"),
         ("MUMIC_REQUEST_TIMEOUT_S", "inf", "finite number"),
         ("MUMIC_HOST", "", "at least 1 character"),
+        ("MUMIC_MAX_QUEUED_IMAGES", "63", "at least MUMIC_MAX_IMAGES_PER_REQUEST, which is 64"),
+        ("MUMIC_MAX_QUEUED_BYTES", "9", "at least MUMIC_MAX_REQUEST_BYTES, which is 67108864"),
     ],
 )
 def test_a_variables_bad_value_is_named(

@@ -86,7 +86,28 @@ def test_drift_is_told_once_there_are_enough_images(
         metrics.name_model(
             name="a", version=version, labels_version="1", device="cpu", precision="fp32"
         )
-    assert not told(metrics.render().decode(), "mumic_label_score_drift")  # of another checkpoint
+    gone = told(metrics.render().decode(), "mumic_label_score_drift")  # of another checkpoint
+    assert np.isnan(list(gone.values())).all()
+
+
+def test_the_last_batch_of_a_checkpoint_that_is_gone_counts_and_tells_no_drift(
+    tiny_classifier: Classifier,
+) -> None:
+    labels = tiny_classifier.labels
+    metrics = Metrics()
+    statistics = ScoreStatistics(
+        labels, {"score_histograms": dict.fromkeys(labels.ids, [1] * BINS)}, metrics
+    )
+    for images in (600, 20):
+        statistics.add(torch.full((images, len(labels.ids)), 0.5))
+    statistics.retire()
+    metrics.name_model(name="a", version="2", labels_version="1", device="cpu", precision="fp32")
+    metrics.name_model(name="a", version="3", labels_version="1", device="cpu", precision="fp32")
+    for _ in range(2):
+        statistics.add(torch.full((3, len(labels.ids)), 0.5))
+    text = metrics.render().decode()
+    assert np.isnan(list(told(text, "mumic_label_score_drift").values())).all()
+    assert set(told(text, "mumic_label_scores_total").values()) == {626}
 
 
 @pytest.mark.parametrize("wrong", [{}, {"pool": [1]}, [1, 2], "x"])

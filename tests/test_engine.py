@@ -132,7 +132,7 @@ def test_a_failing_model_fails_that_request_and_lives(
 def test_a_full_queue_refuses_and_says_when_to_come_back(
     make_app: Callable[..., FastAPI], tower: FakeTower
 ) -> None:
-    with served(make_app(max_queued_images=4), tower) as client:
+    with served(make_app(max_images_per_request=4, max_queued_images=4), tower) as client:
         tower.go.clear()
         accepted = post_beside(client, *[grey_photo(GOOD)] * 3)
         answer = client.post("/predict", **multipart(*[grey_photo(GOOD)] * 2))

@@ -1,5 +1,6 @@
 """Another checkpoint takes the place of the one that answers, and no request notices."""
 
+import asyncio
 import gc
 import shutil
 import threading
@@ -10,11 +11,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
+from pydantic import SecretStr
 
 from app.core.classifier import Classifier
 from app.main import create_app
+from app.serving.engine import Engine
+from app.serving.metrics import Metrics
+from app.serving.served import served
 from app.settings import Settings
-from tests.sending import multipart, photo
+from tests.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, until, wait_until
+from tests.sending import metric, multipart, photo, raw
+from tests.test_engine import embed
+from tests.test_engine import served as serving
 from tests.tiny import live_server, write_tiny
 
 TOKEN = "a token of the operator"
@@ -120,6 +129,97 @@ def test_what_is_wrong_with_a_checkpoint_keeps_the_old_one(
             assert "old checkpoint answers on" in answer.json()["detail"]
         assert scores(client) == before
         assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA: secret"), MemoryError(), RuntimeError("secret")]
+)
+def test_an_error_that_nobody_foresaw_keeps_the_old_one_and_is_in_the_log(
+    checkpoints: tuple[Path, Path],
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def load(_: Settings) -> Classifier:
+        raise error
+
+    monkeypatch.setattr("app.main.load_classifier", load)
+    with reloadable(checkpoints[0]) as client:
+        answer = client.post("/admin/reload", headers=HEADERS)
+        assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
+        assert type(error).__name__ in answer.json()["detail"]
+        assert "secret" not in answer.text
+        assert any(record.exc_info for record in caplog.records)
+        assert client.get("/model").json()["version"] == "1.0.0"
+
+
+def test_beside_a_stuck_model_a_reload_is_refused_and_later_it_is_not(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = FakeTower()
+    classifier = FakeClassifier(tiny_classifier, tower)
+    monkeypatch.setattr("app.main.load_classifier", lambda _: classifier)
+    changed = {"admin_token": SecretStr(TOKEN), "request_timeout_s": 0.5}
+    app = create_app(small_settings.model_copy(update=changed), classifier)
+    with serving(app, tower) as client:
+        tower.go.clear()
+        assert client.post("/predict", **raw(grey_photo(GOOD))).status_code == 504
+        for _ in range(2):
+            answer = client.post("/admin/reload", headers=HEADERS)
+            assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
+            assert "for 0.5 s; the old" in answer.json()["detail"]
+        tower.go.set()
+        wait_until(lambda: client.post("/admin/reload", headers=HEADERS).status_code == 200)
+
+
+def test_a_stopping_server_loads_no_checkpoint(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    async def scenario() -> None:
+        changed = {"admin_token": SecretStr(TOKEN)}
+        app = create_app(small_settings.model_copy(update=changed), tiny_classifier)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://mumic") as client:
+            async with app.router.lifespan_context(app):
+                pass
+            answer = await client.post("/admin/reload", headers=HEADERS)
+            assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+
+    asyncio.run(scenario())
+
+
+def test_the_cache_is_told_of_the_checkpoint_that_answers(
+    checkpoints: tuple[Path, Path],
+) -> None:
+    with reloadable(checkpoints[0], embedding_cache_bytes=2**20) as client:
+        sizes = []
+        for _ in range(2):
+            scores(client)
+            sizes.append(metric(client, "mumic_embedding_cache_bytes"))
+            assert client.post("/admin/reload", headers=HEADERS).status_code == 200
+            assert metric(client, "mumic_embedding_cache_bytes") == 0
+        assert sizes[0] == sizes[1] > 0
+
+
+def test_a_request_of_the_old_checkpoint_tells_nothing_of_its_cache(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    async def scenario() -> None:
+        metrics, tower = Metrics(), FakeTower()
+        settings = small_settings.model_copy(update={"embedding_cache_bytes": 2**20})
+        classifier = FakeClassifier(tiny_classifier, tower)
+        engine = Engine(classifier, settings, metrics, cores=1)
+        engine.start()
+        tower.go.clear()
+        begun = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 1))
+        await until(lambda: tower.batches == [1])
+        engine.serve(served(classifier, settings, metrics))
+        tower.go.set()
+        await begun
+        assert b"mumic_embedding_cache_bytes 0.0" in metrics.render()
+        await engine.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_directory_that_can_be_none_keeps_the_old_one(checkpoints: tuple[Path, Path]) -> None:

@@ -115,20 +115,25 @@ def test_where_a_request_was_when_its_client_left(
 def test_failures_are_told_and_probes_are_not(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter
 ) -> None:
-    with traced(tiny_classifier, FakeTower(), max_queued_images=1) as client:
+    tower = FakeTower()
+    one = {"max_images_per_request": 1, "max_queued_images": 1}
+    with traced(tiny_classifier, tower, **one) as client:
         for path in ("/healthz", "/readyz", "/metrics"):
             assert "traceresponse" not in client.get(path).headers
         for path, status, body in [
             ("/predict", 500, raw(grey_photo(RAISES))),
-            ("/predict", 429, multipart(*[grey_photo(GOOD)] * 2)),
+            ("/predict", 429, raw(grey_photo(GOOD))),
             ("/nowhere", 404, {}),
         ]:
             answer = client.post(path, **body)
             assert answer.status_code == status
             assert "traceresponse" in answer.headers
+            if tower.go.is_set():  # from now on one image fills the queue
+                tower.go.clear()
+                post_beside(client, grey_photo(GOOD))
         assert client.request("PROPFIND", "/model").status_code == 405
     spans = exporter.get_finished_spans()
-    failed, full, nowhere, odd = requests_of(spans)
+    failed, _, full, nowhere, odd = sorted(requests_of(spans), key=begin)
     assert attributes(failed)["error.type"] == "500"
     assert failed.status.status_code is StatusCode.ERROR
     (image,) = below(spans, failed)

@@ -61,7 +61,8 @@ class Engine:
         self, classifier: Classifier, settings: Settings, metrics: Metrics, cores: int
     ) -> None:
         self._metrics = metrics
-        self.serve(served(classifier, settings, metrics))
+        self.served = served(classifier, settings, metrics)
+        self._tell_what_is_served()
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self.admission = Admission(settings.max_queued_images, metrics.note_in_flight)
         # They themselves are what uses the cores.
@@ -99,8 +100,13 @@ class Engine:
 
     def serve(self, new: Served) -> None:
         """Answer from a checkpoint; requests that have begun end with the one before."""
+        self.served.statistics.retire()
         self.served = new
-        self._metrics.name_model(**names_of(new.classifier))
+        self._tell_what_is_served()
+
+    def _tell_what_is_served(self) -> None:
+        self._metrics.name_model(**names_of(self.served.classifier))
+        self._metrics.note_cache(self.served.cache.size_bytes)
         self.note_device_memory()
 
     async def embed(
@@ -247,7 +253,7 @@ class Engine:
         if key is not None:
             known = KnownImage(scored.embedding, scored.probabilities, found.width, found.height)
             by.cache.put(key, known)
-            self._metrics.note_cache(by.cache.size_bytes)
+            self._metrics.note_cache(self.served.cache.size_bytes)
         return EmbeddedImage(scored.embedding, scored.probabilities, found.width, found.height)
 
     def _look_up_or_decode(

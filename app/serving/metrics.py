@@ -1,6 +1,7 @@
 """Prometheus metrics of one server process, or of all that share a directory."""
 
 import itertools
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -165,6 +166,7 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livemax",
         )
+        self._drifting: Sequence[str] = ()
         self._memory = {
             kind: Gauge(
                 f"mumic_device_memory_{kind}_bytes",
@@ -265,6 +267,7 @@ class Metrics:
 
     def note_drift(self, labels: Sequence[str], drift: NDArray[np.float64]) -> None:
         """So far each label's recent scores are from validation's."""
+        self._drifting = labels
         for label, value in zip(labels, drift.tolist(), strict=True):
             self._label_drift.labels(label).set(value)
 
@@ -274,7 +277,8 @@ class Metrics:
         """Say which checkpoint is served, in the place of the one before."""
         if self._named is not None:
             self._named.set(0)
-            self._label_drift.clear()  # which was of the one before
+            for label in self._drifting:  # of the one before; of shared ones none can be removed
+                self._label_drift.labels(label).set(math.nan)
         self._named = self._model.labels(name, version, labels_version, device, precision)
         self._named.set(1)
 

@@ -42,6 +42,7 @@ class ScoreStatistics:
         self._untold_positives = np.zeros(len(self._ids), dtype=np.int64)
         self._recent = np.zeros((len(self._ids), BINS))
         self._told_at = 0.0
+        self._tell_every_s = TELL_EVERY_S
 
     def counting(self, score: Callable[[Tensor], Scored]) -> Callable[[Tensor], Scored]:
         """The same function, whose scores are counted; in whatever thread it is called."""
@@ -68,15 +69,25 @@ class ScoreStatistics:
             self._recent *= max(0.0, 1 - len(rows) / WINDOW_IMAGES)
             self._recent += found
             now = time.monotonic()
-            if now < self._told_at + TELL_EVERY_S:
+            if now < self._told_at + self._tell_every_s:
                 return
             self._told_at = now
-            self._metrics.count_scores(self._ids, self._untold, self._untold_positives)
-            self._untold[:] = 0
-            self._untold_positives[:] = 0
+            self._tell_counts()
             if self._reference is not None and self._recent[0].sum() >= FEWEST_IMAGES:
                 drift = population_stability_index(self._recent, self._reference)
                 self._metrics.note_drift(self._ids, drift)
+
+    def retire(self) -> None:
+        """Another checkpoint answers: tell counts at once, with its last batches, and no drift."""
+        with self._lock:
+            self._reference = None
+            self._tell_every_s = 0
+            self._tell_counts()
+
+    def _tell_counts(self) -> None:
+        self._metrics.count_scores(self._ids, self._untold, self._untold_positives)
+        self._untold[:] = 0
+        self._untold_positives[:] = 0
 
 
 def _reference(ids: list[str], card_metrics: Mapping[str, Any]) -> NDArray[np.floating[Any]] | None:

@@ -22,6 +22,7 @@ class Served:
         classifier: the loaded checkpoint.
         model: its image tower, for the batcher; the scores that it gives are counted.
         check: the same for checks, which are no answers.
+        statistics: of the scores.
         golden_image: (3, S, S) uint8, the first of its golden inputs.
         cache: of its embeddings.
         usual: the labels that are named where a request has no options.
@@ -30,6 +31,7 @@ class Served:
     classifier: Classifier
     model: Model
     check: Model
+    statistics: ScoreStatistics
     golden_image: Tensor
     cache: EmbeddingCache
     usual: Selection
@@ -56,6 +58,7 @@ def served(classifier: Classifier, settings: Settings, metrics: Metrics) -> Serv
         classifier,
         Model(statistics.counting(classifier.score_images), most),
         Model(classifier.score_images, most),
+        statistics,
         golden_images(classifier.preprocess.size_px)[0],
         EmbeddingCache(settings.embedding_cache_bytes),
         make_selection(classifier.labels),

@@ -22,7 +22,11 @@ SYSTEMS = {
 }
 START_S = 180
 # A refusal voids a cell, so that MuMIC must not be the only system with a deadline and a limit.
-UNLIMITED = {"MUMIC_REQUEST_TIMEOUT_S": "3600", "MUMIC_MAX_REQUEST_BYTES": str(2**30)}
+UNLIMITED = {
+    "MUMIC_REQUEST_TIMEOUT_S": "3600",
+    "MUMIC_MAX_REQUEST_BYTES": str(2**30),
+    "MUMIC_MAX_QUEUED_BYTES": str(2**30),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
         "/reload",
         summary="Answer from another checkpoint, or from the same as it is now on disk",
         response_model=ModelInfo,
-        responses=problem_responses(422),
+        responses=problem_responses(422, 503),
     )
     async def reload(checkpoint: Checkpoint = "") -> ModelInfo:
         await reloader.reload(Path(checkpoint) if checkpoint else None)
