@@ -120,20 +120,17 @@ def test_failures_are_told_and_probes_are_not(
     with traced(tiny_classifier, tower, **one) as client:
         for path in ("/healthz", "/readyz", "/metrics"):
             assert "traceresponse" not in client.get(path).headers
-        for path, status, body in [
-            ("/predict", 500, raw(grey_photo(RAISES))),
-            ("/predict", 429, raw(grey_photo(GOOD))),
-            ("/nowhere", 404, {}),
-        ]:
-            answer = client.post(path, **body)
-            assert answer.status_code == status
-            assert "traceresponse" in answer.headers
-            if tower.go.is_set():  # from now on one image fills the queue
-                tower.go.clear()
-                post_beside(client, grey_photo(GOOD))
+        answers = [client.post("/predict", **raw(grey_photo(RAISES)))]
+        tower.go.clear()
+        waits = post_beside(client, grey_photo(GOOD))
+        answers += [client.post("/predict", **raw(grey_photo(GOOD))), client.post("/nowhere")]
+        assert [answer.status_code for answer in answers] == [500, 429, 404]
+        assert all("traceresponse" in answer.headers for answer in answers)
         assert client.request("PROPFIND", "/model").status_code == 405
+        tower.go.set()
+        assert waits.result(PATIENCE_S).status_code == 200
     spans = exporter.get_finished_spans()
-    failed, _, full, nowhere, odd = sorted(requests_of(spans), key=begin)
+    failed, _, full, nowhere, odd = requests_of(spans)
     assert attributes(failed)["error.type"] == "500"
     assert failed.status.status_code is StatusCode.ERROR
     (image,) = below(spans, failed)
