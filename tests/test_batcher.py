@@ -33,11 +33,11 @@ class OneModel(Batcher):
     def __init__(
         self, score: Callable[[torch.Tensor], Scored], max_batch_size: int, lanes: Lanes = ONE
     ) -> None:
-        super().__init__(lanes, self.note)
+        super().__init__(lanes, lambda _images, _seconds: self.note())
         self.model = Model(score, max_batch_size)
 
-    def note(self, images: int, seconds: float) -> None:
-        """What metrics would be told."""
+    def note(self) -> None:
+        """A batch has been answered."""
 
     async def put(self, pixels: torch.Tensor, turn: int = 0) -> ScoredImage:
         return await self.submit(self.model, pixels, turn, Stages())
@@ -245,7 +245,7 @@ def test_what_has_left_keeps_no_memory_while_the_model_is_stuck() -> None:
 
 def test_what_cannot_be_counted_is_answered_all_the_same() -> None:
     class Uncounted(OneModel):
-        def note(self, images: int, seconds: float) -> None:
+        def note(self) -> None:
             raise OSError("no metrics")
 
     async def scenario() -> None:

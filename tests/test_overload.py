@@ -23,7 +23,9 @@ def test_bodies_over_the_bound_of_all_together_are_refused_and_fit_again_afterwa
     tiny_classifier: Classifier, small_settings: Settings, form: type
 ) -> None:
     tower = FakeTower()
-    settings = small_settings.model_copy(update={"max_request_bytes": 2500, "max_queued_bytes": 2500})
+    settings = small_settings.model_copy(
+        update={"max_request_bytes": 2500, "max_queued_bytes": 2500}
+    )
     padded = grey_photo(GOOD) + bytes(1200 - len(grey_photo(GOOD)))  # after the PNG's end
     with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
         tower.go.clear()
@@ -44,7 +46,9 @@ def test_a_full_queue_refuses_before_a_body_has_come_but_answers_texts(
     tiny_classifier: Classifier, small_settings: Settings, path: str
 ) -> None:
     tower = FakeTower()
-    settings = small_settings.model_copy(update={"max_images_per_request": 2, "max_queued_images": 2})
+    settings = small_settings.model_copy(
+        update={"max_images_per_request": 2, "max_queued_images": 2}
+    )
     with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
         tower.go.clear()
         accepted = post_beside(client, *[grey_photo(GOOD)] * 2)

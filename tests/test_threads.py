@@ -70,7 +70,8 @@ def test_threads_take_calls_in_turn_and_hold_no_process_back() -> None:
     go = threading.Event()
     held = [two.call(partial(go.wait, 20)) for _ in range(2)]
     wait_until(lambda: all(each.running() for each in held))
-    left, failing, last = (two.call(each) for each in (fail, fail, threading.current_thread))
+    left, failing = (two.call(fail) for _ in range(2))
+    last = two.call(threading.current_thread)
     assert left.cancel()
     go.set()
     two.end()
@@ -87,25 +88,23 @@ def fail() -> None:
     raise ZeroDivisionError
 
 
-def test_what_was_called_is_let_go() -> None:
-    threads = DaemonThreads(1, "one")
+class Held:
+    """What a call holds; it has a length and is no iterator."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("function", [len, next])
+def test_what_was_called_is_let_go(function: Callable[[Held], object]) -> None:
+    one = DaemonThreads(1, "one")
     gc.disable()
     try:
-        for function in (iter((1,)).__next__, fail):
-            held = Held()
-            gone = weakref.ref(held)
-            future = threads.call(partial(keep, held, function))
-            futures.wait([future], 20)
-            del held, future
-            wait_until(lambda gone=gone: gone() is None)
+        held = Held()
+        gone = weakref.ref(held)
+        futures.wait([one.call(partial(function, held))], 20)
+        del held
+        wait_until(lambda: gone() is None)
     finally:
         gc.enable()
-        threads.end()
-
-
-class Held:
-    """Something that a call holds."""
-
-
-def keep(_: Held, function: Callable[[], object]) -> object:
-    return function()
+        one.end()

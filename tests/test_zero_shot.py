@@ -1,12 +1,20 @@
 """POST /zero-shot against the paper's formulas, computed by hand from /embed and /model."""
 
+import threading
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from torch import Tensor
 
+from app.core.classifier import Classifier
+from app.core.scoring import Scoring
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FakeClassifier, FakeTower
 from tests.sending import FORMS, Form, json_body, multipart, photo, raw, truncated
+from tests.test_engine import served
 
 LABELS = ["cat", "cup of coffee", "temple", "flower", "swimming pool"]
 
@@ -100,3 +108,20 @@ def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client) -> None:
     results = score(client, multipart(truncated(), photo(), labels=LABELS))
     assert [result["status"] for result in results] == ["error", "ok"]
     assert [result["id"] for result in results] == ["0.jpg", "1.jpg"]
+
+
+def test_no_score_is_made_in_the_event_loop(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    threads = set()
+
+    class Watched(FakeClassifier):
+        def zero_shot(self, images: Tensor, texts: Tensor, method: Scoring) -> Tensor:
+            threads.add(threading.current_thread().name.partition("-")[0])
+            return super().zero_shot(images, texts, method)
+
+    tower = FakeTower()
+    app = create_app(small_settings, Watched(tiny_classifier, tower))
+    with served(app, tower) as client:
+        assert len(score(client, json_body(photo(), photo(), labels=LABELS))) == 2
+    assert threads == {"decode"}

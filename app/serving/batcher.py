@@ -159,11 +159,10 @@ class Batcher:
         """Answer what waits, then stop the loop and the lanes; one that is stuck is left behind."""
         self._closed = True
         self._changed.set()
-        try:
-            async with asyncio.timeout(ENDS_WITHIN_S):
-                if self._loop_task is not None:
-                    await self._loop_task
-        except TimeoutError:
+        if self._loop_task is not None:
+            await asyncio.wait([self._loop_task], timeout=ENDS_WITHIN_S)
+            self._loop_task.cancel()
+        if self._running:
             logger.error("a batch that began %.0f s ago is left behind", self.longest_batch_s)
         for thread in self._threads:
             thread.end()

@@ -47,19 +47,20 @@ def zero_shot_router(engine: Engine, intake: Intake) -> APIRouter:
                 scores = by.classifier.zero_shot(
                     image.embedding[None], text_embeddings, options.scoring
                 )[0]
+                best, order = scores.sort(descending=True, stable=True)
                 return ZeroShotResult(
                     id=id,
                     width=image.width,
                     height=image.height,
                     scores=[
-                        Score(label=options.labels[i], confidence=round(scores[i].item(), DIGITS))
-                        for i in scores.argsort(descending=True, stable=True).tolist()
+                        Score(label=options.labels[i], confidence=round(confidence, DIGITS))
+                        for i, confidence in zip(order.tolist(), best.tolist(), strict=True)
                     ],
                 )
 
-            return ZeroShotResponse(
-                model=model_info(by.classifier), results=build_results(uploads, outcomes, build)
-            )
+            # Tens of thousands of scores would hold up the event loop.
+            results = await engine.in_decoder(lambda: build_results(uploads, outcomes, build))
+            return ZeroShotResponse(model=model_info(by.classifier), results=results)
 
         return await answer_within(request, settings.request_timeout_s, work())
 
