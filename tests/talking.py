@@ -37,3 +37,17 @@ def head(*headers: bytes, target: bytes = b"POST /predict") -> bytes:
     """A request's head; the body is to follow."""
     lines = b"".join(line + b"\r\n" for line in headers)
     return target + b" HTTP/1.1\r\n" + HOST + lines + b"\r\n"
+
+
+def answer(connection: socket.socket) -> bytes:
+    """One whole answer, head and body, which may come apart; less where the server hangs up."""
+    received = b""
+    while True:
+        head, ended, body = received.partition(b"\r\n\r\n")
+        announced = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+        if ended and len(body) >= (int(announced[1]) if announced else 0):
+            return received
+        data = connection.recv(2**16)
+        if not data:
+            return received
+        received += data

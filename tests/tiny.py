@@ -17,6 +17,7 @@ from app.core.model import MumicModel
 from app.serving.listening import Server, bind, server_config
 from app.settings import Settings
 
+ENDS_WITHIN_S = 60  # more than the 30 s that it lets requests finish
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 32,
@@ -92,5 +93,6 @@ def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(ENDS_WITHIN_S)
         bound.close()
+        assert not thread.is_alive(), "the server does not end"
