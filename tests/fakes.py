@@ -94,3 +94,24 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         await asyncio.sleep(0.005)
+
+
+class ForwardLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test puts forward, instead of waiting.
+
+    Attributes:
+        ahead_s: how far.
+    """
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        """What timeouts go by."""
+        return super().time() + self.ahead_s
+
+
+def go_forward(seconds: float) -> None:
+    """Let time pass, in a coroutine that a `ForwardLoop` runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ForwardLoop)
+    loop.ahead_s += seconds

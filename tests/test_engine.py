@@ -1,4 +1,4 @@
-"""The engine behind HTTP: batching, overload, deadlines, clients that leave, draining."""
+"""The engine behind HTTP: batching, overload, clients that leave, draining."""
 
 import asyncio
 import socket
@@ -144,21 +144,6 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(
         assert fits.result(PATIENCE_S).status_code == 200
         wait_until(lambda: in_flight(client) == 0)
         assert client.post("/predict", **raw(grey_photo(GOOD))).status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
-def test_a_request_is_given_up_at_its_deadline(
-    make_app: Callable[..., FastAPI], tower: FakeTower, path: str
-) -> None:
-    options = {"labels": ["beach"]} if path == "/zero-shot" else {}
-    with served(make_app(request_timeout_s=0.5), tower) as client:
-        tower.go.clear()
-        answer = client.post(path, **json_body(grey_photo(GOOD), **options))
-        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
-        assert "within 0.5 s" in answer.json()["detail"]
-        wait_until(lambda: in_flight(client) == 0)
-        tower.go.set()
-        assert client.post(path, **json_body(grey_photo(GOOD), **options)).status_code == 200
 
 
 @pytest.mark.parametrize("requests", [1, 2])
