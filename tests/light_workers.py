@@ -1,8 +1,8 @@
 """Workers that need no model, since torch takes seconds to load.
 
 `python -m tests.light_workers FOLDER` serves with two of them until a signal stops it. Each answers
-with its process id and counts that. While FOLDER holds a file `hopeless`, none gets so far; without
-a FOLDER they refuse.
+with its process id, counts that, and says that it has one image in flight. While FOLDER holds a
+file `hopeless`, none gets so far; without a FOLDER they refuse.
 """
 
 import os
@@ -30,6 +30,7 @@ def create_app(settings: Settings) -> Starlette:
     metrics = Metrics()
     names = ("name", "version", "labels_version", "device", "precision")
     metrics.name_model(**dict.fromkeys(names, "light"))
+    metrics.note_in_flight(1)  # for ever
 
     async def pid(_: Request) -> PlainTextResponse:
         metrics.count_request("/", 200, 0)

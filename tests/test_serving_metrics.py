@@ -1,5 +1,6 @@
 """What /metrics tells of what the server does."""
 
+import socket
 from importlib.metadata import version
 
 import httpx
@@ -15,11 +16,18 @@ from app.serving.metrics import Metrics
 from app.settings import Settings
 from tests.fakes import GOOD, RAISES, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.sending import metric, multipart, raw, truncated
-from tests.test_engine import served
+from tests.talking import head
+from tests.test_engine import in_flight, served
 
 
 def images(client: httpx.Client, outcome: str) -> float:
     return metric(client, f'mumic_images_total{{outcome="{outcome}"}}')
+
+
+def whole(request: httpx.Request) -> bytes:
+    names = ("content-type", "content-length")
+    headers = (f"{name}: {request.headers[name]}".encode() for name in names)
+    return head(*headers) + request.read()
 
 
 def test_every_accepted_image_has_one_outcome(
@@ -33,8 +41,10 @@ def test_every_accepted_image_has_one_outcome(
         assert client.post("/embed", **raw(b"no photo")).status_code == 422
         assert client.post("/predict", **raw(bad)).status_code == 500
         tower.go.clear()
-        impatient = multipart(good, good, good) | {"headers": {HEADER: "200"}}
-        assert client.post("/predict", **impatient).status_code == 504
+        given_up = client.build_request("POST", "/predict", **multipart(good, good, good))
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as leaving:
+            leaving.sendall(whole(given_up))
+            wait_until(lambda: in_flight(client) == 3)
         wait_until(lambda: images(client, "abandoned") == 3)
         outcomes = {"ok": 1, "corrupt": 1, "not_an_image": 1, "failed": 1, "abandoned": 3}
         assert {outcome: images(client, outcome) for outcome in outcomes} == outcomes

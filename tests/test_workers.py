@@ -198,6 +198,7 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
             assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
             assert metric(client, "mumic_worker_restarts_total") == 1
             assert metric(client, "mumic_start_time_seconds") == started
+            assert metric(client, "mumic_images_in_flight") == WORKERS  # and what it held is not
 
         hopeless.touch()
         gone = send_one(signal.SIGKILL)
