@@ -8,6 +8,7 @@ file `hopeless`, none gets so far; without a FOLDER they refuse.
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -44,15 +45,21 @@ def create_app(settings: Settings) -> Starlette:
 
 def main() -> None:
     """Serve, with what takes a minute in earnest done in a moment."""
-    workers.SILENT_WORKER_S = 5
     workers.FIRST_PAUSE_S = 0.1
     workers.ENDS_WITHIN_S = 0.1
     log_to_stderr("text")
+    began = time.monotonic()
+
+    def announce(line: str) -> None:
+        # Two workers have started, one after the other; each is silent meanwhile.
+        workers.SILENT_WORKER_S = 2 * (time.monotonic() - began)
+        print(line, file=sys.stderr)
+
     folder = Path(sys.argv[1])
     settings = Settings(
         checkpoint=folder, device="cpu", precision="fp32", port=0, workers=2, request_timeout_s=1
     )
-    sys.exit(workers.run_workers(settings, create_app, lambda line: print(line, file=sys.stderr)))
+    sys.exit(workers.run_workers(settings, create_app, announce))
 
 
 if __name__ == "__main__":

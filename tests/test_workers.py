@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,14 +16,19 @@ import pytest
 from app.cli import worker_app
 from app.settings import Settings
 from benchmarks.processes import tree
+from tests import fakes
 from tests.command import mumic
-from tests.fakes import wait_until
 from tests.sending import metric, photo, raw
 from tests.tiny import write_tiny
 
 PATIENCE_S = 120  # torch alone takes several on a busy machine
 WORKERS = 2
 CONNECTIONS = 12  # that one worker gets all of them happens once in two thousand times
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what a worker does, which may have to start before."""
+    fakes.wait_until(condition, PATIENCE_S)
 
 
 class Running:
@@ -38,7 +43,7 @@ class Running:
         return self._log.read_text(encoding="utf-8")
 
     def url(self) -> str:
-        wait_until(lambda: ", 2 workers\n" in self.said, PATIENCE_S)
+        wait_until(lambda: ", 2 workers\n" in self.said)
         found = re.search(r"MuMIC listens on (http://\S+:\d+): .*, 2 workers", self.said)
         assert found
         return found[1]
@@ -144,7 +149,7 @@ def test_workers_add_up_change_over_together_and_answer_before_they_end(tmp_path
         place.unlink()
         place.symlink_to("new")
         server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: 'version="1.0.0"} 0.0' in client.get("/metrics").text, PATIENCE_S)
+        wait_until(lambda: 'version="1.0.0"} 0.0' in client.get("/metrics").text)
         assert server.said.count("checkpoint tiny 2.0.0") == WORKERS
         assert versions(url, 6) == {"2.0.0"}
 
