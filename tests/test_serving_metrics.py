@@ -11,7 +11,6 @@ from app import __version__
 from app.core.classifier import Classifier
 from app.core.device import device_memory
 from app.main import create_app
-from app.serving.deadline import HEADER
 from app.serving.metrics import Metrics
 from app.settings import Settings
 from tests.fakes import GOOD, RAISES, FakeClassifier, FakeTower, grey_photo, wait_until
