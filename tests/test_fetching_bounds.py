@@ -61,6 +61,7 @@ def test_what_is_fetched_counts_among_the_bytes_of_all_requests(
             allow_image_urls=True,
             url_allow_http=True,
             url_ports=(site.port,),
+            max_request_bytes=1000,
             max_queued_bytes=len(photo()) * 3 // 2,
         )
         fetcher = Fetcher(settings, resolve, lambda address: address == PUBLIC)

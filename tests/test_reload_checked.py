@@ -37,7 +37,7 @@ def test_a_checkpoint_is_checked_in_a_batch_before_it_answers(
 
     with served(app, tower) as client:
         status, detail = reloaded(client, Other(tiny_classifier, FakeTower()))
-        assert (status, "another embedding in a batch" in detail) == (422, True)
+        assert (status, "another embedding than it should" in detail) == (422, True)
         status, detail = reloaded(client, FakeClassifier(tiny_classifier, without_memory))
         assert (status, "the old checkpoint answers on" in detail) == (422, True)
         assert tower.batches == []
