@@ -127,6 +127,9 @@ def test_what_is_wrong_with_a_checkpoint_keeps_the_old_one(
             assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
             assert told in answer.json()["detail"]
             assert "old checkpoint answers on" in answer.json()["detail"]
+        misspelt = {"chekpoint": str(checkpoints[1])}
+        answer = client.post("/admin/reload", headers=HEADERS, params=misspelt)
+        assert (answer.status_code, answer.json()["field"]) == (422, "chekpoint")
         assert scores(client) == before
         assert client.get("/readyz").status_code == 200
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
+from app.errors import OptionError
 from app.serving.answering import model_info
 from app.serving.engine import Engine
 from app.serving.openapi import problem_responses
@@ -28,7 +29,9 @@ def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
         response_model=ModelInfo,
         responses=problem_responses(422, 503),
     )
-    async def reload(checkpoint: Checkpoint = "") -> ModelInfo:
+    async def reload(request: Request, checkpoint: Checkpoint = "") -> ModelInfo:
+        if unknown := request.query_params.keys() - {"checkpoint"}:  # which would load another
+            raise OptionError(min(unknown)[:60], "there is no such option; known: checkpoint")
         await reloader.reload(Path(checkpoint) if checkpoint else None)
         return model_info(engine.served.classifier)
 
