@@ -35,6 +35,8 @@ BODIES: list[tuple[str, Any]] = [
     ("/predict", {**ONE, "min_confidence": 1.5}),
     ("/predict", {**ONE, "min_confidence": "0.5"}),
     ("/predict", {**ONE, "max_labels": 10**30}),
+    ("/predict", {**ONE, "max_labels": 3.0}),
+    ("/predict", {**ONE, "max_labels": 3.5}),
     ("/predict", {**ONE, "max_labels": 0}),
     ("/predict", {**ONE, "max_labels": True}),
     ("/predict", {**ONE, "all_scores": True}),

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from app.core.scoring import Scoring
 
@@ -18,6 +25,13 @@ Template = Annotated[
 LabelName = Annotated[str, StringConstraints(max_length=200)]
 # Each name is looked for among all: more of them than any label set has would hold up the others.
 LabelNames = Annotated[tuple[LabelName, ...], Field(max_length=1000, strict=False, fail_fast=True)]
+
+# JSON knows no integers beside its numbers: 3.0 is one, as JSON Schema has it.
+Count = Annotated[
+    int,
+    Field(ge=1),
+    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),
+]
 
 MAX_NAMES = 100  # in an object or a form: far more than there are
 
@@ -88,7 +102,7 @@ class PredictOptions(Options):
         allow_inf_nan=False,
         description="one threshold for all labels; default: each label's own `serve` threshold",
     )
-    max_labels: int | None = Field(None, ge=1, description="most labels a photo")
+    max_labels: Count | None = Field(None, description="most labels a photo")
     include_labels: LabelNames = Field((), description="label ids to keep")
     include_categories: LabelNames = Field((), description="categories to keep")
     exclude_labels: LabelNames = Field((), description="label ids to take out afterwards")
