@@ -54,6 +54,7 @@ def ftyp(*brands: bytes) -> bytes:
         (b"\x00\x00\x00\x0cjP  \r\n", "unsupported_format", "JPEG 2000"),
         (b"\xff\xd8\xff\xe0", "corrupt", "JPEG"),
         (b"GIF89a" + bytes(7), "corrupt", "GIF"),
+        (b"II+\x00\x08\x00\x00\x00" + b"\xff" * 8, "corrupt", "TIFF"),
         (b"\x89PNG\r\n\x1a\n", "corrupt", "PNG"),
         (b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\x02\x01\x44\x00;", "corrupt", "GIF"),
     ],

@@ -29,7 +29,7 @@ def has_too_many_pieces(data: bytes, image_format: str) -> bool:
             pieces += more
             if pieces > MAX_PIECES:
                 return True
-    except (IndexError, struct.error):  # it ends in the middle of one
+    except (IndexError, OverflowError, struct.error):  # it ends before or in the middle of one
         pass
     return False
 
