@@ -89,6 +89,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to whatever host a client says it asks
     )
     admission = engine.admission
     budget = ByteBudget(settings.max_queued_bytes, admission.retry_after_s, metrics.note_bytes)

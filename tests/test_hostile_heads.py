@@ -149,7 +149,9 @@ def test_a_time_that_is_no_number_is_refused(client: httpx.Client, sent: str) ->
     assert len(answer.json()["detail"]) < 200
 
 
-@pytest.mark.parametrize("path", ["/%00", "/predict%0d%0ax-injected:%20y", "/" + "é" * 2000, "//"])
+@pytest.mark.parametrize(
+    "path", ["/labels/", "/%00", "/predict%0d%0ax-injected:%20y", "/" + "é" * 2000, "//"]
+)
 def test_an_address_that_is_none_is_told_back_in_one_piece(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
