@@ -143,11 +143,21 @@ class OverloadedError(ServiceError):
 
 
 class DeadlineError(ServiceError):
-    """The request was not answered within its time."""
+    """The request was not answered within its time.
+
+    Args:
+        allowed_s: that time, in seconds.
+    """
+
+    def __init__(self, allowed_s: float) -> None:
+        super().__init__(f"not answered within {allowed_s:g} s; send fewer images or try later")
 
 
 class DrainingError(ServiceError):
     """The service is stopping and takes no new work."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is stopping; send the request to another instance")
 
 
 class NotReadyError(ServiceError):

@@ -45,7 +45,7 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
             return task.result()
         if gone.done():
             raise ClientDisconnect
-        raise DeadlineError(f"not answered within {allowed:g} s; send fewer images or try later")
+        raise DeadlineError(allowed)
     finally:
         task.cancel()
         gone.cancel()

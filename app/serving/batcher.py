@@ -148,7 +148,7 @@ class Batcher:
             DrainingError: the batcher has been closed.
         """
         if self._closed:
-            raise DrainingError("the service is stopping; send the request to another instance")
+            raise DrainingError
         answer: asyncio.Future[ScoredImage] = asyncio.get_running_loop().create_future()
         stages.queue_began = time.perf_counter()
         self._waiting.append(_Waiting(model, pixels, turn, stages, answer))

@@ -101,9 +101,7 @@ async def read_uploads(
             return await _read(request, options, json_body, intake)
     except TimeoutError as error:
         if request.state.received:
-            raise DeadlineError(
-                f"not answered within {allowed:g} s; send fewer images or try later"
-            ) from error
+            raise DeadlineError(allowed) from error
         raise SlowBodyError(
             f"not received within {allowed:g} s; send fewer bytes, or over a faster line"
         ) from error

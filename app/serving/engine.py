@@ -96,7 +96,7 @@ class Engine:
             DrainingError: it is.
         """
         if self.draining:
-            raise DrainingError("the service is stopping; send the request to another instance")
+            raise DrainingError
 
     def serve(self, new: Served) -> None:
         """Answer from a checkpoint; requests that have begun end with the one before."""

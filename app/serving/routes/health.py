@@ -39,7 +39,7 @@ def health_router(engine: Engine) -> APIRouter:
     )
     async def readyz(request: Request) -> Health:
         if getattr(request.state, "stopping", False):  # what has been sent is still answered
-            raise DrainingError("the service is stopping; send requests to another instance")
+            raise DrainingError
         await readiness.check()
         return Health()
 
