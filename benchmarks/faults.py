@@ -163,9 +163,12 @@ def kills(checkpoint: Path, times: int) -> bool:
 
 
 def slow_clients(checkpoint: Path, number: int) -> bool:
-    """Heads and bodies that do not come, and answers that are not read, beside good clients."""
+    """Heads and bodies that do not come, answers that are not read, connections half closed."""
     request = raw_request(photos(0.3)[0])
-    sent = [b"POST /pre", request[: len(request) // 2], b"GET /labels HTTP/1.1\r\nHost: x\r\n\r\n"]
+    unread = b"GET /labels HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    half = request[: len(request) // 2]
+    open_ones, half_closed = [b"POST /pre", half, unread], [half, request]
+    kinds = [(sent, False) for sent in open_ones] + [(sent, True) for sent in half_closed]
     with contextlib.ExitStack() as open_sockets, serving(checkpoint) as server:
         askers = Askers(server.port, [request], CLIENTS)
         with askers.asking():
@@ -173,7 +176,10 @@ def slow_clients(checkpoint: Path, number: int) -> bool:
             for index in range(number):
                 connection = socket.create_connection(("127.0.0.1", server.port))
                 open_sockets.enter_context(connection)
-                connection.sendall(sent[index % len(sent)] * (1 + 500 * (index % len(sent) == 2)))
+                sent, closes = kinds[index % len(kinds)]
+                connection.sendall(sent)
+                if closes:
+                    connection.shutdown(socket.SHUT_WR)
                 slow.append(connection)
             time.sleep(60)  # past every bound of theirs
         closed = sum(_is_closed(connection) for connection in slow)
