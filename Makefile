@@ -29,7 +29,7 @@ openapi: .venv/.serve-installed
 	$(BIN)/mumic openapi > openapi.yaml
 
 bench: .venv/.bench-installed
-	$(BIN)/python -m benchmarks.side_by_side $(ARGS)
+	$(BIN)/python -m benchmarks.throughput.side_by_side $(ARGS)
 
 contract: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.contract $(ARGS)

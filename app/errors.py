@@ -25,7 +25,7 @@
         ├── DataError         a manifest or the photos that it names
         └── DiskError         a run's state or result cannot be written
 
-`app.serving.problems` maps them to HTTP answers, `app.cli` to exit codes.
+`app.serving.http.problems` maps them to HTTP answers, `app.cli.commands` to exit codes.
 """
 
 from collections.abc import Sequence

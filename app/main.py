@@ -10,29 +10,30 @@ from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 
 from app import __version__
-from app.core.allocator import keep_freed_memory
 from app.core.classifier import Classifier
-from app.core.threads import compute_with
-from app.serving.access import ApiKeys, Check, api_key, token
-from app.serving.body import Intake
-from app.serving.byte_budget import ByteBudget
-from app.serving.engine import Engine
-from app.serving.fetching import Fetcher
-from app.serving.listening import Server, announcement, bind, server_config
-from app.serving.logs import log_to_stderr
-from app.serving.metrics import Metrics
-from app.serving.middleware import RequestContext
-from app.serving.openapi import describe, problem_responses
-from app.serving.problems import add_problem_handlers
-from app.serving.reloading import Reloader
-from app.serving.routes.admin import admin_router
-from app.serving.routes.docs import docs_router
-from app.serving.routes.embed import embed_router
-from app.serving.routes.health import health_router, metrics_router
-from app.serving.routes.info import model_router
-from app.serving.routes.predict import predict_router
-from app.serving.routes.zero_shot import zero_shot_router
-from app.serving.served import names_of
+from app.core.runtime import compute_with, keep_freed_memory
+from app.serving.http import (
+    ApiKeys,
+    Check,
+    RequestContext,
+    add_problem_handlers,
+    admin_router,
+    api_key,
+    describe,
+    docs_router,
+    embed_router,
+    health_router,
+    metrics_router,
+    model_router,
+    predict_router,
+    problem_responses,
+    token,
+    zero_shot_router,
+)
+from app.serving.inference import Engine, Reloader, names_of
+from app.serving.observability import Metrics, log_to_stderr
+from app.serving.process import Server, announcement, bind, server_config
+from app.serving.request import ByteBudget, Fetcher, Intake
 from app.settings import Settings, cores_per_worker
 
 
@@ -120,7 +121,7 @@ def _trace(app: FastAPI, settings: Settings) -> Callable[[], None]:
     """Trace requests, if the settings say so; gives what to call when the server stops."""
     if not settings.traces:
         return lambda: None
-    from app.serving.traces import trace_requests
+    from app.serving.observability.tracing import trace_requests
 
     return trace_requests(app)
 
@@ -174,7 +175,7 @@ def _prepare_process(settings: Settings) -> int:
     """Set up memory and threads before anything is loaded; gives this process's share of cores."""
     keep_freed_memory()
     cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
-    compute_with(1)  # app/core/threads.py says why
+    compute_with(1)  # app/core/runtime/threads.py says why
     return cores
 
 

@@ -6,13 +6,10 @@ from pathlib import Path
 import torch
 
 from app.core.classifier import Classifier
-from app.core.images import ImageLimits
-from app.core.pixels import Pixels, load_pixels
-from app.core.preprocess import stack
-from app.core.selection import make_selection
+from app.core.images import ImageLimits, Pixels, load_pixels, stack
+from app.core.labels import make_selection
 from app.errors import ImageError, OptionError
-from app.serving.answering import model_info
-from app.serving.routes.predict import predict_result
+from app.serving.http import model_info, predict_result
 from app.serving.schemas import FailedResult, PredictResponse, PredictResult, failed_result
 from app.settings import Settings
 

@@ -15,9 +15,9 @@ from app.core.checkpoint import Checkpoint
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import SHIPPED_CHECKPOINT, Settings
-from tests.annotated import write_crops, write_labels
-from tests.tiny import live_server, write_tiny
-from tests.training_set import write_init, write_photos
+from tests.support.annotation import write_crops, write_labels
+from tests.support.tiny import live_server, write_tiny
+from tests.support.training_set import write_init, write_photos
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -102,5 +102,5 @@ def folder(tmp_path: Path) -> Path:
 def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     """Where the spans of a server that has stopped are."""
     memory = InMemorySpanExporter()
-    monkeypatch.setattr("app.serving.traces.OTLPSpanExporter", lambda: memory)
+    monkeypatch.setattr("app.serving.observability.tracing.OTLPSpanExporter", lambda: memory)
     return memory

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app.core.scoring import l2_normalize
-from app.dataset.tables import Record, read_table
+from app.core.model import l2_normalize
+from app.dataset.manifest import Record, read_table
 from app.errors import DataError
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from app.annotation.votes import Tally
 from app.core.labels import LabelSet
-from app.dataset.manifest import Annotation
-from app.dataset.names import Name, labels_of
+from app.dataset.manifest import Annotation, Name, labels_of
 
 DEFAULT_THRESHOLD = 0.6  # section 3.2
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from app.annotation.consolidation import DEFAULT_THRESHOLD
 from app.annotation.votes import Tally
-from app.dataset.manifest import Annotation
-from app.dataset.tables import write_table
+from app.dataset.manifest import Annotation, write_table
 
 ALL = "all labels"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.labels import nearest, render
+from app.core.files import nearest
+from app.core.labels import render
 from app.errors import DataError, OptionError
 
 

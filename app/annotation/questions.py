@@ -12,8 +12,8 @@ from typing import Annotated, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from app.core.files import DUMPER, Location, Problem, ProblemsError, load_yaml, unknown
 from app.core.labels import LabelId, LabelSet, Text
-from app.core.yaml_lines import DUMPER, Location, Problem, ProblemsError, load_yaml, unknown
 from app.errors import DataError
 
 FEWEST, MOST = 4, 6

@@ -4,8 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.dataset.manifest import photo_of, refuse_unknown
-from app.dataset.tables import Record, read_table
+from app.dataset.manifest import Record, photo_of, read_table, refuse_unknown
 from app.errors import DataError
 
 VOTE_COLUMNS = ("file", "label", "votes", "annotators")

@@ -11,17 +11,22 @@ from lightning_fabric import Fabric
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from app.baselines.asl import AslClassifier, load_asl, write_asl
+from app.baselines.asl_classifier import AslClassifier, load_asl, write_asl
 from app.baselines.asymmetric_loss import asymmetric_loss
 from app.core.checkpoint import Checkpoint
 from app.core.model import MumicModel
 from app.dataset.labelled import LabelledPhotos
 from app.training.config import TrainConfig
-from app.training.devices import make_fabric
-from app.training.loop import fit
 from app.training.objective import Costs, Objective, freeze, image_stage, keep_frozen_still
-from app.training.start import make_inputs, run_key, starting_model
-from app.training.state import discard, writing_result
+from app.training.run import (
+    discard,
+    fit,
+    make_fabric,
+    make_inputs,
+    run_key,
+    starting_model,
+    writing_result,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def train_asl(
         precisions on the part validation.
 
     Raises:
-        OptionError, DataError, DiskError: as `app.training.loop.train`.
+        OptionError, DataError, DiskError: as `app.training.run.loop.train`.
         CheckpointError: something else is at `out`.
     """
     fabric = fabric or make_fabric(torch.device("cpu"), config.precision)

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.baselines.compare import Comparison, K
-from app.evaluation.measures import Estimate, SubsetMeasure
-from app.evaluation.tables import Table, as_markdown
+from app.baselines.comparison import Comparison, K
+from app.evaluation.metrics import Estimate, SubsetMeasure
+from app.evaluation.report import Table, as_markdown
 
 METRICS = ("GAP", f"GAP@{K}", "macro mAP", "weighted mAP")
 

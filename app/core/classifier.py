@@ -8,15 +8,18 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from app.core import scoring
-from app.core.checkpoint import Checkpoint, label_embeddings, load_model, read_checkpoint
-from app.core.device import Placement, choose_batch_size, choose_placement
-from app.core.fusing import fuse_activations, fuse_batch_norms
-from app.core.golden import check_golden, is_golden
+from app.core.checkpoint import (
+    Checkpoint,
+    check_golden,
+    is_golden,
+    label_embeddings,
+    load_model,
+    read_checkpoint,
+)
+from app.core.images import Preprocess, normalize
 from app.core.labels import LabelSet
-from app.core.model import MumicModel
-from app.core.preprocess import Preprocess, normalize
-from app.core.text_cache import TextCache
+from app.core.model import MumicModel, TextCache, fuse_activations, fuse_batch_norms, scoring
+from app.core.runtime import Placement, choose_batch_size, choose_placement
 
 BACKGROUND_PROMPT = "a photo"
 TEXT_BATCH_SIZE = 256
@@ -70,7 +73,7 @@ class Classifier:
 
         They are checked in float32 on the CPU, with the weights as they are, which is exact, and
         where that differs again as it will serve: on the device, in its precision, fused
-        (app/core/fusing.py).
+        (app/core/model/fusion.py).
 
         Raises:
             CheckpointError: the directory or the model is not what it says.

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.settings import SHIPPED_CHECKPOINT
-from benchmarks.serving import served
+from benchmarks.support.serving import served
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 FORMS = ("multipart/form-data", "application/json", "image/*")

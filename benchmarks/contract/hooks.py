@@ -17,7 +17,7 @@ from schemathesis.core.failures import Failure
 
 from app.core.labels import load_label_set
 from app.settings import SHIPPED_CHECKPOINT
-from tests.photos import NAMES, encoded, sample
+from tests.support.photos import NAMES, encoded, sample
 
 FORM = os.environ["CONTRACT_FORM"]
 # The only address that a run may name: of this machine, where nobody listens.

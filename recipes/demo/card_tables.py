@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 from scored import SCORED
 
 from app.core.labels import LabelSet
-from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
-from app.evaluation.calibration import Reliability
-from app.evaluation.metrics import average_precision
-from app.evaluation.tables import as_markdown
+from app.evaluation.metrics import (
+    average_precision,
+    average_precision_of_draws,
+    draw_images,
+    interval,
+)
+from app.evaluation.metrics.calibration import Reliability
+from app.evaluation.report import as_markdown
 
 Floats = NDArray[np.floating]
 

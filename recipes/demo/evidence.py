@@ -12,11 +12,10 @@ from vocabulary import imagenet_names
 
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
-from app.dataset.labelled import LabelledPhotos
-from app.dataset.soft_targets import UNKNOWN
-from app.dataset.targets import Columns
+from app.dataset.labelled import UNKNOWN, LabelledPhotos
+from app.dataset.labelled.targets import Columns
 from app.errors import DataError
-from app.evaluation.embedding import embed_texts
+from app.evaluation.predictions import embed_texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,13 @@ from scored import told
 from torch import Tensor, nn
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
-from app.core.scoring import cosines, l2_normalize
+from app.core.model import cosines, l2_normalize
 from app.dataset.labelled import load_labelled
-from app.dataset.names import load_names
-from app.training.averaging import Average
-from app.training.features import trunk_and_head
-from app.training.losses import tempered_bce
-from app.training.validation import evaluate
+from app.dataset.manifest import load_names
+from app.training.data import trunk_and_head
+from app.training.objective.losses import tempered_bce
+from app.training.run.averaging import Average
+from app.training.run.validation import evaluate
 
 HERE = Path(__file__).parent
 TEMPERATURE = 2.0  # of the distillation

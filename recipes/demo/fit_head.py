@@ -25,15 +25,14 @@ from vocabulary import imagenet_names
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.labels import render
-from app.core.scoring import cosines, l2_normalize
-from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.names import load_names
-from app.dataset.soft_targets import UNKNOWN
-from app.evaluation.embedding import embed_texts
+from app.core.model import cosines, l2_normalize
+from app.dataset.labelled import UNKNOWN, LabelledPhotos, load_labelled
+from app.dataset.manifest import load_names
 from app.evaluation.metrics import macro_map
-from app.training.features import cached_features, trunk_and_head
-from app.training.losses import tempered_bce
-from app.training.validation import evaluate
+from app.evaluation.predictions import embed_texts
+from app.training.data import cached_features, trunk_and_head
+from app.training.objective.losses import tempered_bce
+from app.training.run.validation import evaluate
 
 HERE = Path(__file__).parent
 ITERATIONS = 50

@@ -19,9 +19,8 @@ from torch import Tensor
 from views import load_all, strange_views, views
 
 from app.core.checkpoint import read_checkpoint
-from app.core.preprocess import normalize
-from app.dataset.manifest import read_manifest
-from app.dataset.names import load_names
+from app.core.images import normalize
+from app.dataset.manifest import load_names, read_manifest
 
 HERE = Path(__file__).parent
 STORED = 1.125  # side of the decoded photos over that of the views

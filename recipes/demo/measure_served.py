@@ -18,10 +18,15 @@ from rich.progress import track
 from scored import SCORED
 
 from app.core.labels import builtin_label_set
-from app.dataset.manifest import Row, read_manifest
-from app.dataset.names import Name, load_names
-from app.evaluation.bootstrap import average_precision_of_draws, draw_images, interval
-from app.evaluation.metrics import average_precision, lift_over_chance, macro_map
+from app.dataset.manifest import Name, Row, load_names, read_manifest
+from app.evaluation.metrics import (
+    average_precision,
+    average_precision_of_draws,
+    draw_images,
+    interval,
+    macro_map,
+)
+from app.evaluation.metrics.ranking import lift_over_chance
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32

@@ -18,13 +18,13 @@ from scored import told
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
-from app.core.scoring import cosines
+from app.core.model import cosines
 from app.dataset.labelled import load_labelled
-from app.dataset.names import load_names
-from app.evaluation.embedding import embed_photos, embed_texts
+from app.dataset.manifest import load_names
 from app.evaluation.metrics import average_precision
-from app.training.features import trunk_and_head
-from app.training.losses import tempered_bce
+from app.evaluation.predictions import embed_photos, embed_texts
+from app.training.data import trunk_and_head
+from app.training.objective.losses import tempered_bce
 
 HERE = Path(__file__).parent
 

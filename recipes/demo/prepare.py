@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from vocabulary import imagenet_names
 
+from app.core.images import Preprocess, normalize
 from app.core.labels import LabelSet, load_label_set, render
-from app.core.preprocess import Preprocess, normalize
-from app.dataset.manifest import COLUMNS, Part
-from app.dataset.names import Name, load_names
+from app.dataset.labelled import UNKNOWN
+from app.dataset.labelled.soft_targets import write_soft_targets
+from app.dataset.manifest import Name, Part, load_names
+from app.dataset.manifest.manifest_file import COLUMNS
 from app.dataset.photos import Photos
-from app.dataset.soft_targets import UNKNOWN, write_soft_targets
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32

@@ -14,19 +14,18 @@ from prepare import classes_of_labels
 from scored import SCORED
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
-from app.core.drift import reference
+from app.core.labels import reference
 from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.manifest import Part
-from app.dataset.names import load_names
-from app.evaluation.bootstrap import calibration_error_of_draws, draw_images, interval
-from app.evaluation.calibration import reliability
-from app.evaluation.metrics import average_precision, macro_map
+from app.dataset.manifest import Part, load_names
+from app.evaluation.metrics import average_precision, draw_images, interval, macro_map
+from app.evaluation.metrics.bootstrap import calibration_error_of_draws
+from app.evaluation.metrics.calibration import reliability
 from app.evaluation.predictions import Predictions, predict_photos
-from app.evaluation.threshold_report import summarise
 from app.evaluation.thresholds import (
     ThresholdRules,
     evidence_of,
     fit_thresholds,
+    summarise,
     with_thresholds,
 )
 

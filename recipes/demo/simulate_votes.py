@@ -19,9 +19,7 @@ import numpy as np
 
 from app.annotation.votes import VOTE_COLUMNS
 from app.core.labels import load_label_set
-from app.dataset.manifest import Annotation, write_annotations
-from app.dataset.names import Name, load_names
-from app.dataset.tables import write_table
+from app.dataset.manifest import Annotation, Name, load_names, write_annotations, write_table
 
 HERE = Path(__file__).parent
 RELIABILITY = (0.98, 0.97, 0.95, 0.92, 0.85)

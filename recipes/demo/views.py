@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from app.core.preprocess import Preprocess
+from app.core.images import Preprocess
 from app.dataset.photos import Photos
 
 MAX_STRETCH = 0.25

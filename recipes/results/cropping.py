@@ -9,9 +9,9 @@ from PIL import Image, ImageOps
 from rich.progress import track
 from runs import Study, console, mean_and_spread
 
-from app.baselines.compare import compare
+from app.baselines import compare
 from app.baselines.tables import METRICS, metrics_of, percent
-from app.evaluation.tables import as_markdown
+from app.evaluation.report import as_markdown
 
 QUALITY = 95  # of the JPEG files that the crops are
 

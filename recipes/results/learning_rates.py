@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from runs import Study, best_epoch, mean_and_spread
 
-from app.evaluation.tables import as_markdown
+from app.evaluation.report import as_markdown
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 

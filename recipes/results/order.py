@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from runs import Study, mean_and_spread
 
-from app.baselines.compare import compare
-from app.baselines.tables import METRICS, markdown_lines, metrics_of
-from app.evaluation.tables import as_markdown
+from app.baselines import compare, markdown_lines
+from app.baselines.tables import METRICS, metrics_of
+from app.evaluation.report import as_markdown
 
 
 def lines(study: Study, top: int) -> Iterator[str]:

@@ -11,21 +11,16 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
-from app.baselines.asl_training import train_asl
-from app.baselines.compare import Scored
-from app.baselines.contestants import parse_contestants, score_contestants
-from app.core.card import CARD_FILE
-from app.core.checkpoint import read_checkpoint, write_checkpoint
-from app.core.device import choose_placement
+from app.baselines import CARD_FILE as ASL_CARD_FILE
+from app.baselines import parse_contestants, score_contestants, train_asl
+from app.baselines.comparison import Scored
+from app.core.checkpoint import CARD_FILE, read_checkpoint, write_checkpoint
+from app.core.runtime import choose_placement
 from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.manifest import Part
-from app.dataset.names import load_names
-from app.evaluation.classes import scored_classes
+from app.dataset.manifest import Part, load_names
+from app.evaluation.metrics import scored_classes
 from app.training.config import Precision, TrainConfig
-from app.training.devices import make_fabric
-from app.training.loop import train
-from app.training.preparation import progress_bars
+from app.training.run import make_fabric, progress_bars, train
 
 README = "# {name}\n\nA run of recipes/results; its settings are in `mumic.json`.\n"
 console = Console(stderr=True, soft_wrap=True, highlight=False)

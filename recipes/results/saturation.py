@@ -5,7 +5,7 @@ from statistics import fmean
 
 from runs import Study, epochs_of, mean_and_spread
 
-from app.evaluation.tables import as_markdown
+from app.evaluation.report import as_markdown
 
 BUDGETS = (1, 2, 3, 5, 8, 12, 18, 25)  # epochs; each run has its own whole learning-rate schedule
 NEAR = 0.005  # of the best macro mAP: what counts as saturated

@@ -6,7 +6,7 @@ from typing import Any
 
 from runs import Study, best_epoch, mean_and_spread
 
-from app.evaluation.tables import as_markdown
+from app.evaluation.report import as_markdown
 
 VALUES = (0.703, 0.913, 2.005, 2.578, 2.659, 2.927, 3.352, 3.652, 4.189, 4.605, 5.244, 5.751)
 PAPER_MACRO_MAP = (17.5, 22.8, 65.9, 72.2, 72.6, 73.7, 73.9, 74.1, 73.9, 73.1, 73.1, 72.6)

@@ -7,9 +7,10 @@ import numpy as np
 from runs import Study, mean_and_spread
 
 from app.baselines.tables import percent
-from app.core.scoring import Scoring
-from app.evaluation.metrics import average_precision, lift_over_chance
-from app.evaluation.tables import as_markdown
+from app.core.model import Scoring
+from app.evaluation.metrics import average_precision
+from app.evaluation.metrics.ranking import lift_over_chance
+from app.evaluation.report import as_markdown
 
 WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
 MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")

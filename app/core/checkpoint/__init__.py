@@ -1,0 +1,45 @@
+"""A checkpoint directory: read, verify, write, sign, import."""
+
+from app.core.checkpoint.card import (
+    CARD_FILE,
+    file_hash,
+)
+from app.core.checkpoint.directory import (
+    CONFIG_FILE,
+    Checkpoint,
+    label_embeddings,
+    load_model,
+    read_checkpoint,
+    refuse_unwritable,
+    seal,
+    write_checkpoint,
+)
+from app.core.checkpoint.golden import (
+    check_golden,
+    golden_images,
+    is_golden,
+)
+from app.core.checkpoint.importer import (
+    import_checkpoint,
+)
+from app.core.checkpoint.relabelling import (
+    write_relabelled,
+)
+
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "Checkpoint",
+    "check_golden",
+    "file_hash",
+    "golden_images",
+    "import_checkpoint",
+    "is_golden",
+    "label_embeddings",
+    "load_model",
+    "read_checkpoint",
+    "refuse_unwritable",
+    "seal",
+    "write_checkpoint",
+    "write_relabelled",
+]

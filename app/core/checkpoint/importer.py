@@ -1,0 +1,148 @@
+"""Make a checkpoint directory from any open_clip architecture."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from app.core.checkpoint.directory import refuse_hub_text_tower, write_checkpoint
+from app.core.files import nearest
+from app.core.labels import LabelSet
+from app.core.model import MumicModel
+from app.errors import CheckpointError, OptionError
+
+# OpenAI's archives keep three numbers among the weights.
+TORCHSCRIPT_ADVICE = (
+    "is a TorchScript archive, which holds code. Convert it once where you trust it, with: "
+    'python -c "import torch; '
+    "state = torch.jit.load('{path}', map_location='cpu').state_dict(); "
+    "torch.save({{k: v for k, v in state.items() if k not in "
+    "('input_resolution', 'context_length', 'vocab_size')}}, 'state_dict.pt')\""
+)
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def import_checkpoint(
+    architecture: str,
+    directory: Path,
+    labels: LabelSet,
+    *,
+    name: str,
+    version: str,
+    pretrained: str | None = None,
+    weights: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Write a checkpoint of an open_clip architecture.
+
+    Args:
+        architecture: open_clip's name, e.g. `ViT-B-32-quickgelu`.
+        directory: where the checkpoint goes.
+        labels: its label set.
+        name: its name.
+        version: its version.
+        pretrained: open_clip's tag of weights to download, e.g. `laion2b_s34b_b79k`.
+        weights: a local .safetensors or state-dict .pt file instead. With neither, the weights
+            are random.
+        seed: of random weights.
+
+    Raises:
+        OptionError: no such architecture or tag.
+        CheckpointError: the weights cannot be read safely or do not fit the architecture.
+    """
+    config = _config(architecture, pretrained)
+    refuse_hub_text_tower(config["model_cfg"])
+    if weights is not None:
+        _refuse_unsafe(weights)
+    torch.manual_seed(seed)
+    try:
+        clip = open_clip.create_model(
+            architecture,
+            pretrained=str(weights.resolve()) if weights else pretrained,
+            require_pretrained=bool(weights or pretrained),
+            force_quick_gelu=bool(config["model_cfg"].get("quick_gelu")),
+            weights_only=True,
+        )
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{weights}: holds more than tensors, which could run code when read. Save its "
+            "state_dict alone, best as .safetensors"
+        ) from error
+    except Exception as error:  # a foreign file can make open_clip raise anything
+        source = weights or pretrained or "random weights"
+        raise CheckpointError(f"{source} cannot be loaded as {architecture}: {error}") from error
+    origin = _origin(pretrained, weights)
+    write_checkpoint(
+        directory,
+        MumicModel(clip.eval(), tokenizer),
+        config,
+        labels,
+        name=name,
+        version=version,
+        readme=_readme(name, architecture, origin),
+        training={"architecture": architecture, "weights": origin},
+        dtype=torch.float32,
+    )
+
+
+def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
+    """open_clip's own configuration, with MuMIC's squash instead of CLIP's crop."""
+    known = open_clip.list_models()
+    if architecture not in known:  # get_model_config would go to a hub for some names
+        close = nearest(architecture, known)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise OptionError("architecture", f"open_clip has no {architecture!r}{hint}")
+    tag = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
+    if pretrained and not tag:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        raise OptionError(
+            "pretrained",
+            f"no {pretrained!r} for {architecture}; known: {', '.join(tags) or 'none'}",
+        )
+    model_cfg = open_clip.get_model_config(architecture)
+    if tag.get("quick_gelu"):
+        model_cfg["quick_gelu"] = True
+    image_size = model_cfg["vision_cfg"].get("image_size", 224)
+    return {
+        "model_cfg": model_cfg,
+        "preprocess_cfg": {
+            "size": image_size,
+            "mode": "RGB",
+            "mean": list(tag.get("mean") or open_clip.OPENAI_DATASET_MEAN),
+            "std": list(tag.get("std") or open_clip.OPENAI_DATASET_STD),
+            "interpolation": tag.get("interpolation") or "bicubic",
+            "resize_mode": "squash",
+        },
+    }
+
+
+def _refuse_unsafe(weights: Path) -> None:
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: no such file")
+    if weights.suffix not in SUFFIXES:
+        raise CheckpointError(f"{weights}: not one of {', '.join(SUFFIXES)}, by its name")
+    if weights.suffix == ".safetensors":
+        return
+    if zipfile.is_zipfile(weights):
+        with zipfile.ZipFile(weights) as archive:
+            if any(entry.endswith("constants.pkl") for entry in archive.namelist()):
+                raise CheckpointError(f"{weights} {TORCHSCRIPT_ADVICE.format(path=weights)}")
+
+
+def _origin(pretrained: str | None, weights: Path | None) -> str:
+    if weights is not None:
+        return f"imported from {weights.name}"
+    return f"open_clip tag {pretrained}" if pretrained else "random"
+
+
+def _readme(name: str, architecture: str, origin: str) -> str:
+    return (
+        f"# {name}\n\n"
+        f"open_clip architecture `{architecture}`, weights: {origin}. Not fine-tuned: its label "
+        "thresholds are defaults, its probabilities are not calibrated. Fine-tune it with "
+        "`mumic train`.\n"
+    )

@@ -1,0 +1,33 @@
+"""Files: YAML with line numbers, atomic writes, the nearest known name."""
+
+from app.core.files.atomic import (
+    atomic_file,
+    disk_errors,
+    refuse_foreign,
+    staging_directory,
+)
+from app.core.files.nearest_name import (
+    nearest,
+    unknown,
+)
+from app.core.files.yaml_lines import (
+    DUMPER,
+    Location,
+    Problem,
+    ProblemsError,
+    load_yaml,
+)
+
+__all__ = [
+    "DUMPER",
+    "Location",
+    "Problem",
+    "ProblemsError",
+    "atomic_file",
+    "disk_errors",
+    "load_yaml",
+    "nearest",
+    "refuse_foreign",
+    "staging_directory",
+    "unknown",
+]

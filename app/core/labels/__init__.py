@@ -1,0 +1,41 @@
+"""The label set, the selection of an answer's labels, and drift of their scores."""
+
+from app.core.labels.drift import (
+    BINS,
+    histograms,
+    population_stability_index,
+    reference,
+)
+from app.core.labels.label_set import (
+    Label,
+    LabelId,
+    LabelSet,
+    Text,
+    Thresholds,
+    builtin_label_set,
+    dump_label_set,
+    load_label_set,
+    render,
+)
+from app.core.labels.selection import (
+    Selection,
+    make_selection,
+)
+
+__all__ = [
+    "BINS",
+    "Label",
+    "LabelId",
+    "LabelSet",
+    "Selection",
+    "Text",
+    "Thresholds",
+    "builtin_label_set",
+    "dump_label_set",
+    "histograms",
+    "load_label_set",
+    "make_selection",
+    "population_stability_index",
+    "reference",
+    "render",
+]

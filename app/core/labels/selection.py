@@ -1,0 +1,130 @@
+"""Which labels of a scored photo go into an answer."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.core.files import nearest
+from app.core.labels.label_set import Label, LabelSet
+from app.errors import OptionError
+
+if TYPE_CHECKING:  # commands that only read labels must not wait for torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that a photo has.
+
+    Attributes:
+        label: the label.
+        confidence: its probability, in [0, 1].
+        threshold: the probability from which it counts.
+    """
+
+    label: Label
+    confidence: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A rule that picks labels from probabilities; made once, applied to many photos.
+
+    Attributes:
+        labels: the label set, in column order.
+        candidates: the columns that the filters leave.
+        thresholds: C of them, the probability from which each label counts, as float32 has it.
+        thresholded: whether the thresholds decide, or every candidate is kept.
+        max_labels: how many to keep at most; None for all.
+    """
+
+    labels: Sequence[Label]
+    candidates: Sequence[int]
+    thresholds: Sequence[float]
+    thresholded: bool
+    max_labels: int | None
+
+    def __call__(self, probabilities: "Tensor") -> list[Tag]:
+        """Pick one photo's labels.
+
+        Args:
+            probabilities: (C,) float32 in [0, 1].
+
+        Returns:
+            The kept labels, best first.
+        """
+        confidences: list[float] = probabilities.tolist()
+        kept = self.candidates
+        if self.thresholded:
+            kept = [i for i in kept if confidences[i] >= self.thresholds[i]]
+        best_first = sorted(kept, key=lambda i: -confidences[i])
+        return [
+            Tag(self.labels[i], confidences[i], self.thresholds[i])
+            for i in best_first[: self.max_labels]
+        ]
+
+
+def make_selection(
+    label_set: LabelSet,
+    *,
+    min_confidence: float | None = None,
+    max_labels: int | None = None,
+    include_labels: Collection[str] = (),
+    include_categories: Collection[str] = (),
+    exclude_labels: Collection[str] = (),
+    exclude_categories: Collection[str] = (),
+    all_scores: bool = False,
+) -> Selection:
+    """Build the rule from a request's options.
+
+    What either include option names is kept, then what either exclude option names is taken out.
+
+    Args:
+        label_set: the checkpoint's labels.
+        min_confidence: one threshold for all labels; None for each label's own `serve` threshold.
+        max_labels: how many to keep at most; None for all.
+        include_labels: label ids.
+        include_categories: category names.
+        exclude_labels: label ids.
+        exclude_categories: category names.
+        all_scores: keep every label that the filters leave, whatever its threshold.
+
+    Raises:
+        OptionError: a label id or category is not known; the text has the nearest known ones.
+    """
+    _refuse_unknown("include_labels", "label", include_labels, label_set.ids)
+    _refuse_unknown("exclude_labels", "label", exclude_labels, label_set.ids)
+    _refuse_unknown("include_categories", "category", include_categories, label_set.categories)
+    _refuse_unknown("exclude_categories", "category", exclude_categories, label_set.categories)
+    keep_all = not include_labels and not include_categories
+    candidates = [
+        column
+        for column, label in enumerate(label_set.labels)
+        if (keep_all or label.id in include_labels or label.category in include_categories)
+        and label.id not in exclude_labels
+        and label.category not in exclude_categories
+    ]
+    thresholds = [
+        label.thresholds.serve if min_confidence is None else min_confidence
+        for label in label_set.labels
+    ]
+    return Selection(
+        labels=label_set.labels,
+        candidates=candidates,
+        thresholds=np.array(thresholds, np.float32).tolist(),  # probabilities are float32 too
+        thresholded=not all_scores,
+        max_labels=max_labels,
+    )
+
+
+def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = nearest(name, known)
+            hint = (
+                f"did you mean {' or '.join(close)}?" if close else "the label set has none like it"
+            )
+            raise OptionError(option, f"no {kind} {name!r}; {hint}")

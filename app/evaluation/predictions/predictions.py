@@ -1,0 +1,91 @@
+"""What one checkpoint makes of the photos of an evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from app.core.checkpoint import Checkpoint, check_golden, load_model
+from app.core.model import cosines, tempered_sigmoid
+from app.errors import OptionError
+from app.evaluation.predictions.embedding import embed_photos, embed_texts
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A checkpoint's view of n photos.
+
+    Attributes:
+        checkpoint: whose.
+        image_embeddings: (n, D) float32 unit rows.
+        probabilities: (n, C) float32 in [0, 1] of the classes that are measured.
+        label_probabilities: (n, L) float32 in [0, 1] of the checkpoint's own labels.
+    """
+
+    checkpoint: Checkpoint
+    image_embeddings: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    label_probabilities: NDArray[np.float32]
+
+
+def titled(checkpoints: Sequence[Checkpoint]) -> dict[str, Checkpoint]:
+    """The checkpoints by name and version, and by their folders where these are the same.
+
+    Raises:
+        OptionError: one is there twice.
+    """
+    found = {f"{each.card.name} {each.card.version}": each for each in checkpoints}
+    if len(found) < len(checkpoints):
+        found = {
+            f"{each.card.name} {each.card.version} ({each.directory})": each for each in checkpoints
+        }
+    if len(found) < len(checkpoints):
+        raise OptionError("compare-with", "is the checkpoint itself; give another one")
+    return found
+
+
+@torch.no_grad()
+def predict_photos(
+    checkpoint: Checkpoint,
+    paths: Sequence[Path],
+    texts: Sequence[str],
+    *,
+    device: torch.device,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Score photos in float32, on the path that serving takes (equation 2).
+
+    Args:
+        checkpoint: the checkpoint.
+        paths: n photos, at least one.
+        texts: C texts of the classes to measure.
+        device: where to run.
+        workers: processes that load photos.
+        progress: where the time left is shown.
+
+    Returns:
+        Embeddings and probabilities, on the CPU.
+
+    Raises:
+        CheckpointError: the model does not reproduce its golden embeddings.
+        DataError: a photo cannot be used; the text names it.
+        TextError: a text is longer than the checkpoint's tokenizer takes.
+    """
+    model = load_model(checkpoint.directory)
+    check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
+    model.to(device)
+    every_text = [*texts, *checkpoint.labels.prompts]
+    text_embeddings = embed_texts(model, model.tokenize(every_text).to(device))
+    images = embed_photos(model, checkpoint.preprocess, paths, workers=workers, progress=progress)
+    probabilities = tempered_sigmoid(cosines(images, text_embeddings), model.logit_scale)
+    return Predictions(
+        checkpoint,
+        images.cpu().numpy(),
+        probabilities[:, : len(texts)].cpu().numpy(),
+        probabilities[:, len(texts) :].cpu().numpy(),
+    )

@@ -1,0 +1,230 @@
+"""The plots of an evaluation: each function draws one figure, without any state of pyplot.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; what a colour says
+is said by a marker's shape as well.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from app.core.labels import LabelSet
+from app.evaluation.metrics import ClassMeasure, Measures
+
+BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#999999", "#000000"
+CHECKPOINT_STYLES = ((BLUE, "o"), (VERMILLION, "D"))
+CLASSES_PER_COLUMN = 40
+ROW_INCHES = 0.21
+WIDTH_INCHES = 12.0
+TOP_LABELS = 15
+PHOTO_PX = 600
+DPI = 150
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def plot_average_precision(measures: Mapping[str, Measures]) -> Figure:
+    """AP of each class with its interval, best first (figure 4 of the paper).
+
+    Args:
+        measures: one or two checkpoints by their titles, on the same classes, at least one of
+            which has a positive. The first one's AP gives the order.
+
+    Returns:
+        One row a class, in as many columns as it takes.
+    """
+    first = next(iter(measures.values()))
+    order = [i for i, each in enumerate(first.classes) if each.positives]
+    order.sort(key=lambda i: -first.classes[i].average_precision.value)
+    columns = math.ceil(len(order) / CLASSES_PER_COLUMN)
+    rows = math.ceil(len(order) / columns)
+    figure = Figure(
+        figsize=(max(WIDTH_INCHES, 4.4 * columns), 1.3 + ROW_INCHES * rows), layout="constrained"
+    )
+    for c, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
+        shown = order[c * rows : (c + 1) * rows]
+        for k, (title, measured) in enumerate(measures.items()):
+            offset = (k - (len(measures) - 1) / 2) * 0.36
+            classes = [measured.classes[i] for i in shown]
+            macro = measured.subsets[0].macro_map.value
+            _dots_with_intervals(axes, classes, offset, k, f"{title}, macro mAP {macro:.3f}")
+            axes.axvline(macro, color=CHECKPOINT_STYLES[k][0], linewidth=0.8, linestyle=":")
+        names = [f"{first.classes[i].key}  ({first.classes[i].positives})" for i in shown]
+        axes.set_yticks(range(len(shown)), names, fontsize=8)
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_xlim(0, 1.02)
+        axes.set_xlabel("average precision")
+        axes.grid(axis="x", color=GREY, alpha=0.3)
+        _plain(axes)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
+    """How often what was predicted is so, and how many pairs that rests on.
+
+    Args:
+        measures: one or two checkpoints by their titles.
+
+    Returns:
+        The diagram to the left, the number of pairs a bin to the right on a logarithmic scale.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, 5.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1, label="calibrated")
+    for k, (title, measured) in enumerate(measures.items()):
+        (colour, marker), found = CHECKPOINT_STYLES[k], measured.reliability
+        filled = found.pairs > 0
+        error = found.calibration_error
+        left.plot(
+            found.probability[filled],
+            found.frequency[filled],
+            color=colour,
+            marker=marker,
+            label=f"{title}, calibration error {error:.3f}",
+        )
+        width = np.diff(found.edges) / len(measures)
+        starts = found.edges[:-1] + k * width
+        right.bar(starts, found.pairs, width * 0.9, align="edge", color=colour)
+    left.set_ylabel("share that is positive")
+    left.set_ylim(-0.02, 1.02)
+    left.legend(loc="upper left", frameon=False)
+    right.set_yscale("log")
+    right.set_ylim(bottom=0.7)  # a bin of one pair is seen
+    right.yaxis.set_major_formatter("{x:,.0f}")
+    right.set_ylabel("known pairs")
+    for axes in (left, right):
+        axes.set_xlabel("predicted probability")
+        axes.set_xlim(-0.02, 1.02)
+        axes.grid(color=GREY, alpha=0.3)
+        _plain(axes)
+    return figure
+
+
+def plot_one_photo(
+    photo: Path, probabilities: Mapping[str, NDArray[np.floating]], label_sets: Sequence[LabelSet]
+) -> Figure:
+    """The scores of one photo: its best labels, and all of them in order (figure 3).
+
+    Args:
+        photo: the file.
+        probabilities: (L,) by a checkpoint's title, one or two; each of its own labels.
+        label_sets: theirs.
+
+    Returns:
+        The photo; the first checkpoint's best labels with their `serve` and `store` thresholds;
+        the sorted probabilities of all labels.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
+    with Image.open(photo) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.thumbnail((PHOTO_PX, PHOTO_PX))
+    left.imshow(np.asarray(upright))
+    left.set_axis_off()
+    left.set_title(photo.name, fontsize=9)
+    _best_labels(middle, next(iter(probabilities.values())), label_sets[0])
+    middle.set_title(next(iter(probabilities)), fontsize=9)
+    for k, (title, values) in enumerate(probabilities.items()):
+        colour, marker = CHECKPOINT_STYLES[k]
+        order = np.argsort(-values, kind="stable")
+        serve = np.array([label.thresholds.serve for label in label_sets[k].labels])
+        passed = values[order] >= serve[order]
+        ranks = np.arange(1, len(order) + 1)
+        right.plot(ranks, values[order], color=colour, linewidth=1, label=title)
+        right.plot(ranks[passed], values[order][passed], marker, color=colour, markersize=4)
+    right.set_xlabel("rank of the label")
+    right.set_ylabel("probability")
+    right.set_ylim(-0.02, 1.02)
+    right.grid(color=GREY, alpha=0.3)
+    right.legend(loc="upper right", frameon=False)
+    right.set_title("all labels; a marker: reaches its serve threshold", fontsize=9)
+    _plain(right)
+    return figure
+
+
+def plot_logit_scale(steps: Sequence[float], logit_scales: Sequence[float]) -> Figure:
+    """How the temperature was learned (figure 5).
+
+    Args:
+        steps: optimizer steps, rising.
+        logit_scales: ln(1 / temperature) after each of them.
+
+    Returns:
+        The curve, with the temperature on a second scale.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, logit_scales, color=BLUE, marker="o" if len(steps) < 30 else "")
+    axes.set_xlabel("step")
+    axes.set_ylabel("logit_scale")
+    axes.ticklabel_format(useOffset=False)
+    axes.grid(color=GREY, alpha=0.3)
+    low, high = axes.get_ylim()
+    temperature = axes.twinx()
+    temperature.set_ylim(low, high)
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    temperature.set_yticks(ticks, [f"{math.exp(-tick):.4f}" for tick in ticks])
+    temperature.set_ylabel("temperature")
+    for each in (axes, temperature):
+        each.spines["top"].set_visible(False)
+    return figure
+
+
+def _dots_with_intervals(
+    axes: Axes, classes: Sequence[ClassMeasure], offset: float, style: int, label: str
+) -> None:
+    values = [each.average_precision.value for each in classes]
+    ends = [each.average_precision.interval for each in classes]
+    rows = [i + offset for i in range(len(classes))]
+    colour, marker = CHECKPOINT_STYLES[style]
+    axes.hlines(rows, *zip(*ends, strict=True), color=colour, linewidth=1.2, alpha=0.6)
+    axes.plot(values, rows, marker, color=colour, markersize=4, linestyle="", label=label)
+
+
+def _best_labels(axes: Axes, probabilities: NDArray[np.floating], label_set: LabelSet) -> None:
+    order = np.argsort(-probabilities, kind="stable")[:TOP_LABELS]
+    labels = [label_set.labels[i] for i in order]
+    rows = range(len(order))
+    serve = [label.thresholds.serve for label in labels]
+    colours = [
+        BLUE if probabilities[i] >= limit else GREY for i, limit in zip(order, serve, strict=True)
+    ]
+    axes.barh(rows, probabilities[order], 0.7, color=colours, alpha=0.8)
+    store = [label.thresholds.store for label in labels]
+    axes.plot(
+        serve, rows, "|", color=BLACK, markersize=12, markeredgewidth=2, label="serve threshold"
+    )
+    axes.plot(
+        store,
+        rows,
+        "|",
+        color=VERMILLION,
+        markersize=12,
+        markeredgewidth=2,
+        label="store threshold",
+    )
+    axes.set_yticks(rows, [label.name for label in labels], fontsize=8)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("probability")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,97 @@
+"""What every request gets: an id, an answer whatever happens, a count, a line in the log."""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.serving.http.problems import internal_problem
+from app.serving.observability import Metrics
+from app.serving.request import ByteBudget, Share
+
+REQUEST_ID = "X-Request-ID"
+VALID_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+CLIENT_LEFT = 499  # as nginx has it: no answer was begun
+REQUEST_LINE = (
+    "%(method)s %(route)s %(status)d %(duration_ms).1f ms %(request_id)s %(client)s %(code)s"
+)
+# For browsers that are shown an answer; /docs alone is made for them, and has a policy of its own.
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+logger = logging.getLogger("mumic.access")
+
+
+class RequestContext:
+    """Names each request (`X-Request-ID`, taken or made), counts and logs its answer.
+
+    Its state has `request_id`, `arrived` (the event loop's time) and `body`, the `Share` of the
+    budget that the body's bytes take until the request is answered.
+
+    Args:
+        app: what to wrap.
+        metrics: where to count.
+        budget: of the bytes of bodies.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, budget: ByteBudget) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = sent if VALID_ID.fullmatch(sent) else uuid.uuid4().hex
+        body = Share(self._budget)
+        scope.setdefault("state", {}).update(
+            request_id=request_id, arrived=asyncio.get_running_loop().time(), body=body
+        )
+        started = time.perf_counter()
+        status = CLIENT_LEFT
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_named)
+        except ClientDisconnect:
+            pass
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if status == CLIENT_LEFT:
+                await internal_problem(Request(scope))(scope, receive, send_named)
+        finally:
+            body.give_back()
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.count_request(route, status, seconds)
+            event = {
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "duration_ms": round(seconds * 1000, 1),
+                "request_id": request_id,
+                "client": scope["state"].get("client", "-"),
+                "code": scope["state"].get("code", "-"),
+            }
+            if trace_id := scope["state"].get("trace_id"):
+                event["trace_id"] = trace_id
+            logger.info(REQUEST_LINE, event, extra={"event": event})

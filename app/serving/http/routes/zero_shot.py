@@ -1,0 +1,72 @@
+"""POST /zero-shot: any label texts."""
+
+from collections import Counter
+
+from fastapi import APIRouter, Request, Response
+
+from app.core.labels import render
+from app.errors import OptionError
+from app.serving.http.openapi import image_operation
+from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
+from app.serving.inference import EmbeddedImage, Engine
+from app.serving.request import Intake, read_uploads
+from app.serving.schemas import (
+    Score,
+    ZeroShotBody,
+    ZeroShotOptions,
+    ZeroShotResponse,
+    ZeroShotResult,
+)
+
+DIGITS = 6
+
+
+def zero_shot_router(engine: Engine, intake: Intake) -> APIRouter:
+    """The route, bound to what it uses."""
+    router = APIRouter(tags=["images"])
+    settings = intake.settings
+
+    @router.post(
+        "/zero-shot",
+        summary="Score photos against any label texts",
+        response_model=ZeroShotResponse,
+        **image_operation(ZeroShotOptions, ZeroShotBody),
+    )
+    async def zero_shot(request: Request, response: Response) -> ZeroShotResponse:
+        uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, intake)
+        most = settings.max_zero_shot_labels
+        if len(options.labels) > most:
+            raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
+        if twice := [label for label, times in Counter(options.labels).items() if times > 1]:
+            raise OptionError("labels", f"{twice[0]!r} is given twice; give each label once")
+        prompts = [render(options.template, label) for label in options.labels]
+
+        by = engine.served
+
+        async def work() -> ZeroShotResponse:
+            text_embeddings = await engine.embed_texts(by, prompts)
+            outcomes, timing = await embed_uploads(request, engine, by, uploads)
+            response.headers["Server-Timing"] = timing
+
+            def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
+                scores = by.classifier.zero_shot(
+                    image.embedding[None], text_embeddings, options.scoring
+                )[0]
+                best, order = scores.sort(descending=True, stable=True)
+                return ZeroShotResult(
+                    id=id,
+                    width=image.width,
+                    height=image.height,
+                    scores=[
+                        Score(label=options.labels[i], confidence=round(confidence, DIGITS))
+                        for i, confidence in zip(order.tolist(), best.tolist(), strict=True)
+                    ],
+                )
+
+            # Tens of thousands of scores would hold up the event loop.
+            results = await engine.in_decoder(lambda: build_results(uploads, outcomes, build))
+            return ZeroShotResponse(model=model_info(by.classifier), results=results)
+
+        return await answer_within(request, settings.request_timeout_s, work())
+
+    return router

@@ -1,0 +1,31 @@
+"""From an HTTP request to uploads and options, within limits."""
+
+from app.serving.request.body import (
+    Intake,
+    Upload,
+    read_uploads,
+)
+from app.serving.request.byte_budget import (
+    ByteBudget,
+    Share,
+)
+from app.serving.request.deadline import (
+    HEADER,
+    allowed_s,
+    left_s,
+)
+from app.serving.request.url_fetcher import (
+    Fetcher,
+)
+
+__all__ = [
+    "HEADER",
+    "ByteBudget",
+    "Fetcher",
+    "Intake",
+    "Share",
+    "Upload",
+    "allowed_s",
+    "left_s",
+    "read_uploads",
+]

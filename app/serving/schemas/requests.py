@@ -1,0 +1,206 @@
+"""What requests may say; openapi.yaml is made from these."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from app.core.model import Scoring
+
+# Far more than a tokenizer's context holds: what these bound is the cost of finding that out.
+LabelText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
+Template = Annotated[
+    str, StringConstraints(max_length=200), Field(json_schema_extra={"pattern": r"\{\}"})
+]
+LabelName = Annotated[str, StringConstraints(max_length=200)]
+# Each name is looked for among all: more of them than any label set has would hold up the others.
+LabelNames = Annotated[tuple[LabelName, ...], Field(max_length=1000, strict=False, fail_fast=True)]
+
+# JSON knows no integers beside its numbers: 3.0 is one, as JSON Schema has it.
+Count = Annotated[
+    int,
+    Field(ge=1),
+    BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),
+]
+
+MAX_NAMES = 100  # in an object or a form: far more than there are
+
+
+def either(first: str, second: str) -> dict[str, Any]:
+    """What JSON Schema says of two properties of which one must be there; null is as good as none.
+
+    Args:
+        first: a property's name.
+        second: the other's.
+    """
+    given, left_out = {"not": {"type": "null"}}, {"type": "null"}
+    return {
+        "oneOf": [
+            {"required": [one], "properties": {one: given, other: left_out}}
+            for one, other in ((first, second), (second, first))
+        ]
+    }
+
+
+class Options(BaseModel):
+    """Base of all options: a name that is not known is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, given: object) -> object:
+        """An error for each of 100,000 names would take a second."""
+        if isinstance(given, dict) and len(given) > MAX_NAMES:
+            raise ValueError(f"{len(given)} names were sent; known: {', '.join(cls.model_fields)}")
+        return given
+
+
+class JsonOptions(Options):
+    """Base of what JSON holds: its numbers are no texts, as those of forms and queries are.
+
+    Fields that hold lists are to be `strict=False`, since JSON knows no tuples, and `fail_fast`: an
+    error for each of many items would take seconds.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+
+class PredictOptions(Options):
+    """Which labels an answer names."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["all_scores"],
+                "properties": {"all_scores": {"const": True}},
+                "anyOf": [
+                    {"required": ["max_labels"], "properties": {"max_labels": {"type": "integer"}}},
+                    {
+                        "required": ["min_confidence"],
+                        "properties": {"min_confidence": {"type": "number"}},
+                    },
+                ],
+            }
+        }
+    )
+
+    min_confidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="one threshold for all labels; default: each label's own `serve` threshold",
+    )
+    max_labels: Count | None = Field(None, description="most labels a photo")
+    include_labels: LabelNames = Field((), description="label ids to keep")
+    include_categories: LabelNames = Field((), description="categories to keep")
+    exclude_labels: LabelNames = Field((), description="label ids to take out afterwards")
+    exclude_categories: LabelNames = Field((), description="categories to take out afterwards")
+    all_scores: bool = Field(
+        False, description="every label that the filters leave, whatever its threshold"
+    )
+
+    @model_validator(mode="after")
+    def _all_means_all(self) -> "PredictOptions":
+        if self.all_scores and (self.max_labels is not None or self.min_confidence is not None):
+            raise ValueError("all_scores does not go with max_labels or min_confidence")
+        return self
+
+
+class EmbedOptions(Options):
+    """How embeddings are written."""
+
+    encoding: Literal["float", "base64"] = Field(
+        "float", description="a list of numbers, or base64 of little-endian float32"
+    )
+
+
+class ZeroShotOptions(Options):
+    """Which texts to score, and how."""
+
+    labels: tuple[LabelText, ...] = Field(
+        min_length=1,
+        strict=False,
+        fail_fast=True,
+        json_schema_extra={"uniqueItems": True},
+        description="1 to 1000 texts",
+    )
+    template: Template = Field("a photo with {}", description="the text around each label")
+    scoring: Scoring = Field(
+        "sigmoid",
+        description="sigmoid: each label by itself (MuMIC); softmax: just one of the labels; "
+        "pair: each label against the text `a photo`",
+    )
+
+
+class JsonImage(JsonOptions):
+    """One image of a JSON request."""
+
+    model_config = ConfigDict(json_schema_extra=either("data", "url"))
+
+    id: str | None = Field(None, min_length=1, max_length=256, description="comes back as it is")
+    data: str | None = Field(None, description="the file, base64")
+    url: str | None = Field(None, description="switched off unless the operator allows it")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "JsonImage":
+        if (self.data is None) == (self.url is None):
+            raise ValueError("give either data (base64) or url")
+        return self
+
+
+class JsonImages(JsonOptions):
+    """The images of a JSON request."""
+
+    images: tuple[JsonImage, ...] = Field(
+        strict=False,
+        fail_fast=True,
+        json_schema_extra={"minItems": 1},
+        description="1 to 64 images",
+    )
+
+
+class PredictBody(PredictOptions, JsonImages):
+    """POST /predict as JSON."""
+
+
+class EmbedBody(EmbedOptions, JsonOptions):
+    """POST /embed as JSON: images or texts."""
+
+    model_config = ConfigDict(json_schema_extra=either("images", "texts"))
+
+    images: tuple[JsonImage, ...] | None = Field(
+        None,
+        strict=False,
+        fail_fast=True,
+        json_schema_extra={"minItems": 1},
+        description="1 to 64 images",
+    )
+    texts: tuple[LabelText, ...] | None = Field(
+        None,
+        min_length=1,
+        strict=False,
+        fail_fast=True,
+        description="texts instead of images, embedded as they are",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "EmbedBody":
+        if (self.images is None) == (self.texts is None):
+            raise ValueError("give either images or texts")
+        return self
+
+
+class ZeroShotBody(ZeroShotOptions, JsonImages):
+    """POST /zero-shot as JSON."""

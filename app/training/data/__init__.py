@@ -1,0 +1,15 @@
+"""The input of the trained part of the image tower."""
+
+from app.training.data.features import (
+    cached_features,
+    trunk_and_head,
+)
+from app.training.data.inputs import (
+    Inputs,
+)
+
+__all__ = [
+    "Inputs",
+    "cached_features",
+    "trunk_and_head",
+]

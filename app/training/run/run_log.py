@@ -1,0 +1,73 @@
+"""A run's log: `log.csv`, and the same for TensorBoard."""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from app.core.files import atomic_file
+from app.errors import DiskError
+from app.training.run.state import History
+
+
+class RunLog:
+    """Writes the rows of a history that it has not written yet.
+
+    Args:
+        run_folder: where `log.csv` and TensorBoard's event files go.
+        rows: how many rows an interrupted run has written.
+    """
+
+    def __init__(self, run_folder: Path, rows: int) -> None:
+        self._path = run_folder / "log.csv"
+        self._rows = rows
+        self._board: SummaryWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._board is not None:
+            with self._told() if error is None else suppress(OSError):
+                self._board.close()
+
+    def write(self, history: History) -> None:
+        """Write what is new.
+
+        Raises:
+            DiskError: the file cannot be written.
+        """
+        with self._told():
+            self._board = self._board or SummaryWriter(str(self._path.parent))
+            for row in history[self._rows :]:
+                for name, value in row.items():
+                    if name != "step":
+                        self._board.add_scalar(name, value, int(row["step"]))
+            self._board.flush()
+        self._rows = len(history)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, dict.fromkeys(column for row in history for column in row))
+        writer.writeheader()
+        writer.writerows(history)
+        with atomic_file(self._path) as file:
+            file.write(text.getvalue().encode())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskError(
+                f"{self._path.parent}: TensorBoard's events cannot be written: {error}; the last "
+                "state is whole. Start the same command again when there is room"
+            ) from error

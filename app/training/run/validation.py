@@ -1,0 +1,104 @@
+"""How good the weights are in the middle of a run."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from app.core.images import Preprocess
+from app.core.model import MumicModel, cosines, l2_normalize
+from app.dataset.labelled import LabelledPhotos
+from app.dataset.manifest import Part
+from app.errors import OptionError
+from app.evaluation.metrics import average_precision, gap, gap_at_k, macro_map
+from app.evaluation.predictions import embed_photos, embed_texts
+from app.training.config import BestBy
+from app.training.data import Inputs, trunk_and_head
+
+BATCH_SIZE = 64
+MANY_LABELS = 10  # more known ones an image, and GAP@10 chooses
+
+
+def validate(
+    score: Callable[[Iterator[Tensor]], Tensor], data: LabelledPhotos, inputs: Inputs
+) -> dict[str, float]:
+    """Measure the weights on the part validation.
+
+    Args:
+        score: batches of N photos to (N, C) scores of the data's classes.
+        data: the photos and what is known of them.
+        inputs: where the photos come from.
+
+    Returns:
+        `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN without a positive.
+    """
+    indices = data.indices("validation")
+    targets = data.targets[indices][:, list(data.classes.values())].numpy()
+    if not len(indices):
+        names = ("macro_map", "gap", "gap_at_10", *(f"ap_{name}" for name in data.classes))
+        return dict.fromkeys(names, math.nan)
+    scores = score(inputs.batches(torch.split(indices, BATCH_SIZE))).numpy()
+    ap = average_precision(targets, scores).tolist()
+    return {
+        "macro_map": macro_map(ap),
+        "gap": gap(targets, scores),
+        "gap_at_10": gap_at_k(targets, scores, 10),
+        **{f"ap_{name}": value for name, value in zip(data.classes, ap, strict=True)},
+    }
+
+
+def choosing_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
+    """The key of `validate` whose best epoch gives the weights; None: the last epoch does.
+
+    Raises:
+        OptionError: a metric is wanted and no photo is there to measure it on.
+    """
+    indices = data.indices("validation")
+    if best_by == "last" or (best_by == "auto" and not len(indices)):
+        return None
+    if not len(indices):
+        raise OptionError(
+            "best-by", f"{best_by} needs photos in the part validation, and there is none"
+        )
+    if best_by != "auto":
+        return {"gap-at-10": "gap_at_10", "macro-map": "macro_map"}[best_by]
+    known = data.targets[indices][:, list(data.classes.values())] >= 0
+    return "gap_at_10" if known.sum(dim=1).float().mean() > MANY_LABELS else "macro_map"
+
+
+@torch.no_grad()
+def evaluate(
+    model: MumicModel,
+    preprocess: Preprocess,
+    data: LabelledPhotos,
+    part: Part,
+    features: Tensor | None = None,
+) -> dict[str, float]:
+    """Average precision of each class of the data on a part, by the text of its name.
+
+    Args:
+        model: the towers, whose mode is left as evaluation.
+        preprocess: the checkpoint's.
+        data: the photos and what is known of them.
+        part: which of them.
+        features: (2, N, F), where the image tower's trunk is frozen.
+
+    Returns:
+        Class to average precision; NaN where the part has no positive.
+    """
+    model.eval()
+    indices = data.indices(part)
+    texts = [data.texts[column] for column in data.classes.values()]
+    text_embeddings = embed_texts(model, model.tokenize(texts).to(model.device))
+    if not len(indices):
+        return dict.fromkeys(data.classes, float("nan"))
+    if features is not None:
+        head = trunk_and_head(model)[1]
+        parts = [features[0, batch].to(model.device) for batch in torch.split(indices, BATCH_SIZE)]
+        images = torch.cat([l2_normalize(head(part)) for part in parts])
+    else:
+        images = embed_photos(model, preprocess, [data.photos / data.files[i] for i in indices])
+    scores = cosines(images, text_embeddings).cpu().numpy()
+    targets = data.targets[indices][:, list(data.classes.values())].numpy()
+    return dict(zip(data.classes, average_precision(targets, scores).tolist(), strict=True))

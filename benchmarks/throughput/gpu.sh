@@ -1,0 +1,18 @@
+#!/bin/sh
+# On a machine with an NVIDIA GPU, Python and the wheels of constraints.txt installed: correctness
+# against fp32 on the CPU, the bare pace by batch size and precision, the served pace. Takes a few
+# minutes; the tables come last.
+#
+#     sh benchmarks/gpu.sh > gpu.md
+set -eu
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+timeout 60 "$PYTHON" -m app.cli.commands import ViT-B-32-quickgelu --random --out "$folder/ViT-B-32-random"
+for checkpoint in weights/mumic-demo "$folder/ViT-B-32-random"; do
+    timeout 120 "$PYTHON" -m benchmarks.throughput.device_check "$checkpoint" --device "${DEVICE:-cuda}"
+    echo
+    timeout 120 "$PYTHON" -m benchmarks.throughput.served "$checkpoint" --seconds 3
+    echo
+done

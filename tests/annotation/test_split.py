@@ -1,0 +1,133 @@
+"""The split: shares kept for every label, copies together, the same each time."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.annotation import split
+from app.dataset.manifest import PARTS, Annotation, Part, read_manifest, write_annotations
+from app.errors import DataError
+from tests.support.annotation import annotation, write_crops
+from tests.support.command import Run, mumic
+
+PHOTOS = st.lists(
+    st.tuples(st.sets(st.sampled_from("abcd")), st.integers(0, 60)), min_size=30, max_size=120
+)
+
+
+def made(drawn: Sequence[tuple[set[str], int]]) -> tuple[list[Annotation], dict[str, str]]:
+    """Photos with labels, some of the same content."""
+    photos = [annotation(f"{i}.jpg", sorted(labels)) for i, (labels, _) in enumerate(drawn)]
+    return photos, {f"{i}.jpg": f"content {content}" for i, (_, content) in enumerate(drawn)}
+
+
+@settings(max_examples=25)
+@given(drawn=PHOTOS, seed=st.integers(0, 3))
+def test_copies_stay_together_whatever_the_order_of_the_rows(
+    drawn: list[tuple[set[str], int]], seed: int
+) -> None:
+    photos, hashes = made([(set(), i) for i in range(100, 130)] + drawn)
+    parts = split(photos, hashes, seed=seed)
+    assert parts.keys() == hashes.keys()
+    for content in set(hashes.values()):
+        assert len({parts[file] for file, own in hashes.items() if own == content}) == 1
+    assert split(photos[::-1], hashes, seed=seed) == parts
+
+
+@settings(max_examples=25)
+@given(drawn=PHOTOS, seed=st.integers(0, 3))
+def test_every_stratum_is_shared_out_as_the_whole_is(
+    drawn: list[tuple[set[str], int]], seed: int
+) -> None:
+    photos, _ = made(drawn)
+    parts = split(photos, {photo.file: photo.file for photo in photos}, seed=seed)
+    frequency = Counter(label for photo in photos for label in photo.positive)
+    strata: dict[str, list[Part]] = {}
+    for photo in photos:
+        rarest = min(photo.positive, key=lambda label: (frequency[label], label), default="")
+        strata.setdefault(rarest, []).append(parts[photo.file])
+    strata["all"] = list(parts.values())
+    for given_parts in strata.values():
+        for part, share in zip(PARTS, (0.8, 0.1, 0.1), strict=True):
+            assert abs(given_parts.count(part) - share * len(given_parts)) < 2
+
+
+def test_ten_photos_of_a_rare_label_reach_every_part() -> None:
+    photos, hashes = made([({"a"}, i) for i in range(10)] + [({"b"}, i) for i in range(10, 300)])
+    parts = split(photos, hashes)
+    rare = Counter(parts[photo.file] for photo in photos if "a" in photo.positive)
+    assert rare == {"train": 8, "validation": 1, "test": 1}
+
+
+def test_another_seed_is_another_split_and_other_shares_are_kept() -> None:
+    photos, hashes = made([(set("ab"[: i % 3]), i) for i in range(200)])
+    assert split(photos, hashes, seed=0) != split(photos, hashes, seed=1)
+    halves = split(photos, hashes, {"train": 1, "validation": 1, "test": 0})
+    assert Counter(halves.values()) == {"train": 100, "validation": 100}
+
+
+def test_a_split_that_leaves_a_part_empty_is_refused() -> None:
+    photos, hashes = made([({"a"}, i) for i in range(5)])
+    with pytest.raises(DataError, match=r"no photo is left for the part .*: 5 different photos"):
+        split(photos, hashes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twenty photos, the last of which is a copy of the first, and their targets."""
+    files = write_crops(tmp_path / "photos", 20)
+    (tmp_path / "photos" / files[-1]).write_bytes((tmp_path / "photos" / files[0]).read_bytes())
+    targets = [
+        annotation(file, ["pool"] if i % 2 else [], ["garden"]) for i, file in enumerate(files)
+    ]
+    write_annotations(tmp_path / "targets.csv", targets)
+    return tmp_path
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    *more: str | Path,
+) -> Run:
+    return mumic(
+        *(monkeypatch, capsys, "data", "split", "--targets", folder / "targets.csv"),
+        *("--photos", folder / "photos", "--out", folder / "manifest.parquet", *more),
+    )
+
+
+def test_the_command_writes_a_manifest_and_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    ran = run(monkeypatch, capsys, folder)
+    assert ran.code == 0, ran.err
+    rows = read_manifest(folder / "manifest.parquet", folder / "photos", ["pool", "garden"])
+    parts = {row.file: row.part for row in rows}
+    assert parts["00.png"] == parts["19.png"]
+    assert {row.negative for row in rows} == {frozenset({"garden"})}
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert lines[0][::2] == ["photos", *(str(list(parts.values()).count(part)) for part in PARTS)]
+    assert sum(map(int, lines[1][2::2])) == 10
+
+
+@pytest.mark.parametrize("shares", ["80/20", "a/b/c", "0/50/50", "80/-10/30", "inf/1/1"])
+def test_shares_that_are_not_three_numbers_are_a_wrong_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, shares: str
+) -> None:
+    ran = run(monkeypatch, capsys, folder, "--shares", shares)
+    assert ran.code == 2
+    assert "should be three numbers such as 80/10/10" in ran.err
+
+
+def test_a_missing_photo_is_named_with_its_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "photos" / "03.png").unlink()
+    ran = run(monkeypatch, capsys, folder)
+    assert ran.code == 1
+    assert "targets.csv: row 5, column file: no photo" in ran.err
+    assert not (folder / "manifest.parquet").exists()

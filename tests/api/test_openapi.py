@@ -1,0 +1,161 @@
+"""openapi.yaml is what the code says, and says what the contract has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+import yaml
+
+from app.core.classifier import Classifier
+from app.core.labels import Label, LabelSet
+from app.errors import ImageErrorCode
+from app.main import create_app
+from app.serving.http.problems import CODES
+from app.serving.request import HEADER
+from app.settings import Settings
+from tests.support.tiny import write_tiny
+
+FILE = Path(__file__).parents[2] / "openapi.yaml"
+IMAGE_PATHS = ("/predict", "/embed", "/zero-shot")
+READ_PATHS = ("/labels", "/model", "/healthz", "/readyz", "/metrics")
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return loaded
+
+
+def nodes(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a document."""
+    if isinstance(part, dict):
+        yield part
+    for child in part.values() if isinstance(part, dict) else part:
+        if isinstance(child, dict | list):
+            yield from nodes(child)
+
+
+def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a `$ref` names; KeyError where there is none."""
+    found: Any = schema
+    if "$ref" in schema:
+        start, *path = schema["$ref"].split("/")
+        assert start == "#"
+        found = document
+        for part in path:
+            found = found[part]
+    return dict(found)
+
+
+def test_it_is_what_the_code_says(
+    document: dict[str, Any], tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    said = create_app(small_settings, tiny_classifier).openapi()
+    assert document == said, "run `mumic openapi > openapi.yaml`"
+
+
+def test_it_does_not_depend_on_the_checkpoint(
+    document: dict[str, Any], tmp_path: Path, small_settings: Settings
+) -> None:
+    pool = Label(id="pool", name="Pool", description="pool, a basin", category="Water")
+    other = write_tiny(tmp_path / "other", LabelSet(version="9", labels=(pool,)), seed=1)
+    classifier = Classifier.load(other, device="cpu", precision="fp32")
+    assert create_app(small_settings, classifier).openapi() == document
+
+
+def test_the_server_gives_it_too(document: dict[str, Any], client: httpx.Client) -> None:
+    assert client.get("/openapi.json").json() == document
+
+
+def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
+    operations = {path: set(methods) for path, methods in document["paths"].items()}
+    expected = {path: {"post"} for path in IMAGE_PATHS} | {path: {"get"} for path in READ_PATHS}
+    assert operations == expected
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used(
+    document: dict[str, Any],
+) -> None:
+    assert document["openapi"].startswith("3.")
+    references = [node for node in nodes(document) if isinstance(node.get("$ref"), str)]
+    for reference in references:
+        assert resolve(document, reference)
+    used = {reference["$ref"].rpartition("/")[2] for reference in references}
+    assert used == set(document["components"]["schemas"])
+    ids = [
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("path", IMAGE_PATHS)
+def test_every_form_of_a_body_is_described(document: dict[str, Any], path: str) -> None:
+    operation = document["paths"][path]["post"]
+    content = operation["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json", "image/*"}
+    form = content["multipart/form-data"]["schema"]["properties"]
+    json_form = resolve(document, content["application/json"]["schema"])["properties"]
+    query = {each["name"] for each in operation["parameters"] if each["in"] == "query"}
+    assert "images" in form and "images" in json_form
+    assert set(form) - {"images"} == query
+    assert query <= set(json_form)
+
+
+def test_every_option_of_the_contract_is_there(document: dict[str, Any]) -> None:
+    def options(path: str) -> set[str]:
+        parameters = document["paths"][path]["post"]["parameters"]
+        assert [each["name"] for each in parameters if each["in"] == "header"] == [HEADER]
+        return {each["name"] for each in parameters if each["in"] == "query"}
+
+    assert options("/predict") == {
+        "min_confidence",
+        "max_labels",
+        "include_labels",
+        "include_categories",
+        "exclude_labels",
+        "exclude_categories",
+        "all_scores",
+    }
+    assert options("/embed") == {"encoding"}
+    assert options("/zero-shot") == {"labels", "template", "scoring"}
+    assert "application/x-npy" in document["paths"]["/embed"]["post"]["responses"]["200"]["content"]
+
+
+def test_every_code_is_listed(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["ProblemDetails"]["properties"]["code"]["enum"] == CODES
+    assert set(schemas["ItemError"]["properties"]["code"]["enum"]) == set(get_args(ImageErrorCode))
+    assert {
+        "malformed_body",
+        "unauthorized",
+        "body_too_slow",
+        "body_too_large",
+        "checkpoint_refused",
+        "not_ready",
+        "unsupported_media_type",
+        "invalid_option",
+        "invalid_text",
+        "unusable_images",
+        "overloaded",
+        "inference_failed",
+        "internal_error",
+        "draining",
+        "deadline_exceeded",
+        "not_found",
+        "method_not_allowed",
+    } == set(CODES)
+
+
+@pytest.mark.parametrize("path", IMAGE_PATHS)
+def test_every_problem_of_an_operation_is_described(document: dict[str, Any], path: str) -> None:
+    responses = document["paths"][path]["post"]["responses"]
+    problems = ["400", "401", "408", "413", "415", "422", "429", "500", "503", "504"]
+    assert list(responses) == ["200", *problems, "431"]
+    for status in problems:
+        (media_type,) = responses[status]["content"]
+        assert media_type == "application/problem+json"
+    assert resolve(document, responses["200"]["content"]["application/json"]["schema"])

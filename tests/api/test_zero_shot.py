@@ -1,0 +1,127 @@
+"""POST /zero-shot against the paper's formulas, computed by hand from /embed and /model."""
+
+import threading
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from torch import Tensor
+
+from app.core.classifier import Classifier
+from app.core.model import Scoring
+from app.main import create_app
+from app.settings import Settings
+from tests.support.engine import served
+from tests.support.fakes import FakeClassifier, FakeTower
+from tests.support.requests import FORMS, Form, json_body, multipart, photo, raw, truncated
+
+LABELS = ["cat", "cup of coffee", "temple", "flower", "swimming pool"]
+
+
+def score(client: httpx.Client, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = client.post("/zero-shot", **arguments)
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+def confidences(result: dict[str, Any]) -> dict[str, float]:
+    return {score["label"]: score["confidence"] for score in result["scores"]}
+
+
+def logits(client: httpx.Client, data: bytes, texts: list[str]) -> np.ndarray:
+    """The cosines times exp(logit_scale) of one photo and N texts, (N,)."""
+
+    def vectors(arguments: dict[str, Any]) -> np.ndarray:
+        results = client.post("/embed", **arguments).json()["results"]
+        return np.array([result["embedding"] for result in results])
+
+    cosines = vectors({"json": {"texts": texts}}) @ vectors(raw(data))[0]
+    scaled: np.ndarray = cosines * np.exp(client.get("/model").json()["logit_scale"])
+    return scaled
+
+
+@pytest.mark.parametrize("name", ["chelsea", "china"])
+def test_sigmoid_is_equation_2_for_each_label_by_itself(client: httpx.Client, name: str) -> None:
+    (result,) = score(client, json_body(photo(name), labels=LABELS))
+    prompts = [f"a photo with {label}" for label in LABELS]
+    expected = 1 / (1 + np.exp(-logits(client, photo(name), prompts)))
+    assert confidences(result) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=1e-4)
+
+
+def test_softmax_is_over_the_labels(client: httpx.Client) -> None:
+    (result,) = score(client, json_body(photo(), labels=LABELS, scoring="softmax"))
+    powers = np.exp(logits(client, photo(), [f"a photo with {label}" for label in LABELS]))
+    expected = dict(zip(LABELS, powers / powers.sum(), strict=True))
+    assert confidences(result) == pytest.approx(expected, abs=1e-4)
+    assert sum(confidences(result).values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_pair_is_a_softmax_against_a_photo_label_by_label(client: httpx.Client) -> None:
+    (result,) = score(client, json_body(photo(), labels=LABELS, scoring="pair"))
+    for label in LABELS:
+        pair = np.exp(logits(client, photo(), ["a photo", f"a photo with {label}"]))
+        assert confidences(result)[label] == pytest.approx(pair[1] / pair.sum(), abs=1e-4)
+
+
+@pytest.mark.parametrize("scoring", ["sigmoid", "softmax", "pair"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_answers_alike_best_first(
+    client: httpx.Client, form: Form, scoring: str
+) -> None:
+    (result,) = score(client, form(photo(), labels=LABELS, scoring=scoring))
+    assert list(result) == ["id", "status", "width", "height", "scores"]
+    values = [score["confidence"] for score in result["scores"]]
+    assert values == sorted(values, reverse=True)
+    assert set(confidences(result)) == set(LABELS)
+    (same,) = score(client, json_body(photo(), labels=LABELS, scoring=scoring))
+    assert confidences(result) == pytest.approx(confidences(same), abs=1e-3)
+
+
+def test_the_template_surrounds_each_label(client: httpx.Client) -> None:
+    template = "{} seen from a {}"
+    (result,) = score(client, multipart(photo(), labels=["pool"], template=template))
+    expected = 1 / (1 + np.exp(-logits(client, photo(), ["pool seen from a pool"])))
+    assert confidences(result)["pool"] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_braces_in_a_label_mean_nothing(client: httpx.Client) -> None:
+    (result,) = score(client, raw(photo(), labels=["{0.__class__} {}"], template="{}"))
+    expected = 1 / (1 + np.exp(-logits(client, photo(), ["{0.__class__} {}"])))
+    assert confidences(result)["{0.__class__} {}"] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_labels_lose_the_space_around_them(client: httpx.Client) -> None:
+    (result,) = score(client, json_body(photo(), labels=["  beach \n"]))
+    assert list(confidences(result)) == ["beach"]
+
+
+def test_a_thousand_labels_are_scored(client: httpx.Client) -> None:
+    labels = [f"room {number}" for number in range(1000)]
+    (result,) = score(client, json_body(photo(), labels=labels, scoring="softmax"))
+    assert len(confidences(result)) == 1000
+    assert sum(confidences(result).values()) == pytest.approx(1, abs=2e-3)  # six digits each
+
+
+def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client) -> None:
+    results = score(client, multipart(truncated(), photo(), labels=LABELS))
+    assert [result["status"] for result in results] == ["error", "ok"]
+    assert [result["id"] for result in results] == ["0.jpg", "1.jpg"]
+
+
+def test_no_score_is_made_in_the_event_loop(
+    tiny_classifier: Classifier, small_settings: Settings
+) -> None:
+    threads = set()
+
+    class Watched(FakeClassifier):
+        def zero_shot(self, images: Tensor, texts: Tensor, method: Scoring) -> Tensor:
+            threads.add(threading.current_thread().name.partition("-")[0])
+            return super().zero_shot(images, texts, method)
+
+    tower = FakeTower()
+    app = create_app(small_settings, Watched(tiny_classifier, tower))
+    with served(app, tower) as client:
+        assert len(score(client, json_body(photo(), photo(), labels=LABELS))) == 2
+    assert threads == {"decode"}

@@ -1,0 +1,297 @@
+"""The command line: lines, exit codes, and one clear line when something is wrong."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.command import Run, mumic
+from tests.support.fakes import wait_until
+from tests.support.requests import photo, raw, truncated
+from tests.support.tiny import write_tiny
+
+SECONDS_TO_START = 120  # torch alone takes several on a busy machine
+Mumic = Callable[..., Run]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path
+) -> Mumic:
+    """`mumic ARGUMENTS...` with the tiny checkpoint as `MUMIC_CHECKPOINT`."""
+    monkeypatch.setenv("MUMIC_CHECKPOINT", str(tiny_checkpoint))
+    monkeypatch.setenv("MUMIC_DEVICE", "cpu")
+    return lambda *arguments: mumic(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """A good photo, a truncated one, another good one."""
+    contents = {"cat.jpg": photo(), "cut.jpg": truncated(), "temple.jpg": photo("china")}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    return [tmp_path / name for name in contents]
+
+
+def assert_one_line(said: str, *words: str) -> None:
+    assert said.count("\n") == 1, said
+    assert said.startswith("mumic: ")
+    assert "Traceback" not in said
+    for word in words:
+        assert word in said
+
+
+def test_predict_says_a_line_for_each_photo(run: Mumic, files: list[Path]) -> None:
+    ran = run("predict", files[0], files[2])
+    assert (ran.code, ran.err) == (0, "")
+    lines = [line.split("\t") for line in ran.out.splitlines()]
+    assert [path for path, _ in lines] == [str(files[0]), str(files[2])]
+    for _, tags in lines:
+        assert re.fullmatch(r"[^,]+ [01]\.\d\d(, .+ [01]\.\d\d)*", tags)
+
+
+def test_predict_tells_a_bad_photo_in_its_place_and_exits_1(run: Mumic, files: list[Path]) -> None:
+    ran = run("predict", *files)
+    assert ran.code == 1
+    lines = ran.out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(f"{files[1]}\terror: the JPEG image is truncated")
+    ran = run("predict", "--json", *files)
+    assert ran.code == 1
+    assert [result["status"] for result in json.loads(ran.out)["results"]] == ["ok", "error", "ok"]
+
+
+def test_predict_takes_more_photos_than_a_batch(
+    run: Mumic, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUMIC_MAX_BATCH_SIZE", "2")
+    ran = run("predict", "--json", *[files[0]] * 5)
+    results = json.loads(ran.out)["results"]
+    assert [result["id"] for result in results] == [str(files[0])] * 5
+    assert ran.code == 0
+
+
+def test_predict_refuses_a_path_that_is_no_file(
+    run: Mumic, files: list[Path], tmp_path: Path
+) -> None:
+    ran = run("predict", files[0], tmp_path / "no.jpg", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, "no such file", str(tmp_path / "no.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--device", "tpu", "MUMIC_DEVICE"),
+        ("--precision", "fp8", "'fp32', 'bf16' or 'fp16'"),
+    ],
+)
+def test_an_options_bad_value_is_named(
+    run: Mumic, files: list[Path], option: str, value: str, words: str
+) -> None:
+    ran = run("predict", option, value, files[0])
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, option, repr(value), words)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("MUMIC_PORT", "99999", "less than or equal to 65535"),
+        ("MUMIC_MAX_BATCH_SIZE", "none", "valid integer"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "0", "greater than 0"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "inf", "finite number"),
+        ("MUMIC_HOST", "", "at least 1 character"),
+        ("MUMIC_MAX_QUEUED_IMAGES", "63", "at least MUMIC_MAX_IMAGES_PER_REQUEST, which is 64"),
+        ("MUMIC_MAX_QUEUED_BYTES", "9", "at least MUMIC_MAX_REQUEST_BYTES, which is 67108864"),
+    ],
+)
+def test_a_variables_bad_value_is_named(
+    run: Mumic,
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for command in ("predict", "openapi"):
+        ran = run(command, *(files if command == "predict" else []))
+        assert (ran.code, ran.out) == (2, "")
+        assert_one_line(ran.err, f"({variable})", repr(value), words)
+
+
+def test_a_list_that_is_none_and_a_secret_are_not_told_back(
+    run: Mumic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value, words in [
+        ("MUMIC_URL_ALLOW_HOSTS", "shop.example", "must be a JSON list"),
+        ("MUMIC_ADMIN_TOKEN", "tooshort", "must have 16 characters or more"),
+        ("MUMIC_METRICS_TOKEN", "tooshort", "must have 16 characters or more"),
+    ]:
+        with monkeypatch.context() as environment:
+            environment.setenv(variable, value)
+            ran = run("openapi")
+        assert (ran.code, ran.out) == (2, "")
+        assert_one_line(ran.err, f"({variable})", words)
+        assert value not in ran.err
+
+
+def test_what_typer_refuses_exits_2(run: Mumic) -> None:
+    for wrong in (["predict"], ["serve", "--port", "x"], ["frobnicate"], ["predict", "--jsn", "a"]):
+        ran = run(*wrong)
+        assert (ran.code, ran.out) == (2, "")
+        assert "Usage" in ran.err
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys, app.cli.commands; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert said.stdout == b"False\n"
+
+
+def test_train_makes_a_checkpoint_that_predict_takes(
+    run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "photos.csv"
+    (tmp_path / "cat2.jpg").write_bytes(files[0].read_bytes())
+    rows = [
+        "cat.jpg,train,pets,place_of_worship",
+        "temple.jpg,train,place_of_worship,pets",
+        "cat2.jpg,validation,pets,place_of_worship",
+    ]
+    manifest.write_text("\n".join(["file,part,positive,negative", *rows]))
+    out = tmp_path / "mine"
+    options = ["--init", tiny_checkpoint, "--manifest", manifest, "--photos", files[0].parent]
+    trained = run("train", *options, "--out", out, "--epochs", "1", "--batch-size", "2")
+    assert trained.code == 0
+    assert "macro mAP" in trained.err
+    assert run("predict", "--checkpoint", out, files[0]).code == 0
+
+
+@pytest.mark.parametrize("command", ["train", "tune --trials 1", "baseline asl"])
+def test_what_nothing_can_be_learnt_from_is_refused_with_advice_that_helps(
+    run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path, command: str
+) -> None:
+    manifest, out = tmp_path / "photos.csv", tmp_path / "mine"
+    arguments = [*command.split(), "--init", tiny_checkpoint, "--manifest", manifest, "--out", out]
+    arguments += ["--photos", files[0].parent, "--epochs", "1"]
+    for last, words in {
+        "test,,pets": "column part: no photo is in the part validation",
+        "validation,,pets": "column positive: no photo of the part validation has a name",
+        "validation,pets,": "column positive: no photo of the part train has flowers",
+    }.items():
+        rows = f"cat.jpg,train,pets,flowers\ntemple.jpg,{last}\n"
+        manifest.write_text(f"file,part,positive,negative\n{rows}")
+        ran = run(*arguments)
+        assert (ran.code, ran.out) == (1, "")
+        assert_one_line(ran.err, str(manifest), words)
+        assert sorted(tmp_path.glob("mine*")) == []
+    advice = ran.err.partition("without those labels: ")[2].split()
+    ran = run(*arguments, *advice)
+    assert ran.code == 0, ran.err
+    assert out.is_dir()
+
+
+@pytest.mark.parametrize(
+    "sources", [[], ["--random", "--pretrained", "openai"], ["--random", "--weights", "a.pt"]]
+)
+def test_import_takes_just_one_source(run: Mumic, tmp_path: Path, sources: list[str]) -> None:
+    ran = run("import", "ViT-B-32-quickgelu", "--out", tmp_path / "new", *sources)
+    assert ran.code == 2
+    assert_one_line(ran.err, "give one of --pretrained, --weights and --random")
+    assert not (tmp_path / "new").exists()
+
+
+def test_import_names_what_it_does_not_know(run: Mumic, tmp_path: Path) -> None:
+    ran = run("import", "ViT-B-23-quickgelu", "--random", "--out", tmp_path / "new")
+    assert ran.code == 2
+    assert_one_line(ran.err, "did you mean", "ViT-B-32-quickgelu")
+    ran = run("import", "ViT-B-32", "--weights", tmp_path / "no.pt", "--out", tmp_path / "new")
+    assert ran.code == 1
+    assert_one_line(ran.err, "no such file")
+
+
+@pytest.mark.parametrize("command", ["serve", "predict"])
+def test_a_wrong_checkpoint_is_one_clear_line(
+    run: Mumic, tmp_path: Path, files: list[Path], command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ["--port", str(port)] if command == "serve" else [str(files[0])]
+    ran = run(command, "--checkpoint", tmp_path / "nothing", *where)
+    assert (ran.code, ran.out) == (1, "")
+    assert_one_line(ran.err, str(tmp_path / "nothing"))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", str(port))
+    assert (ran.code, ran.out) == (2, "")
+    assert_one_line(ran.err, f"port: cannot listen on 127.0.0.1:{port}: Address already in use")
+
+
+@contextmanager
+def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0", "--device", "cpu"]
+    command += ["--precision", "fp32"]  # auto depends on the machine
+    environment = os.environ | {"MUMIC_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr
+    ready, _, _ = select.select([process.stderr], [], [], SECONDS_TO_START)
+    assert ready, "it said nothing"
+    return process.stderr.readline()
+
+
+def test_serve_says_one_line_answers_reloads_on_sighup_and_ends_on_sigterm(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "current"
+    place.symlink_to(tiny_checkpoint)
+    with serving(place) as server:
+        said = first_line(server)
+        found = re.search(r"listens on (http://127\.0\.0\.1:\d+)", said)
+        assert found, said
+        for words in ("tiny 1.2.3", str(place), "cpu", "fp32"):
+            assert words in said
+        with httpx.Client(base_url=found[1], timeout=SECONDS_TO_START) as client:
+            assert client.get("/readyz").status_code == 200
+
+            def version() -> str:
+                answer = client.post("/predict", **raw(photo()))
+                assert answer.status_code == 200
+                return str(answer.json()["model"]["version"])
+
+            assert version() == "1.2.3"
+            place.unlink()
+            place.symlink_to(write_tiny(tmp_path / "new", seed=2, version="2.0.0"))
+            server.send_signal(signal.SIGHUP)
+            wait_until(lambda: version() == "2.0.0", SECONDS_TO_START)
+        server.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert server.wait(SECONDS_TO_START) in (0, -signal.SIGTERM)
+        assert time.monotonic() - started < 20
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{found[1]}/readyz")

@@ -1,0 +1,285 @@
+"""A checkpoint from an open_clip architecture and weights that others made."""
+
+import json
+import pickle
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from open_clip import factory
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from app.core.checkpoint import import_checkpoint, load_model, read_checkpoint
+from app.core.classifier import Classifier
+from app.core.labels import LabelSet, builtin_label_set
+from app.errors import CheckpointError, OptionError
+from tests.support.tiny import CONFIG
+
+LABELS = LabelSet(version="1", labels=builtin_label_set().labels[:2])
+PLAIN = {key: value for key, value in CONFIG["model_cfg"].items() if key != "custom_text"}
+ARCHITECTURES = {
+    "Tiny-quickgelu": PLAIN,
+    "Tiny": {**PLAIN, "quick_gelu": False},
+    "Tiny-custom-quickgelu": CONFIG["model_cfg"],
+    "Tiny-wide": {**PLAIN, "embed_dim": 48},
+    "Tiny-conv": {
+        **PLAIN,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+    },
+    "Tiny-bias": {**CONFIG["model_cfg"], "init_logit_bias": -10},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def architectures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small architectures that open_clip knows by name, as a user would add his own."""
+    folder = tmp_path_factory.mktemp("architectures")
+    for name, config in ARCHITECTURES.items():
+        (folder / f"{name}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder)
+    yield
+    factory._MODEL_CONFIG_PATHS.remove(folder)
+    for name in ARCHITECTURES:
+        del factory._MODEL_CONFIGS[name]
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    """The weights of a `Tiny-quickgelu` that someone trained."""
+    torch.manual_seed(7)
+    clip = open_clip.create_model("Tiny-quickgelu")
+    return {key: value.clone() for key, value in clip.state_dict().items()}
+
+
+def imported(architecture: str, directory: Path, **options: Any) -> Path:
+    import_checkpoint(architecture, directory, LABELS, name="mine", version="1", **options)
+    return directory
+
+
+def refusal(architecture: str, directory: Path, **options: Any) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        imported(architecture, directory / "out", **options)
+    assert not (directory / "out").exists()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ["Tiny-quickgelu", "Tiny-custom-quickgelu", "Tiny-conv"])
+def test_random_weights_serve(architecture: str, tmp_path: Path) -> None:
+    checkpoint = imported(architecture, tmp_path / "out")
+    classifier = Classifier.load(checkpoint, device="cpu")
+    if architecture == "Tiny-conv":
+        assert classifier.placement.precision == "fp32"
+    card = read_checkpoint(checkpoint).card
+    assert card.training == {"architecture": architecture, "weights": "random"}
+    assert "Not fine-tuned" in (checkpoint / "README.md").read_text()
+
+
+def test_random_weights_are_those_of_the_seed(tmp_path: Path) -> None:
+    hashes = [
+        read_checkpoint(imported("Tiny", tmp_path / str(i), seed=seed)).card.sha256
+        for i, seed in enumerate((0, 0, 1))
+    ]
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hashes[2]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "activation"),
+    [
+        ("Tiny-quickgelu", "QuickGELU"),
+        ("Tiny-custom-quickgelu", "QuickGELU"),
+        ("Tiny", "GELU"),
+    ],
+)
+def test_the_activation_survives_the_round_trip(
+    architecture: str, activation: str, tmp_path: Path
+) -> None:
+    model = load_model(imported(architecture, tmp_path / "out"))
+    found = {type(m).__name__ for m in model.clip.modules() if "GELU" in type(m).__name__}
+    assert found == {activation}
+
+
+def test_photos_are_squashed_not_cropped(tmp_path: Path) -> None:
+    config = read_checkpoint(imported("Tiny", tmp_path / "out")).config
+    assert config["preprocess_cfg"] == {
+        "size": 64,
+        "mode": "RGB",
+        "mean": list(open_clip.OPENAI_DATASET_MEAN),
+        "std": list(open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    }
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt", "wrapped", "distributed", "legacy"])
+def test_local_weights_are_taken_exactly(
+    kind: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    weights = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
+    match kind:
+        case "safetensors":
+            save_file(state, weights)
+        case "pt":
+            torch.save(state, weights)
+        case "wrapped":
+            torch.save({"epoch": 3, "name": "run", "state_dict": state}, weights)
+        case "distributed":
+            torch.save({f"module.{key}": value for key, value in state.items()}, weights)
+        case "legacy":
+            torch.save(state, weights, _use_new_zipfile_serialization=False)
+    checkpoint = imported("Tiny-quickgelu", tmp_path / "out", weights=weights)
+    found = load_file(checkpoint / "open_clip_model.safetensors")
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+    assert read_checkpoint(checkpoint).card.training["weights"] == f"imported from {weights.name}"
+
+
+def test_a_file_by_the_name_of_a_tag_is_the_file(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(state, "openai.pt")
+    checkpoint = imported("Tiny-quickgelu", tmp_path / "out", weights=Path("openai.pt"))
+    found = load_file(checkpoint / "open_clip_model.safetensors")
+    assert torch.equal(found["visual.proj"], state["visual.proj"])
+
+
+class Archive(nn.Module):
+    """Weights and the numbers that OpenAI's archives keep among them."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        for key, value in state.items():
+            *path, name = key.split(".")
+            owner: nn.Module = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            owner.register_buffer(name, value)
+        for name in ("input_resolution", "context_length", "vocab_size"):
+            self.register_buffer(name, torch.tensor(64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_torchscript_archive_is_refused_and_the_advice_converts_it(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive.pt"
+    torch.jit.trace(Archive(state), torch.ones(1)).save(archive)
+    message = refusal("Tiny-quickgelu", tmp_path, weights=archive)
+    assert f"{archive} is a TorchScript archive, which holds code" in message
+    _, _, advice = message.partition("with: ")
+    python, *arguments = shlex.split(advice)
+    assert python == "python"
+    subprocess.run([sys.executable, *arguments], check=True, cwd=tmp_path, timeout=300)
+
+    converted = tmp_path / "state_dict.pt"
+    checkpoint = imported("Tiny-quickgelu", tmp_path / "out", weights=converted)
+    found = load_file(checkpoint / "open_clip_model.safetensors")
+    assert torch.equal(found["visual.proj"], state["visual.proj"])
+
+
+class Malice:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "bare pickle"])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(kind: str, tmp_path: Path) -> None:
+    weights, trace = tmp_path / "weights.pt", tmp_path / "it_ran"
+    if kind == "bare pickle":
+        weights.write_bytes(pickle.dumps({"state_dict": Malice(trace)}, protocol=2))
+    else:
+        content = {"state_dict": Malice(trace)}
+        torch.save(content, weights, _use_new_zipfile_serialization=kind == "zip")
+    assert "holds more than tensors" in refusal("Tiny", tmp_path, weights=weights)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"weights", b"\x80\x02}q\x00."],
+    ids=["empty", "torn zip", "text", "empty dictionary"],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
+def test_a_file_that_is_no_weights_is_refused_by_name(
+    content: bytes, suffix: str, tmp_path: Path
+) -> None:
+    weights = tmp_path / f"weights{suffix}"
+    weights.write_bytes(content)
+    assert str(weights) in refusal("Tiny", tmp_path, weights=weights)
+
+
+@pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {}, {1: torch.ones(2)}])
+def test_tensors_that_are_no_state_dict_are_refused(content: object, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save(content, weights)
+    assert f"{weights} cannot be loaded as Tiny" in refusal("Tiny", tmp_path, weights=weights)
+
+
+def test_a_missing_or_strange_file_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "weights.pt"
+    assert refusal("Tiny", tmp_path, weights=missing) == f"{missing}: no such file"
+    array = tmp_path / "weights.npz"
+    array.touch()
+    assert "not one of .safetensors, .pt" in refusal("Tiny", tmp_path, weights=array)
+
+
+def test_weights_of_another_architecture_are_refused(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_file(state, weights)
+    message = refusal("Tiny-wide", tmp_path, weights=weights)
+    assert message.startswith(f"{weights} cannot be loaded as Tiny-wide: ")
+    assert "size mismatch" in message
+
+
+def test_an_unknown_architecture_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    for name in ("ViT-B-32-quickgellu", "ViT-B/32-quickgelu"):
+        with pytest.raises(OptionError, match="did you mean ViT-B-32-quickgelu or ") as caught:
+            imported(name, tmp_path / "out")
+        assert caught.value.field == "architecture"
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:/nowhere", "", "qqqqqqqqqq"])
+def test_a_name_of_no_architecture_goes_to_no_hub(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="open_clip has no "):
+        imported(name, tmp_path / "out")
+
+
+def test_an_unknown_tag_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="known: openai, laion400m_e31") as caught:
+        imported("ViT-B-32-quickgelu", tmp_path / "out", pretrained="openia")
+    assert caught.value.field == "pretrained"
+    with pytest.raises(OptionError, match="no 'openai' for Tiny; known: none"):
+        imported("Tiny", tmp_path / "out", pretrained="openai")
+
+
+@pytest.mark.parametrize(
+    "architecture", ["ViT-B-16-SigLIP", "ViT-B-16-SigLIP2", "roberta-ViT-B-32", "nllb-clip-base"]
+)
+def test_a_text_tower_from_a_hub_is_refused_without_a_call(
+    architecture: str, tmp_path: Path
+) -> None:
+    assert "comes from a hub" in refusal(architecture, tmp_path)
+
+
+def test_a_logit_bias_is_refused(tmp_path: Path) -> None:
+    assert "has a logit_bias (SigLIP)" in refusal("Tiny-bias", tmp_path)

@@ -1,0 +1,74 @@
+"""The shipped checkpoint does what a newcomer expects of it."""
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from app.core.classifier import Classifier
+from app.core.images import ImageLimits, load_pixels
+from app.core.labels import make_selection
+from app.settings import SHIPPED_CHECKPOINT
+from tests.support.photos import encoded, sample
+
+MAX_BYTES = 45 * 10**6
+
+
+def labels_of(classifier: Classifier, name: str) -> list[str]:
+    pixels = load_pixels(encoded(sample(name), "PNG"), ImageLimits(), classifier.preprocess)
+    probabilities = classifier.probabilities(classifier.embed_images(pixels.values[None]))
+    return [tag.label.id for tag in make_selection(classifier.labels)(probabilities[0])]
+
+
+def test_it_is_small_enough_to_ship() -> None:
+    weights = SHIPPED_CHECKPOINT / "open_clip_model.safetensors"
+    assert weights.stat().st_size <= MAX_BYTES
+
+
+def test_open_clip_loads_it_by_itself() -> None:
+    model = open_clip.create_model(f"local-dir:{SHIPPED_CHECKPOINT}", require_pretrained=True)
+    assert model.encode_image(torch.zeros(1, 3, 288, 288)).shape == (1, 256)
+
+
+def test_it_has_the_paper_s_number_of_labels(shipped_classifier: Classifier) -> None:
+    assert len(shipped_classifier.labels.labels) == 120
+    assert len(shipped_classifier.labels.categories) == 8
+
+
+@pytest.mark.parametrize(
+    ("photo", "wanted"),
+    [
+        ("chelsea", {"pets"}),
+        ("coffee", {"coffee_facilities", "coffee_or_tea"}),
+        ("china", {"place_of_worship", "historical_structure", "sightseeing", "building"}),
+        ("flower", {"flowers", "potted_plant", "garden"}),
+    ],
+)
+def test_sample_photos_get_labels_that_a_person_would_accept(
+    shipped_classifier: Classifier, photo: str, wanted: set[str]
+) -> None:
+    assert wanted & set(labels_of(shipped_classifier, photo))
+
+
+def test_words_that_no_photo_had_are_understood(shipped_classifier: Classifier) -> None:
+    pixels = load_pixels(
+        encoded(sample("chelsea"), "PNG"), ImageLimits(), shipped_classifier.preprocess
+    )
+    image = shipped_classifier.embed_images(pixels.values[None])
+    texts = ["a photo with kitten", "a photo with submarine", "a photo with bank account"]
+    scores = shipped_classifier.zero_shot(image, shipped_classifier.embed_texts(texts), "softmax")
+    assert scores[0].argmax() == 0
+
+
+def test_a_batch_of_32_changes_nothing(shipped_classifier: Classifier) -> None:
+    data = [encoded(sample(name), "PNG") for name in ("chelsea", "coffee", "china", "flower")] * 8
+    limits, preprocess = ImageLimits(), shipped_classifier.preprocess
+    batch = torch.stack([load_pixels(item, limits, preprocess).values for item in data])
+    together = shipped_classifier.probabilities(shipped_classifier.embed_images(batch))
+    alone = torch.cat(
+        [
+            shipped_classifier.probabilities(shipped_classifier.embed_images(row[None]))
+            for row in batch[:4]
+        ]
+    )
+    np.testing.assert_allclose(together[:4].numpy(), alone.numpy(), atol=1e-3)

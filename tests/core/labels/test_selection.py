@@ -1,0 +1,163 @@
+"""Which labels go into an answer."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from app.core.labels import Label, LabelSet, Thresholds, make_selection
+from app.errors import OptionError
+
+
+def label(id: str, category: str, serve: float = 0.5) -> Label:
+    return Label(
+        id=id,
+        name=id,
+        description=f"{id}, described",
+        category=category,
+        thresholds=Thresholds(serve=serve),
+    )
+
+
+LABELS = LabelSet(
+    version="1",
+    labels=(
+        label("pool", "Facilities", 0.5),
+        label("sauna", "Facilities", 0.25),
+        label("sea", "Nature", 0.75),
+        label("mountain", "Nature", 0.5),
+        label("bedroom", "Rooms", 0.5),
+    ),
+)
+PROBABILITIES = torch.tensor([0.5, 0.3, 0.7, 0.9, 0.1])
+IDS = LABELS.ids
+CATEGORIES = LABELS.categories
+
+
+def ids(probabilities: Tensor = PROBABILITIES, **options: Any) -> list[str]:
+    selection = make_selection(LABELS, **options)
+    return [tag.label.id for tag in selection(probabilities)]
+
+
+def test_each_label_has_its_own_threshold_and_reaching_it_is_enough() -> None:
+    assert ids() == ["mountain", "pool", "sauna"]
+
+
+def test_min_confidence_stands_for_every_threshold() -> None:
+    assert ids(min_confidence=0.6) == ["mountain", "sea"]
+    assert ids(min_confidence=0.7) == ["mountain", "sea"]
+    assert len(ids(min_confidence=0.0)) == len(IDS)
+    assert ids(min_confidence=1.0) == []
+    assert ids(torch.ones(5), min_confidence=1.0) == IDS
+
+
+def test_a_tag_carries_confidence_and_the_threshold_that_it_reached() -> None:
+    best, *_ = make_selection(LABELS)(PROBABILITIES)
+    assert (best.label.id, best.threshold) == ("mountain", 0.5)
+    assert best.confidence == pytest.approx(0.9)
+    best, *_ = make_selection(LABELS, min_confidence=0.25)(PROBABILITIES)
+    assert best.threshold == 0.25
+
+
+def test_max_labels_keeps_the_best() -> None:
+    assert ids(max_labels=2) == ["mountain", "pool"]
+    assert ids(max_labels=50) == ["mountain", "pool", "sauna"]
+
+
+def test_all_scores_keeps_what_no_threshold_would() -> None:
+    assert ids(all_scores=True) == ["mountain", "sea", "pool", "sauna", "bedroom"]
+    assert ids(all_scores=True, exclude_categories=["Nature"]) == ["pool", "sauna", "bedroom"]
+
+
+def test_equal_scores_keep_the_order_of_the_label_set() -> None:
+    assert ids(torch.full((5,), 0.8)) == IDS
+
+
+def test_what_either_include_option_names_is_kept() -> None:
+    assert ids(include_labels=["pool"], include_categories=["Nature"]) == ["mountain", "pool"]
+
+
+def test_then_what_either_exclude_option_names_is_taken_out() -> None:
+    assert ids(include_categories=["Nature", "Facilities"], exclude_labels=["mountain"]) == [
+        "pool",
+        "sauna",
+    ]
+    assert ids(exclude_labels=["pool"], exclude_categories=["Nature"]) == ["sauna"]
+    assert ids(include_labels=["pool"], exclude_labels=["pool"]) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "hint"),
+    [
+        ("include_labels", "pol", "no label 'pol'; did you mean pool?"),
+        ("exclude_labels", "muontain", "did you mean mountain?"),
+        ("include_categories", "nature", "no category 'nature'; did you mean Nature?"),
+        ("exclude_categories", "Roms", "did you mean Rooms?"),
+        ("include_labels", "qqqqqq", "no label 'qqqqqq'; the label set has none like it"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known(
+    option: str, name: str, hint: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        ids(PROBABILITIES, **{option: [name]})
+    assert caught.value.field == option
+    assert hint in str(caught.value)
+
+
+def test_one_rule_serves_many_photos() -> None:
+    selection = make_selection(LABELS, max_labels=1)
+    photos = torch.eye(5)
+    assert [selection(row)[0].label.id for row in photos] == IDS
+
+
+some_ids = st.lists(st.sampled_from(IDS), max_size=3)
+some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
+
+
+@given(
+    probabilities=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
+    min_confidence=st.none() | st.floats(0, 1, width=32),
+    max_labels=st.none() | st.integers(1, 6),
+    all_scores=st.booleans(),
+    include_labels=some_ids,
+    include_categories=some_categories,
+    exclude_labels=some_ids,
+    exclude_categories=some_categories,
+)
+def test_selection_is_that_of_a_plain_loop(
+    probabilities: list[float],
+    min_confidence: float | None,
+    max_labels: int | None,
+    all_scores: bool,
+    include_labels: list[str],
+    include_categories: list[str],
+    exclude_labels: list[str],
+    exclude_categories: list[str],
+) -> None:
+    kept = []
+    for entry, probability in zip(LABELS.labels, probabilities, strict=True):
+        named = entry.id in include_labels or entry.category in include_categories
+        if (include_labels or include_categories) and not named:
+            continue
+        if entry.id in exclude_labels or entry.category in exclude_categories:
+            continue
+        threshold = entry.thresholds.serve if min_confidence is None else min_confidence
+        if all_scores or probability >= threshold:
+            kept.append((entry.id, probability))
+    kept.sort(key=lambda pair: -pair[1])
+
+    tags = make_selection(
+        LABELS,
+        min_confidence=min_confidence,
+        max_labels=max_labels,
+        all_scores=all_scores,
+        include_labels=include_labels,
+        include_categories=include_categories,
+        exclude_labels=exclude_labels,
+        exclude_categories=exclude_categories,
+    )(torch.tensor(probabilities))
+    assert [(tag.label.id, tag.confidence) for tag in tags] == kept[:max_labels]

@@ -1,0 +1,79 @@
+"""What the human-labelled names mean in a label set."""
+
+from pathlib import Path
+
+import pytest
+
+from app.core.labels import builtin_label_set
+from app.dataset.manifest import Name, load_names
+from app.errors import DataError
+
+DEMO = Path(__file__).parents[2] / "recipes" / "demo" / "names.yaml"
+
+
+def test_the_demo_names_are_valid_for_the_travel_label_set() -> None:
+    names = load_names(DEMO, builtin_label_set())
+    assert len(names) == 29
+    assert names["person"] == Name(text="person", label="people", source="voc")
+    assert names["cow"] == Name(text="cow", label=None, implies=("animal_not_pets",), source="voc")
+    assert names["frontal"].label == "building_facade"
+    assert {name.source for name in names.values()} == {"voc", "miml", "houses"}
+    assert len({name.text for name in names.values()}) == 29
+    labels = [name.label for name in names.values() if name.label is not None]
+    assert len(set(labels)) == len(labels)
+
+
+def test_only_text_and_label_are_needed_and_keys_stay_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text("names:\n  no: {text: parking, label: parking}\n  7: {text: x, label: null}\n")
+    assert load_names(path, builtin_label_set()) == {
+        "no": Name(text="parking", label="parking", implies=(), source=None),
+        "7": Name(text="x", label=None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("names: {}\n", ["1: names: should not be empty"]),
+        ("nams: {}\n", ["1: names: field required", "1: nams: unknown key 'nams'; did you mean"]),
+        ("names:\n  cow: {text: cow}\n", ["2: names.cow.label: field required"]),
+        (
+            "names:\n  cow: {text: cow, label: null, sourc: voc}\n",
+            ["2: names.cow.sourc: unknown key 'sourc'; did you mean 'source'?"],
+        ),
+        (
+            "names:\n"
+            "  sofa: {text: sofa, label: soffa}\n"
+            "  cow:\n"
+            "    text: cow\n"
+            "    label: null\n"
+            "    implies: [people, animal_not_pet]\n",
+            [
+                "2: names.sofa.label: unknown label 'soffa'; did you mean 'sofa'",
+                "6: names.cow.implies[1]: unknown label 'animal_not_pet'; did you mean"
+                " 'animal_not_pets'",
+            ],
+        ),
+        (
+            "names:\n  cow: {text: cow, label: null}\n  cow: {text: ox, label: null}\n",
+            ["3: names.cow: is given twice, first on line 2; keep one"],
+        ),
+    ],
+)
+def test_an_error_names_the_line_and_the_remedy(
+    tmp_path: Path, content: str, said: list[str]
+) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text(content)
+    with pytest.raises(DataError) as raised:
+        load_names(path, builtin_label_set())
+    lines = str(raised.value).splitlines()
+    assert len(lines) == len(said)
+    for line, expected in zip(lines, said, strict=True):
+        assert line.startswith(f"{path}:{expected}")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no\.yaml: cannot be read"):
+        load_names(tmp_path / "no.yaml", builtin_label_set())

@@ -1,0 +1,46 @@
+"""The bill of materials names what a plain install brings, and nothing besides."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from deploy.bill_of_materials import brought_by
+from tests.support.imports import ROOT
+from tests.support.project import PROJECT
+
+
+def component(name: str) -> dict[str, Any]:
+    return {"type": "library", "bom-ref": f"{name}==1", "name": name, "version": "1"}
+
+
+def test_what_is_brought_is_followed_through_extras_and_markers() -> None:
+    brought = brought_by(PROJECT["dependencies"])
+    assert {"torch", "open-clip-torch", "starlette", "pydantic-core", "pyyaml"} <= brought
+    assert "uvloop" in brought  # of uvicorn[standard] alone
+    assert not {"pytest", "mypy", "matplotlib", "colorama", "pip-audit"} & brought
+    assert brought_by(["uvicorn>=0.54"]) < brought_by(["uvicorn[standard]>=0.54"])
+
+
+def test_components_and_what_depends_on_them_are_narrowed_together(tmp_path: Path) -> None:
+    document = {
+        "bomFormat": "CycloneDX",
+        "metadata": {"component": {"bom-ref": "root-component", "name": "mumic"}},
+        "components": [component("torch"), component("Pillow"), component("pytest")],
+        "dependencies": [
+            {"ref": "root-component", "dependsOn": ["torch==1", "pytest==1", "Pillow==1"]},
+            {"ref": "pytest==1", "dependsOn": ["torch==1"]},
+            {"ref": "torch==1"},
+        ],
+    }
+    file = tmp_path / "sbom.json"
+    command = [sys.executable, "-m", "deploy.bill_of_materials", str(file)]
+    subprocess.run(command, input=json.dumps(document), text=True, check=True, cwd=ROOT)
+    assert json.loads(file.read_text()) == document | {
+        "components": [component("torch"), component("Pillow")],
+        "dependencies": [
+            {"ref": "root-component", "dependsOn": ["torch==1", "Pillow==1"]},
+            {"ref": "torch==1", "dependsOn": []},
+        ],
+    }

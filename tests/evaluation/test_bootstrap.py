@@ -1,0 +1,104 @@
+"""Metrics on draws of images, against the metrics of images that are really repeated."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.evaluation.metrics import (
+    average_precision,
+    bootstrap,
+    draw_images,
+    gap,
+    gap_at_k,
+    interval,
+    macro_map,
+)
+from app.evaluation.metrics.bootstrap import Draws, Values
+from app.evaluation.metrics.calibration import reliability
+from app.evaluation.metrics.ranking import weighted_map
+from tests.support.ranking import Floats, problems
+
+
+def macro(targets: Floats, scores: Floats) -> float:
+    return macro_map(average_precision(targets, scores))
+
+
+def macro_of_draws(targets: Floats, scores: Floats, draws: Draws) -> Values:
+    ap = bootstrap.average_precision_of_draws(targets, scores, draws)
+    return bootstrap.macro_map_of_draws(ap)
+
+
+def weighted(targets: Floats, scores: Floats) -> float:
+    return weighted_map(average_precision(targets, scores), (targets == 1).sum(axis=0))
+
+
+def weighted_of_draws(targets: Floats, scores: Floats, draws: Draws) -> Values:
+    ap = bootstrap.average_precision_of_draws(targets, scores, draws)
+    return bootstrap.weighted_map_of_draws(targets, ap, draws)
+
+
+@pytest.mark.parametrize(
+    ("metric", "of_draws"),
+    [
+        (macro, macro_of_draws),
+        (weighted, weighted_of_draws),
+        (gap, bootstrap.gap_of_draws),
+        (partial(gap_at_k, k=2), partial(bootstrap.gap_at_k_of_draws, k=2)),
+        (
+            lambda targets, scores: reliability(targets, scores).calibration_error,
+            bootstrap.calibration_error_of_draws,
+        ),
+    ],
+    ids=["macro mAP", "weighted mAP", "GAP", "GAP@2", "calibration error"],
+)
+@given(problem=problems(), seed=st.integers(0, 99))
+def test_a_draw_is_measured_as_its_images_would_be(
+    metric: Callable[[Floats, Floats], float],
+    of_draws: Callable[[Floats, Floats, Draws], Values],
+    problem: tuple[Floats, Floats],
+    seed: int,
+) -> None:
+    targets, scores = problem
+    draws = draw_images(len(targets), resamples=5, seed=seed)
+    expected = [
+        metric(targets.repeat(counts, axis=0), scores.repeat(counts, axis=0)) for counts in draws
+    ]
+    np.testing.assert_allclose(of_draws(targets, scores, draws), expected, atol=1e-9)
+
+
+def test_each_class_has_its_own_values() -> None:
+    targets = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [1.0, -1.0]])
+    scores = np.array([[0.9, 0.9], [0.1, 0.1], [0.2, 0.5], [0.8, 0.5]])
+    values = bootstrap.average_precision_of_draws(targets, scores, draw_images(4))
+    assert interval(values[:, 0]) == (1.0, 1.0)
+    low, high = interval(values[:, 1])
+    assert 0 < low < high == 1
+
+
+def test_many_draws_are_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    targets, scores = draw.integers(-1, 2, (30, 4)).astype(float), draw.random((30, 4))
+    draws = draw_images(30)
+    whole = bootstrap.gap_of_draws(targets, scores, draws)
+    monkeypatch.setattr(bootstrap, "WEIGHTS_AT_ONCE", 1000)
+    np.testing.assert_array_equal(bootstrap.gap_of_draws(targets, scores, draws), whole)
+
+
+def test_an_interval_is_that_of_percentiles_and_leaves_out_what_is_undefined() -> None:
+    values = np.append(np.arange(101.0), [math.nan] * 50)
+    assert interval(values) == pytest.approx((2.5, 97.5))
+    assert interval(values, level=0.5) == pytest.approx((25, 75))
+    assert np.isnan(interval(np.array([math.nan]))).all()
+
+
+def test_draws_hold_as_many_images_as_there_are_and_repeat_with_their_seed() -> None:
+    draws = draw_images(7, resamples=20, seed=3)
+    assert draws.shape == (20, 7)
+    assert (draws.sum(axis=1) == 7).all()
+    np.testing.assert_array_equal(draws, draw_images(7, resamples=20, seed=3))
+    assert (draws != draw_images(7, resamples=20, seed=4)).any()

@@ -1,0 +1,185 @@
+"""Thresholds: what they promise."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from app.evaluation.thresholds import ThresholdRules, evidence_of, fit_thresholds, summarise
+from app.evaluation.thresholds.fitting import precision_threshold, with_teacher
+from app.evaluation.thresholds.store import may_be_lost, recall_bound
+from app.evaluation.thresholds.summary import count, count_unseen
+
+Floats = NDArray[np.float64]
+
+
+def sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def photos_of(seed: int, images: int = 600) -> tuple[Floats, Floats]:
+    """Scores of twelve labels, from common to rare; the model is surer of some than of others."""
+    draw = np.random.default_rng(seed)
+    shares = np.geomspace(0.4, 0.01, 12)
+    levels = np.linspace(-1.0, 1.0, 12)  # the same score means more for one label than another
+    targets = (draw.random((images, 12)) < shares).astype(np.float64)
+    scores = sigmoid(draw.normal(6 * targets - 4 + levels, 1.2))
+    targets[draw.random(targets.shape) < 0.3] = -1.0
+    return targets, scores
+
+
+def test_store_keeps_its_recall_on_other_photos_as_often_as_it_is_confident() -> None:
+    held = []
+    for seed in range(10):
+        fitted = fit_thresholds(*photos_of(seed), ThresholdRules(recall=0.98, confidence=0.95))
+        assert (fitted.store <= fitted.serve).all()
+        other = photos_of(seed + 1000, images=2000)
+        pooled = count(*other, fitted.serve, fitted.store).pooled
+        held.append(pooled.recall[0] >= 0.98)
+        assert pooled.recall[0] > 0.97
+        assert pooled.dropped[0] > 0.75
+    assert sum(held) >= 9
+
+
+def test_what_cross_validation_says_holds_on_other_photos() -> None:
+    rules = ThresholdRules()
+    targets, scores = photos_of(5)
+    fitted = fit_thresholds(targets, scores, rules)
+    _, _, summary = summarise(targets, scores, fitted, rules)
+    other = count(*photos_of(6, images=5000), fitted.serve, fitted.store)
+    assert summary.unseen_recall == pytest.approx(other.pooled.recall[0], abs=0.01)
+    assert summary.unseen_dropped == pytest.approx(other.pooled.dropped[0], abs=0.05)
+    assert summary.recall_at_least <= summary.recall
+    assert summary.best_macro_f1 - 0.011 <= summary.macro_f1 <= summary.best_macro_f1
+
+
+def test_a_stricter_recall_or_confidence_stores_more() -> None:
+    data = photos_of(0)
+    stores = [
+        fit_thresholds(*data, ThresholdRules(recall=recall, confidence=confidence)).store
+        for recall, confidence in ((0.9, 0.95), (0.98, 0.5), (0.98, 0.95))
+    ]
+    assert (stores[0] >= stores[1]).all()
+    assert (stores[1] >= stores[2]).all()
+
+
+def test_a_label_with_too_few_examples_gets_the_fallback() -> None:
+    targets, scores = photos_of(0)
+    targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])  # positives alone
+    targets[:, 1] = -1.0
+    scores[:, 1] = np.linspace(0, 1, len(scores))
+    scores[:, 2] *= 0.1
+    targets[:, 2] = -1.0
+    fitted = fit_thresholds(targets, scores, ThresholdRules(min_positives=10))
+    assert not fitted.serve_is_fitted[:3].any()
+    assert not fitted.store_is_fitted[:3].any()
+    assert fitted.serve[1] == pytest.approx(0.99, abs=1e-6)  # one photo in a hundred passes
+    assert fitted.serve[2] == 0.5
+    assert fitted.store[0] == fitted.store[1] == fitted.store[2]
+    assert evidence_of(targets, fitted, 10)[:4] == ["fallback", "fallback", "fallback", "human"]
+
+
+def test_the_fallback_passes_as_many_photos_as_are_known_to_have_the_label() -> None:
+    scores = np.linspace(0.5, 1, 101)[:, None]
+    targets = np.full((101, 1), -1.0)
+    targets[-20:] = 1.0
+    serve = fit_thresholds(targets, scores, ThresholdRules()).serve[0]
+    assert 20 <= (scores >= serve).sum() <= 22
+
+
+def test_without_any_fitted_label_store_is_the_default() -> None:
+    fitted = fit_thresholds(np.full((3, 2), -1.0), np.full((3, 2), 0.7), ThresholdRules())
+    assert fitted.store.tolist() == [0.05, 0.05]
+
+
+def test_a_teacher_is_evidence_for_serve_alone_and_only_where_it_is_sure() -> None:
+    targets = np.array([[1.0], [-1.0], [-1.0], [-1.0], [0.0]])
+    teacher = np.array([[0.0], [0.9], [0.0], [0.2], [0.9]])
+    assert with_teacher(targets, teacher).ravel().tolist() == [1.0, 1.0, 0.0, -1.0, 0.0]
+    human, scores = photos_of(0)
+    word = np.where(human >= 0, human, 0.0)
+    human[:, 0] = -1.0
+    fitted = fit_thresholds(human, scores, ThresholdRules(), word)
+    assert fitted.serve_is_fitted[0]
+    assert not fitted.store_is_fitted[0]
+    assert evidence_of(human, fitted, 10)[0] == "teacher"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1.0, 0.0, -1.0]), st.sampled_from([0.1, 0.2, 0.5, 0.9])),
+        max_size=12,
+    ),
+    st.floats(0, 1),
+)
+def test_the_precision_threshold_is_the_lowest_that_is_precise_enough(
+    pairs: list[tuple[float, float]], wanted: float
+) -> None:
+    targets, scores = (np.array(column) for column in zip((1.0, 0.5), *pairs, strict=True))
+
+    def precision_at(threshold: float) -> float:
+        passed = (scores >= threshold) & (targets >= 0)
+        return float((passed & (targets == 1)).sum() / passed.sum())
+
+    known = sorted({score for score, y in zip(scores, targets, strict=True) if y >= 0})
+    threshold, precision = precision_threshold(targets, scores, wanted)
+    assert precision == pytest.approx(precision_at(threshold))
+    enough = [score for score in known if precision_at(score) >= wanted]
+    if enough:
+        assert precision >= wanted
+        assert not [score for score in enough if score < threshold]
+    else:
+        assert precision == pytest.approx(max(map(precision_at, known)))
+
+
+@given(st.integers(1, 400), st.sampled_from([0.9, 0.95, 0.98]), st.sampled_from([0.5, 0.9, 0.95]))
+def test_no_more_may_be_lost_than_the_binomial_allows(
+    positives: int, recall: float, confidence: float
+) -> None:
+    def at_most(lost: int) -> float:
+        terms = range(lost + 1)
+        chances = (
+            math.comb(positives, k) * (1 - recall) ** k * recall ** (positives - k) for k in terms
+        )
+        return math.fsum(chances)
+
+    lost = may_be_lost(positives, recall, confidence)
+    assert at_most(lost + 1) > 1 - confidence
+    if at_most(0) <= 1 - confidence:
+        assert at_most(lost) <= 1 - confidence
+        assert recall_bound(positives - lost, positives, confidence) >= recall - 1e-6
+    else:
+        assert lost == 0
+        assert recall_bound(positives, positives, confidence) < recall
+
+
+def test_scores_of_exactly_zero_and_one_are_fitted_too() -> None:
+    targets = np.tile([[1.0], [0.0]], (50, 1))
+    fitted = fit_thresholds(targets, targets.copy(), ThresholdRules())
+    kept = count(targets, targets, fitted.serve, fitted.store).pooled
+    assert (kept.recall[0], kept.dropped[0], kept.f1[0]) == (1.0, 0.5, 1.0)
+    unseen = count_unseen(targets, targets.copy(), ThresholdRules())
+    assert unseen.pooled.recall[0] == 1.0
+
+
+@pytest.mark.parametrize("level", [18.0, -18.0])
+def test_scores_next_to_one_and_next_to_zero_keep_what_the_thresholds_promise(level: float) -> None:
+    draw = np.random.default_rng(0)
+    surer = draw.normal(0, 3, (400, 1))
+    targets = (surer + draw.normal(0, 1, surer.shape) > 1).astype(np.float64)
+    scores = sigmoid(surer + level).astype(np.float32)
+    rules = ThresholdRules(slack=0.0)
+    _, _, summary = summarise(targets, scores, fit_thresholds(targets, scores, rules), rules)
+    assert summary.macro_f1 == summary.best_macro_f1
+    assert summary.recall >= 0.98
+
+
+def test_scores_that_say_the_opposite_lose_no_recall() -> None:
+    draw = np.random.default_rng(0)
+    targets = (draw.random((300, 6)) < 0.3).astype(np.float64)
+    scores = sigmoid(draw.normal(-3 * targets, 1))
+    fitted = fit_thresholds(targets, scores, ThresholdRules())
+    assert count(targets, scores, fitted.serve, fitted.store).pooled.recall[0] >= 0.98

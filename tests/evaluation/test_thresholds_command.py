@@ -1,0 +1,158 @@
+"""`mumic thresholds` on a small training set."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.core.checkpoint import Checkpoint, read_checkpoint
+from app.core.classifier import Classifier
+from tests.support.command import Run, mumic
+from tests.support.training_set import NAMES, write_init, write_manifest
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Checkpoint:
+    return write_init(tmp_path / "init")
+
+
+class Command:
+    """`mumic thresholds` on the small training set."""
+
+    def __init__(self, folder: Path, photos: Path, init: Checkpoint) -> None:
+        names = folder / "names.yaml"
+        names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
+        self.arguments: list[str | Path] = [
+            "--checkpoint",
+            init.directory,
+            "--manifest",
+            write_manifest(folder),
+        ]
+        self.arguments += ["--photos", photos, "--names", names]
+
+    def __call__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        *more: str | Path,
+    ) -> Run:
+        return mumic(monkeypatch, capsys, "thresholds", *self.arguments, *more)
+
+
+@pytest.fixture
+def thresholds(tmp_path: Path, photos: Path, init: Checkpoint) -> Command:
+    return Command(tmp_path, photos, init)
+
+
+def test_the_command_writes_a_signed_checkpoint(
+    tmp_path: Path,
+    thresholds: Command,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "fitted"
+    run = thresholds(monkeypatch, capsys, "--out", out, "--min-positives", "1")
+    assert run.code == 0, run.err
+    assert "flowers" in run.out
+    assert "known pairs" in run.out
+    fitted = read_checkpoint(out)
+    by_id = {label.id: label.thresholds for label in fitted.labels.labels}
+    before = {label.id: label.thresholds for label in init.labels.labels}
+    assert by_id["flowers"] != before["flowers"]
+    assert all(each.store <= each.serve for each in by_id.values())
+    assert fitted.card.metrics["thresholds"]["part"] == "validation"
+    assert read_checkpoint(init.directory).labels == init.labels
+    Classifier.load(out, device="cpu", precision="fp32")
+
+
+def test_the_command_replaces_the_checkpoint_itself_when_asked_to(
+    thresholds: Command,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = thresholds(monkeypatch, capsys, "--out", init.directory)
+    assert run.code == 0, run.err
+    assert read_checkpoint(init.directory).labels != init.labels
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--recall", "1"], 2, "recall: must be between 0 and 1"),
+        (["--part", "test"], 1, "no photo is in the part test"),
+        (["--precision", "2"], 2, "--precision"),
+    ],
+)
+def test_what_the_command_cannot_do_is_said(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    message: str,
+) -> None:
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "none", *options)
+    assert run.code == code
+    assert message in run.err
+    assert run.out == ""
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "file" / "fitted")
+    assert run.code == 1
+    assert "fitted: cannot be written" in run.err
+
+
+def test_one_photo_alone_is_refused(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "manifest.csv").write_text("file,part,positive,negative\ncat.png,validation,cat,\n")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "none")
+    assert run.code == 1
+    assert "manifest.csv: one photo is in the part validation" in run.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_checkpoint_fitted_in_place_keeps_what_else_it_holds(
+    tmp_path: Path,
+    thresholds: Command,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(init.directory, own)
+    (own / "plots").mkdir()
+    (own / "plots" / "curve.txt").write_text("kept")
+    thresholds.arguments[1] = own
+    run = thresholds(monkeypatch, capsys, "--out", own)
+    assert run.code == 0, run.err
+    assert (own / "plots" / "curve.txt").read_text() == "kept"
+    read_checkpoint(own)
+
+
+def test_a_place_that_is_no_checkpoint_is_refused_before_photos_are_scored(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("keep")
+    run = thresholds(monkeypatch, capsys, "--out", tmp_path / "other")
+    assert run.code == 1
+    assert run.err.startswith(f"mumic: {tmp_path / 'other'}: there is something that holds no")

@@ -1,0 +1,186 @@
+"""Clients that are slow, or do nothing at all, are let go; others notice nothing."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.serving.process.connection import BoundedConnection
+from app.settings import Settings
+from tests.support.fakes import FakeClassifier, FakeTower, wait_until
+from tests.support.requests import metric, photo, raw
+from tests.support.tiny import live_server
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nhost: mumic\r\ncontent-type: image/jpeg\r\n"
+    b"content-length: 100000\r\n\r\n"
+)
+
+
+@pytest.fixture
+def hasty(tiny_classifier: Classifier, small_settings: Settings) -> FastAPI:
+    settings = small_settings.model_copy(update={"request_timeout_s": 1.0})
+    return create_app(settings, tiny_classifier)
+
+
+@contextmanager
+def connected(app: FastAPI) -> Iterator[tuple[socket.socket, httpx.Client]]:
+    with (
+        live_server(app, Settings(request_timeout_s=1.0)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+        socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection,
+    ):
+        connection.settimeout(20)
+        yield connection, client
+
+
+def answered(connection: socket.socket) -> tuple[int, bytes]:
+    """One whole answer: its head and its body may come apart."""
+    with HTTPResponse(connection) as answer:
+        answer.begin()
+        return answer.status, answer.read()
+
+
+def seconds_until_closed(connection: socket.socket, sent_meanwhile: bytes = b"") -> float:
+    """How long the server keeps a connection, on which one byte is sent every 50 ms."""
+    began = time.monotonic()
+    connection.settimeout(0.05)
+    trickle = iter(sent_meanwhile)
+    while time.monotonic() < began + 20:
+        try:
+            if not connection.recv(2**16):
+                break
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            break
+        try:
+            if (byte := next(trickle, None)) is not None:
+                connection.sendall(bytes([byte]))
+        except ConnectionError:
+            break
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("sent", "trickle"),
+    [(b"", b""), (b"POST /", b"a" * 1000), (b"\r\n", b"\r\n" * 500)],
+    ids=["nothing", "half a head", "blank lines"],
+)
+def test_a_head_that_does_not_come_ends_the_connection(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch, sent: bytes, trickle: bytes
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "head_s", 0.4)
+    with connected(hasty) as (connection, client):
+        connection.sendall(sent)
+        assert 0.3 < seconds_until_closed(connection, trickle) < 15
+        assert client.post("/predict", **raw(photo())).status_code == 200
+
+
+@pytest.mark.parametrize("offer", [b"", b"connection: upgrade\r\nupgrade: websocket\r\n"])
+def test_a_body_that_does_not_come_in_time_is_told_so(hasty: FastAPI, offer: bytes) -> None:
+    with connected(hasty) as (connection, client):
+        connection.sendall(HEAD[:-2] + offer + b"\r\nsome")
+        status, body = answered(connection)
+        assert status == 408
+        assert b"body_too_slow" in body
+        assert client.post("/predict", **raw(photo())).status_code == 200
+
+
+def test_a_body_that_trickles_on_after_its_answer_ends_the_connection(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "grace_s", 0.5)
+    with connected(hasty) as (connection, _):
+        connection.sendall(HEAD + b"some")
+        assert seconds_until_closed(connection, b"x" * 1000) < 15
+
+
+def test_an_answer_that_is_not_read_ends_the_connection(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "answer_s", 0.4)
+    request = b"GET /labels HTTP/1.1\r\nhost: mumic\r\n\r\n"
+    with connected(hasty) as (connection, client):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        connection.settimeout(0.2)
+        with suppress(TimeoutError, ConnectionError):
+            for _ in range(2000):  # far more than every buffer holds
+                connection.sendall(request)
+        answers = 'mumic_requests_total{route="/labels",status="200"}'
+        answered = metric(client, answers)
+        time.sleep(2)  # by then what fills the buffers is there, and nobody waits for the rest
+        while (now := metric(client, answers)) != answered:
+            answered = now
+            time.sleep(2)
+        received = 0
+        with suppress(TimeoutError, ConnectionError):
+            while data := connection.recv(2**20):
+                received += len(data)
+        assert 0 < received < 2000 * len(client.get("/labels").content)
+
+
+def test_the_end_of_an_answer_that_is_not_read_ends_the_connection(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "answer_s", 0.4)
+    request = b"GET /openapi.json HTTP/1.1\r\nhost: mumic\r\n"
+    last = b"connection: close\r\n\r\n"
+    with (
+        live_server(hasty, Settings(request_timeout_s=1.0)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+        socket.socket() as connection,
+    ):
+        # The system's buffers hold little of so small packets.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
+        connection.settimeout(20)
+        connection.connect((client.base_url.host, client.base_url.port or 0))
+        connection.sendall((request + b"\r\n") * 5 + request + last)
+        answers = 'mumic_requests_total{route="unmatched",status="200"}'
+        wait_until(lambda: metric(client, answers) == 6)
+        time.sleep(2)
+        received = 0
+        with suppress(ConnectionError):
+            while data := connection.recv(2**20):
+                received += len(data)
+        assert 0 < received < 6 * len(client.get("/openapi.json").content)
+
+
+def test_a_blank_line_after_a_body_is_no_head(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "head_s", 0.3)
+    tower = FakeTower()
+    with connected(create_app(small_settings, FakeClassifier(tiny_classifier, tower))) as (
+        connection,
+        client,
+    ):
+        tower.go.clear()
+        head = HEAD.replace(b"100000", b"%d" % len(photo()))
+        connection.sendall(head + photo())
+        wait_until(lambda: metric(client, "mumic_images_in_flight") == 1)
+        connection.sendall(b"\r\n")
+        time.sleep(0.7)
+        tower.go.set()
+        assert answered(connection)[0] == 200
+
+
+def test_a_quiet_connection_between_requests_is_kept(
+    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "head_s", 0.3)
+    monkeypatch.setattr(BoundedConnection, "grace_s", 0.0)
+    request = b"GET /healthz HTTP/1.1\r\nhost: mumic\r\n\r\n"
+    with connected(hasty) as (connection, _):
+        for _ in range(2):
+            connection.sendall(request)
+            assert answered(connection)[0] == 200
+            time.sleep(0.7)

@@ -1,0 +1,118 @@
+"""Files that change, go or cannot be written while the server runs: requests notice nothing."""
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.cli import commands as cli
+from app.core.checkpoint import label_embeddings, load_model, read_checkpoint
+from app.core.classifier import Classifier
+from app.errors import MumicError
+from tests.support.checkpoints import FILES, copied
+from tests.support.disk import room_in_files
+from tests.support.photos import encoded
+from tests.support.reloading import HEADERS, reloadable, scores
+from tests.support.requests import metric, multipart
+
+UNREADABLE = Path("/proc/self/mem")  # a regular file whose first byte is an input/output error
+LARGE = encoded(Image.effect_noise((800, 600), 80).convert("RGB"), "BMP")
+
+
+def overwrite(directory: Path) -> None:
+    """Change every byte of every file where it lies."""
+    for file in directory.iterdir():
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.write(b"\xff" * size)
+
+
+def cut(directory: Path) -> None:
+    for file in directory.iterdir():
+        os.truncate(file, 0)
+
+
+@pytest.mark.parametrize("harm", [overwrite, cut, shutil.rmtree])
+def test_a_checkpoint_that_is_harmed_answers_on_until_a_whole_one_is_in_its_place(
+    tiny_checkpoint: Path, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    place = copied(tiny_checkpoint, tmp_path)
+    with reloadable(place) as client:
+        before = scores(client)
+        harm(place)
+        for _ in range(2):
+            assert scores(client) == before
+            assert client.get("/labels").status_code == client.get("/model").status_code == 200
+            refused = client.post("/admin/reload", headers=HEADERS)
+            assert (refused.status_code, refused.json()["code"]) == (422, "checkpoint_refused")
+        whole = Path(shutil.copytree(tiny_checkpoint, tmp_path / "whole"))
+        if place.exists():
+            place.rename(tmp_path / "harmed")
+        whole.rename(place)
+        assert client.post("/admin/reload", headers=HEADERS).status_code == 200
+        assert scores(client) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_named(
+    tiny_checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    directory = copied(tiny_checkpoint, tmp_path)
+    (directory / name).unlink()
+    (directory / name).symlink_to(UNREADABLE)
+    with pytest.raises(MumicError, match=r"Input/output error|not a whole safetensors") as caught:
+        read_checkpoint(directory)
+    assert str(directory / name) in str(caught.value)
+
+
+def test_label_embeddings_that_cannot_be_read_are_made_again(
+    tiny_checkpoint: Path, tiny_classifier: Classifier, tmp_path: Path
+) -> None:
+    directory = copied(tiny_checkpoint, tmp_path)
+    (directory / "label_embeddings.safetensors").unlink()
+    (directory / "label_embeddings.safetensors").symlink_to(UNREADABLE)
+    made = label_embeddings(read_checkpoint(directory), load_model(directory))
+    assert made == pytest.approx(tiny_classifier.text_embeddings, abs=1e-6)
+
+
+def test_photos_are_answered_where_no_file_can_be_written(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    assert len(LARGE) > 2**20  # from where on others write uploads to files
+    with room_in_files(0), pytest.raises(OSError, match="File too large"):
+        (tmp_path / "file").write_bytes(b"x")
+    with room_in_files(0):
+        answer = client.post("/predict", **multipart(*[LARGE] * 3))
+        assert answer.status_code == 200
+        assert {result["status"] for result in answer.json()["results"]} == {"ok"}
+        assert metric(client, "mumic_images_in_flight") == 0
+
+
+def test_no_temporary_directory_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)  # not yet looked for
+    with room_in_files(0), pytest.raises(SystemExit) as ended, cli.exit_codes():
+        tempfile.gettempdir()  # as PyTorch does when it is imported
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "TMPDIR" in said
+
+
+def test_a_full_disk_under_stderr_keeps_nobody_from_serving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        stderr = io.TextIOWrapper(full, write_through=True)
+        with pytest.raises(OSError, match="No space left"):
+            stderr.write("x")
+        monkeypatch.setattr(sys, "stderr", stderr)
+        cli.announce("MuMIC listens")

@@ -1,0 +1,140 @@
+"""Requests that are on their way when the server stops are answered."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import httpx
+import pytest
+import uvicorn
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.serving.process import Server, bind, server_config
+from app.serving.process.connection import BoundedConnection
+from app.settings import Settings
+from tests.support.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, wait_until
+from tests.support.requests import photo, raw
+
+T = TypeVar("T")
+REQUEST = (
+    b"POST /predict HTTP/1.1\r\nhost: mumic\r\ncontent-type: image/jpeg\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(photo()), photo())
+)
+
+
+@pytest.fixture
+def config(tiny_classifier: Classifier, small_settings: Settings) -> uvicorn.Config:
+    return server_config(create_app(small_settings, tiny_classifier), small_settings)
+
+
+def connected(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, 20)
+
+
+def wait_until_refused(address: tuple[str, int]) -> None:
+    def refused() -> bool:
+        try:
+            connected(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_until(refused)
+
+
+def received(client: socket.socket) -> bytes:
+    """All that has come, once the server has closed the connection."""
+    with client:
+        return b"".join(iter(lambda: client.recv(2**16), b""))
+
+
+def run(config: uvicorn.Config, story: Callable[[Server, socket.socket], Awaitable[T]]) -> T:
+    """Tell a story of a server that listens, in its own event loop."""
+    config.load()
+    server = Server(config)
+    server.lifespan = config.lifespan_class(config)
+
+    async def tell() -> T:
+        with bind("127.0.0.1", 0) as bound:
+            await server.startup([bound])
+            return await story(server, bound)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        return runner.run(tell())
+
+
+def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
+    config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "stop_s", 10)  # enough for a slow machine
+
+    async def story(server: Server, bound: socket.socket) -> list[bytes]:
+        address = bound.getsockname()
+        kept, late, probe = connected(address), connected(address), connected(address)
+        for client in (kept, late, probe):
+            client.sendall(REQUEST)
+            answer = await asyncio.to_thread(client.recv, 2**16)
+            assert answer.startswith(b"HTTP/1.1 200")
+        # The server's loop stands still while this does not wait: it knows of none of these.
+        waiting = [connected(address) for _ in range(8)]
+        for client in (kept, *waiting):
+            client.sendall(REQUEST)
+        stopping = asyncio.create_task(server.shutdown([bound]))
+        await asyncio.to_thread(wait_until_refused, address)
+        await asyncio.sleep(0.2)
+        late.sendall(REQUEST)
+        probe.sendall(b"GET /readyz HTTP/1.1\r\nhost: mumic\r\n\r\n")
+        await stopping
+        not_ready = received(probe)
+        assert not_ready.startswith(b"HTTP/1.1 503")
+        assert b'"code":"draining"' in not_ready
+        return [received(client) for client in (kept, late, *waiting)]
+
+    answers = run(config, story)
+    assert len(answers) == 10
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(
+    config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
+
+    async def story(server: Server, bound: socket.socket) -> bytes:
+        silent = connected(bound.getsockname())
+        await server.shutdown([bound])
+        return received(silent)
+
+    assert run(config, story) == b""
+
+
+def test_a_batch_or_a_photo_that_never_ends_holds_no_stop_back(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serving.inference.batcher.ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
+    go = threading.Event()
+    tower = FakeTower()
+    tower.go.clear()
+    settings = small_settings.model_copy(update={"request_timeout_s": 0.5})
+    app = create_app(settings, FakeClassifier(tiny_classifier, tower))
+    server = Server(server_config(app, settings))
+    with bind("127.0.0.1", 0) as bound:
+        serving = threading.Thread(target=server.run, args=[[bound]], daemon=True)
+        serving.start()
+        wait_until(lambda: server.started)
+        url = "http://{}:{}/predict".format(*bound.getsockname())
+        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
+        assert tower.batches == [1]
+        monkeypatch.setattr("app.serving.inference.engine.load_pixels", lambda *_: go.wait(60))
+        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
+        server.should_exit = True
+        serving.join(15)  # sooner than the fakes give up
+        assert not serving.is_alive()
+    tower.go.set()
+    go.set()

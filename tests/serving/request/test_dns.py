@@ -1,0 +1,77 @@
+"""Names whose servers are silent hold up neither other names nor the process's end."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from app.serving.request.dns import Resolver
+
+FOUND = ["192.0.2.1"]
+SILENT = """
+import asyncio, socket, time
+from app.errors import ImageError
+from app.serving.request.url_fetcher import Fetcher
+from app.settings import Settings
+
+socket.getaddrinfo = lambda *_, **__: time.sleep(600)
+try:
+    asyncio.run(Fetcher(Settings(url_timeout_s=0.1)).fetch("https://silent.example/", print))
+except ImageError as error:
+    print(error.code)
+"""
+
+
+def with_silent_names(ask: Callable[[Resolver, threading.Event], Awaitable[None]]) -> None:
+    """Ask a resolver of two places, for which `silent` has no answer until the event is set."""
+    answers = threading.Event()
+
+    def look_up(host: str, _: int) -> Sequence[str]:
+        if host == "silent":
+            answers.wait(60)
+        if host == "unknown":
+            raise OSError("no such name")
+        return FOUND
+
+    try:
+        asyncio.run(asyncio.wait_for(ask(Resolver(2, look_up), answers), 30))
+    finally:
+        answers.set()
+
+
+async def give_up(resolver: Resolver, host: str) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(resolver(host, 80), 0.05)
+
+
+def test_a_silent_name_takes_one_place_until_it_is_answered() -> None:
+    async def ask(resolver: Resolver, answers: threading.Event) -> None:
+        await give_up(resolver, "silent")
+        assert await resolver("good", 80) == FOUND
+        await give_up(resolver, "silent")
+        await give_up(resolver, "good")  # never more threads than places
+        answers.set()
+        for _ in range(5):
+            assert await resolver("good", 80) == FOUND
+
+    with_silent_names(ask)
+
+
+def test_a_name_that_is_not_found_gives_its_place_back() -> None:
+    async def ask(resolver: Resolver, _: threading.Event) -> None:
+        for port in range(5):
+            with pytest.raises(OSError, match="no such name"):
+                await resolver("unknown", port)
+        assert await resolver("good", 80) == FOUND
+
+    with_silent_names(ask)
+
+
+def test_a_process_ends_whatever_is_being_looked_up() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "url_failed\n"

@@ -1,0 +1,67 @@
+"""A form is taken apart beside whatever else the event loop has to do."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.datastructures import Headers
+
+from app.errors import MalformedBodyError
+from app.serving.request.multipart import MAX_PARTS, PIECE_BYTES, File, read_form
+
+HEADERS = Headers({"content-type": "multipart/form-data; boundary=xyz"})
+FIELD = b'--xyz\r\ncontent-disposition: form-data; name="n"\r\n\r\n1\r\n'
+FILE = b'--xyz\r\ncontent-disposition: form-data; name="images"; filename="%d"\r\n\r\n%b\r\n'
+END = b"--xyz--\r\n"
+
+
+async def read(*chunks: bytes) -> tuple[list[File], dict[str, list[str]], int]:
+    """What a form holds, and how many turns something else got meanwhile."""
+    turns = 0
+
+    async def something_else() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            yield chunk
+
+    other = asyncio.create_task(something_else())
+    try:
+        return *await read_form(HEADERS, stream()), turns
+    finally:
+        other.cancel()
+
+
+def test_others_have_turns_while_many_parts_that_came_at_once_are_read() -> None:
+    body = FIELD * MAX_PARTS + END
+    files, fields, turns = asyncio.run(read(body))
+    assert not files
+    assert fields == {"n": ["1"] * MAX_PARTS}
+    assert turns >= len(body) // PIECE_BYTES
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_files_are_whole_however_they_come(size: int) -> None:
+    photos = [bytes(range(256)) * 5, b"", b"\r\n--xy\r\n--xy z"]
+    body = b"".join(FILE % (n, photo) for n, photo in enumerate(photos)) + END
+    chunks = [body[begin : begin + size] for begin in range(0, len(body), size)]
+    files, _, _ = asyncio.run(read(*chunks))
+    assert [(file.name, b"".join(file.pieces)) for file in files] == [
+        (str(n), photo) for n, photo in enumerate(photos)
+    ]
+
+
+@pytest.mark.parametrize("cut", range(len(b"\r\n--xyz") + 2))
+def test_a_blank_after_a_boundary_is_seen_however_it_comes(cut: int) -> None:
+    body, padded = (FILE % (0, b"photo"))[:-2], b"\r\n--xyz\t\r\n"
+    with pytest.raises(MalformedBodyError, match="a blank follows a boundary"):
+        asyncio.run(read(body + padded[:cut], padded[cut:] + END))
+
+
+def test_a_field_that_is_not_in_utf_8_is_refused() -> None:
+    with pytest.raises(MalformedBodyError, match="not in UTF-8"):
+        asyncio.run(read(FIELD.replace(b"1", b"caf\xe9") + END))

@@ -1,0 +1,69 @@
+"""A live server around a fake tower, and requests in the background."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from app.core.labels import LabelSet
+from app.errors import ImageError
+from app.serving.inference import EmbeddedImage, Engine
+from app.serving.observability import Stages
+from tests.support.fakes import (
+    PATIENCE_S,
+    FakeClassifier,
+    FakeTower,
+    wait_until,
+)
+from tests.support.requests import metric, multipart
+from tests.support.tiny import live_server
+
+
+@contextmanager
+def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
+    with (
+        live_server(app) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as session,
+    ):
+        try:
+            yield session
+        finally:
+            tower.go.set()
+
+
+async def embed(
+    engine: Engine, source: Callable[[], bytes], times: int
+) -> list[EmbeddedImage | ImageError]:
+    return await engine.embed(engine.served, [source] * times, [Stages() for _ in range(times)])
+
+
+def in_flight(client: httpx.Client) -> float:
+    return metric(client, "mumic_images_in_flight")
+
+
+def post_beside(client: httpx.Client, *photos: bytes) -> "Future[httpx.Response]":
+    """Send a request from a thread of its own, and wait until its images are in flight."""
+    before = in_flight(client)
+    answer: Future[httpx.Response] = Future()
+
+    def post() -> None:
+        answer.set_result(client.post("/predict", **multipart(*photos)))
+
+    threading.Thread(target=post, daemon=True).start()
+    wait_until(lambda: in_flight(client) == before + len(photos))
+    return answer
+
+
+class Broken(FakeClassifier):
+    """Fails where no code expects it, while it is told to."""
+
+    broken = False
+
+    @property
+    def labels(self) -> LabelSet:
+        if self.broken:
+            raise RuntimeError("the inside, a secret")
+        return super().labels

@@ -1,0 +1,65 @@
+"""Workers that need no model, since torch takes seconds to load.
+
+`python -m tests.support.light_workers FOLDER` serves with two of them until a signal stops it. Each
+answers with its process id, counts that, and says that it has one image in flight. While FOLDER
+holds a file `hopeless`, none gets so far; without a FOLDER they refuse.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from app.serving.observability import Metrics, log_to_stderr
+from app.serving.process import workers
+from app.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The app of one worker."""
+    if not settings.checkpoint.is_dir():
+        sys.exit("no such folder")
+    if (settings.checkpoint / "hopeless").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    metrics = Metrics()
+    names = ("name", "version", "labels_version", "device", "precision")
+    metrics.name_model(**dict.fromkeys(names, "light"))
+    metrics.note_in_flight(1)  # for ever
+
+    async def pid(_: Request) -> PlainTextResponse:
+        metrics.count_request("/", 200, 0)
+        return PlainTextResponse(str(os.getpid()))
+
+    async def read_metrics(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(metrics.render())
+
+    return Starlette(routes=[Route("/", pid), Route("/metrics", read_metrics)])
+
+
+def main() -> None:
+    """Serve, with what takes a minute in earnest done in a moment."""
+    workers.FIRST_PAUSE_S = 0.1
+    workers.ENDS_WITHIN_S = 0.1
+    log_to_stderr("text")
+    began = time.monotonic()
+
+    def announce(line: str) -> None:
+        # Two workers have started, one after the other; each is silent meanwhile.
+        workers.SILENT_WORKER_S = 2 * (time.monotonic() - began)
+        print(line, file=sys.stderr)
+
+    folder = Path(sys.argv[1])
+    settings = Settings(
+        checkpoint=folder, device="cpu", precision="fp32", port=0, workers=2, request_timeout_s=1
+    )
+    sys.exit(workers.run_workers(settings, create_app, announce))
+
+
+if __name__ == "__main__":
+    main()

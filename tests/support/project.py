@@ -1,0 +1,7 @@
+"""What pyproject.toml says."""
+
+import tomllib
+
+from tests.support.imports import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -1,0 +1,41 @@
+"""A live server whose checkpoint can be reloaded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.settings import Settings
+from tests.support.requests import multipart, photo
+from tests.support.tiny import live_server
+
+TOKEN = "a token of the operator"
+
+
+HEADERS = {"authorization": f"Bearer {TOKEN}"}
+
+
+@contextmanager
+def reloadable(directory: Path, **changed: object) -> Iterator[httpx.Client]:
+    settings = Settings.model_validate(
+        {"checkpoint": directory, "device": "cpu", "precision": "fp32", "admin_token": TOKEN}
+        | changed
+    )
+    classifier = Classifier.load(directory, device="cpu", precision="fp32")
+    with (
+        live_server(create_app(settings, classifier)) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        yield client
+
+
+def scores(client: httpx.Client) -> tuple[str, list[float]]:
+    """Who answered, and the confidence of every label."""
+    answer = client.post("/predict", **multipart(photo(), all_scores=True))
+    assert answer.status_code == 200
+    answered = answer.json()
+    labels = sorted(answered["results"][0]["labels"], key=lambda label: label["id"])
+    return answered["model"]["version"], [label["confidence"] for label in labels]

@@ -1,0 +1,98 @@
+"""A web site with one photo, and ways to trick whoever asks for it.
+
+It answers at two addresses of this machine: `PUBLIC` is the open internet, the other one is
+what a stranger must not reach.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+from tests.support.requests import photo
+
+PUBLIC, INSIDE = "127.0.0.2", "127.0.0.1"
+ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
+    "/photo.jpg": (200, photo(), {"Content-Type": "text/html"}),
+    "/loop": (302, b"", {"Location": "/loop"}),
+    "/nowhere": (302, b"", {}),
+    "/large": (200, bytes(3 * 2**20), {}),
+    "/zipped": (200, b"whatever", {"Content-Encoding": "gzip"}),
+    "/text": (200, b"root:x:0:0:secret", {"Content-Type": "image/jpeg"}),
+}
+
+
+class Site(BaseHTTPRequestHandler):
+    """A site with one photo, and ways to trick whoever asks for it."""
+
+    port: int
+    seen: ClassVar[list[str]]
+    hosts: ClassVar[list[str]]
+    fields: ClassVar[set[str]]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.path)
+        self.hosts.append(self.headers["Host"])
+        self.fields.update(self.headers)
+        path, _, rest = self.path.partition("?")
+        match path:
+            case "/redirect":
+                self._send(302, b"", {"Location": rest})
+            case "/endless":
+                self.send_response(200)
+                self.end_headers()
+                while self._alive(bytes(2**16)):
+                    pass
+            case "/slow":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                while self._alive(b"x") and not self.server_stopping.wait(0.05):
+                    pass
+            case "/garbage":
+                self.wfile.write(b"no HTTP at all\r\n\r\n")
+            case _:
+                self._send(*ANSWERS.get(path, (404, b"", {})))
+
+    server_stopping = threading.Event()
+
+    def _alive(self, data: bytes) -> bool:
+        try:
+            self.wfile.write(data)
+        except OSError:
+            return False
+        return True
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._alive(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def running_site() -> Iterator[type[Site]]:
+    """The same site on the public address and on one inside, at one port."""
+
+    class Here(Site):
+        seen: ClassVar[list[str]] = []
+        hosts: ClassVar[list[str]] = []
+        fields: ClassVar[set[str]] = set()
+        server_stopping = threading.Event()
+
+    outside = ThreadingHTTPServer((PUBLIC, 0), Here)
+    Here.port = outside.server_address[1]
+    inside = ThreadingHTTPServer((INSIDE, Here.port), Here)
+    for server in (outside, inside):
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Here
+    Here.server_stopping.set()
+    for server in (outside, inside):
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,98 @@
+"""A CLIP small enough to build in a test, and a real server around it."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from fastapi import FastAPI
+from open_clip.model import CustomTextCLIP
+
+from app.core.checkpoint import write_checkpoint
+from app.core.labels import LabelSet, builtin_label_set
+from app.core.model import MumicModel
+from app.serving.process import Server, bind, server_config
+from app.settings import Settings
+
+ENDS_WITHIN_S = 60  # more than the 30 s that it lets requests finish
+CONFIG: dict[str, Any] = {
+    "model_cfg": {
+        "embed_dim": 32,
+        "custom_text": True,
+        "quick_gelu": True,
+        "vision_cfg": {
+            "image_size": 64,
+            "layers": 2,
+            "width": 64,
+            "head_width": 32,
+            "patch_size": 16,
+        },
+        "text_cfg": {
+            "context_length": 32,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 2,
+        },
+    },
+    "preprocess_cfg": {
+        "size": 64,
+        "mode": "RGB",
+        "mean": [0.48145466, 0.4578275, 0.40821073],
+        "std": [0.26862954, 0.26130258, 0.27577711],
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    },
+}
+
+
+def tiny_model(seed: int = 0) -> MumicModel:
+    """Random towers; weights large enough that activations matter, as in a trained model."""
+    torch.manual_seed(seed)
+    config = {key: value for key, value in CONFIG["model_cfg"].items() if key != "custom_text"}
+    clip = CustomTextCLIP(**config)
+    with torch.no_grad():
+        for parameter in clip.parameters():
+            if parameter.ndim >= 2:
+                parameter.mul_(3)
+    return MumicModel(clip.eval(), open_clip.SimpleTokenizer(context_length=32))
+
+
+def write_tiny(
+    directory: Path, labels: LabelSet | None = None, seed: int = 0, version: str = "1.2.3"
+) -> Path:
+    """Write a tiny checkpoint with the built-in label set, or another."""
+    write_checkpoint(
+        directory,
+        tiny_model(seed),
+        CONFIG,
+        labels or builtin_label_set(),
+        name="tiny",
+        version=version,
+        readme="# tiny\n",
+        dtype=torch.float32,
+    )
+    return directory
+
+
+@contextlib.contextmanager
+def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]:
+    """Serve an app on a free loopback port, as `mumic serve` does; gives its address."""
+    bound = bind("127.0.0.1", 0)
+    server = Server(server_config(app, settings or Settings()))
+    thread = threading.Thread(target=server.run, args=[[bound]], daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the server did not start")
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(ENDS_WITHIN_S)
+        bound.close()
+        assert not thread.is_alive(), "the server does not end"

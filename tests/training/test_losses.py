@@ -1,0 +1,100 @@
+"""The loss against naive loops, torch's own, and the paper's gradient."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from app.training.objective.losses import tempered_bce
+
+UNKNOWN = -1.0
+
+
+def naive_loss(cosines: Tensor, targets: Tensor, logit_scale: float, weights: Tensor) -> float:
+    costs = []
+    for i in range(cosines.shape[0]):
+        for j in range(cosines.shape[1]):
+            y = targets[i, j].item()
+            if y < 0:
+                continue
+            s = 1 / (1 + math.exp(-cosines[i, j].item() * math.exp(logit_scale)))
+            costs.append(-(weights[j].item() * y * math.log(s) + (1 - y) * math.log(1 - s)))
+    return sum(costs) / len(costs) if costs else 0.0
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Tensor, Tensor, float, Tensor]:
+    rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    size = rows * columns
+    cosine = draw(st.lists(st.floats(-1, 1, width=32), min_size=size, max_size=size))
+    value = st.sampled_from([0.0, 1.0, UNKNOWN, 0.25])
+    target = draw(st.lists(value, min_size=size, max_size=size))
+    weight = draw(st.lists(st.floats(0.125, 20, width=32), min_size=columns, max_size=columns))
+    return (
+        torch.tensor(cosine).view(rows, columns),
+        torch.tensor(target).view(rows, columns),
+        draw(st.floats(0, 3)),
+        torch.tensor(weight),
+    )
+
+
+@given(problems())
+def test_loss_is_what_naive_loops_give(problem: tuple[Tensor, Tensor, float, Tensor]) -> None:
+    cosine, targets, logit_scale, weights = problem
+    loss = tempered_bce(cosine, targets, torch.tensor(logit_scale), weights)
+    assert loss.item() == pytest.approx(naive_loss(*problem), rel=1e-4, abs=1e-5)
+
+
+def test_loss_is_torchs_bce_with_logits_where_all_is_known() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cosine = torch.rand((16, 7), generator=generator) * 2 - 1
+    targets = (torch.rand((16, 7), generator=generator) < 0.3).float()
+    weights = torch.rand(7, generator=generator) * 10 + 0.1
+    logit_scale = torch.tensor(3.652)
+    expected = nn.BCEWithLogitsLoss(pos_weight=weights)(cosine * logit_scale.exp(), targets)
+    torch.testing.assert_close(tempered_bce(cosine, targets, logit_scale, weights), expected)
+
+
+@pytest.mark.parametrize("presence", [0.0, 1.0, 0.3])
+@pytest.mark.parametrize("logit_scale", [0.0, 2.659, 4.605])
+def test_gradient_is_equation_3(presence: float, logit_scale: float) -> None:
+    cosine = torch.linspace(-1, 1, 41).view(-1, 1).requires_grad_()
+    targets = torch.full((41, 1), presence)
+    scale = torch.tensor(logit_scale)
+    torch.autograd.backward(tempered_bce(cosine, targets, scale, torch.ones(1)) * 41)
+    expected = scale.exp() * (torch.sigmoid(cosine.detach() * scale.exp()) - presence)
+    assert cosine.grad is not None
+    torch.testing.assert_close(cosine.grad, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_pairs_change_nothing() -> None:
+    targets = torch.tensor([[1.0, UNKNOWN], [0.0, UNKNOWN]])
+    weights = torch.tensor([10.0, 3.0])
+    losses = [
+        tempered_bce(torch.tensor([[0.3, x], [0.1, -x]]), targets, torch.tensor(3.0), weights)
+        for x in (0.9, -0.4)
+    ]
+    known = tempered_bce(
+        torch.tensor([[0.3], [0.1]]), targets[:, :1], torch.tensor(3.0), weights[:1]
+    )
+    assert losses == [known, known]
+
+
+def test_no_known_pair_costs_nothing_and_can_still_be_differentiated() -> None:
+    cosine = torch.zeros((2, 3), requires_grad=True)
+    scale = torch.tensor(3.0, requires_grad=True)
+    loss = tempered_bce(cosine, torch.full((2, 3), UNKNOWN), scale, torch.ones(3))
+    torch.autograd.backward(loss)
+    assert loss.item() == 0.0
+    assert cosine.grad is not None and scale.grad is not None
+    assert cosine.grad.abs().sum() == 0.0
+
+
+def test_a_wrong_and_very_sure_pair_has_a_finite_loss_in_half_precision() -> None:
+    cosine = torch.tensor([[-1.0, 1.0]], dtype=torch.bfloat16)
+    loss = tempered_bce(cosine, torch.tensor([[1.0, 0.0]]), torch.tensor(6.0), torch.ones(2))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(math.exp(6.0), rel=1e-3)

@@ -1,0 +1,130 @@
+"""Two processes train as one does; parts of a step add up to it; precision is the towers' alone."""
+
+import multiprocessing
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from rich.progress import Progress
+
+from app.core.checkpoint import Checkpoint, load_model, read_checkpoint
+from app.dataset.labelled import LabelledPhotos
+from app.errors import OptionError
+from app.training.config import Precision
+from app.training.data import Inputs
+from app.training.objective import TemperedSigmoid
+from app.training.run import make_fabric, train
+from tests.support.tiny import write_tiny
+from tests.support.training_set import LABELS, data_of, write_photos
+from tests.support.two_processes import ONE, TWO, train_together
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos, a manifest, and an image tower without batch statistics."""
+    folder = tmp_path_factory.mktemp("together")
+    write_photos(folder / "photos")
+    write_tiny(folder / "init", LABELS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def init(folder: Path) -> Checkpoint:
+    return read_checkpoint(folder / "init")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> LabelledPhotos:
+    return data_of(folder, folder / "photos")
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path, data: LabelledPhotos) -> Mapping[str, Any]:
+    """Outcomes of two processes."""
+    assert len(data.files) == 7  # of the manifest that they read as well
+    multiprocessing.set_forkserver_preload([train_together.__module__])  # torch once, not twice
+    strategy = DDPStrategy(start_method="forkserver")
+    fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy)
+    fabric.launch(partial(train_together, folder=folder))
+    return {path.stem: torch.load(path) for path in folder.glob("*-?.pt")}
+
+
+def test_two_processes_end_as_one_does(
+    tmp_path: Path, init: Checkpoint, data: LabelledPhotos, together: Mapping[str, Any]
+) -> None:
+    alone = train(init, data, ONE, tmp_path / "run", progress=Progress(disable=True))
+    for name in ("plain-0", "plain-1"):
+        for row, expected in zip(together[name]["history"], alone.history, strict=True):
+            assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
+    model = load_model(init.directory)
+    model.clip.load_state_dict(together["plain-0"]["weights"])
+    tokens = model.tokenize(data.texts)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.encode_text(tokens), alone.model.encode_text(tokens), rtol=0, atol=2e-3
+        )
+
+
+def test_two_processes_hold_the_same_weights(together: Mapping[str, Any]) -> None:
+    for name in ("plain", "whole", "resumed"):
+        first, second = (together[f"{name}-{rank}"]["weights"] for rank in (0, 1))
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_two_killed_processes_resume_exactly(together: Mapping[str, Any]) -> None:
+    whole, resumed = together["whole-0"], together["resumed-0"]
+    torch.testing.assert_close(resumed["weights"], whole["weights"], rtol=0, atol=0)
+    assert str(resumed["history"]) == str(whole["history"])  # NaN is no equal of its own
+
+
+def test_parts_add_up_to_the_step(init: Checkpoint, data: LabelledPhotos) -> None:
+    config = replace(ONE, min_crop=0.5)
+    model = load_model(init.directory)
+    objective = TemperedSigmoid(model, data, config)
+    paths = [data.photos / file for file in data.files]
+    inputs = Inputs(paths, init.preprocess, config, torch.device("cpu"))
+
+    def gradient(parts: int) -> tuple[float, torch.Tensor]:
+        step = torch.arange(5)
+        pieces = torch.tensor_split(step, parts)
+        cost = torch.zeros(())
+        for batch, piece in zip(inputs.batches(pieces, epoch=0), pieces, strict=True):
+            cost = cost + objective(batch, piece, step)[0]
+        weight = model.clip.visual.conv1.weight
+        return cost.item(), torch.autograd.grad(cost, weight)[0]
+
+    (whole, expected), (summed, found) = gradient(1), gradient(3)
+    assert summed == pytest.approx(whole, rel=1e-5)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_bf16_keeps_weights_and_loss_in_float32(
+    tmp_path: Path, init: Checkpoint, data: LabelledPhotos
+) -> None:
+    first = {}
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
+        config = replace(TWO, precision=precision)
+        folder = tmp_path / precision
+        trained = train(init, data, config, folder, progress=Progress(disable=True))
+        first[precision] = trained.history[0]["loss"]
+        assert {w.dtype for w in trained.model.clip.parameters()} == {torch.float32}
+    assert first["bf16"] != first["fp32"]
+    assert first["bf16"] == pytest.approx(first["fp32"], rel=0.05)
+
+
+def test_what_cannot_be_shared_or_run_is_refused(
+    tmp_path: Path, init: Checkpoint, data: LabelledPhotos
+) -> None:
+    with pytest.raises(OptionError, match="parts: a step of 4 photos has not one for each of 5"):
+        train(init, data, replace(ONE, parts=5), tmp_path, progress=Progress(disable=True))
+    with pytest.raises(OptionError, match="fp16 needs a GPU"):
+        make_fabric(torch.device("cpu"), "fp16")
+    with pytest.raises(OptionError, match="devices: 9 are not there"):
+        make_fabric(torch.device("cuda"), "fp32", devices=9)
