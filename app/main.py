@@ -33,7 +33,7 @@ from app.serving.http import (
 from app.serving.inference import Engine, Reloader, names_of
 from app.serving.observability import Metrics, log_to_stderr
 from app.serving.process import Server, announcement, bind, server_config
-from app.serving.request import ByteBudget, Fetcher, Intake
+from app.serving.request import ByteBudget, Fetcher, RequestDependencies
 from app.settings import Settings, cores_per_worker
 
 
@@ -99,7 +99,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     add_problem_handlers(app)
     clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
-    intake = Intake(settings, engine.in_decoder, admission.refuse_when_full, fetcher)
+    intake = RequestDependencies(settings, engine.in_decoder, admission.refuse_when_full, fetcher)
     for router in (
         predict_router(engine, intake),
         embed_router(engine, intake),

@@ -9,8 +9,8 @@ from app.baselines.asl_training import (
 )
 from app.baselines.compared_models import (
     judging_labels,
-    parse_contestants,
-    score_contestants,
+    parse_compared_models,
+    score_compared_models,
 )
 from app.baselines.comparison import (
     compare,
@@ -27,7 +27,7 @@ __all__ = [
     "compare",
     "judging_labels",
     "markdown_lines",
-    "parse_contestants",
-    "score_contestants",
+    "parse_compared_models",
+    "score_compared_models",
     "train_asl",
 ]

@@ -27,7 +27,7 @@ SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
+class ComparedModel:
     """A column of the tables.
 
     Attributes:
@@ -46,13 +46,13 @@ class Contestant:
         return (self.directory / ASL_CARD_FILE).is_file()
 
 
-def parse_contestants(texts: Sequence[str]) -> list[Contestant]:
+def parse_compared_models(texts: Sequence[str]) -> list[ComparedModel]:
     """Read `NAME=DIR` or `NAME=DIR:SCORING`.
 
     Raises:
         OptionError: a text is none of them, a name comes twice, or a directory is not there.
     """
-    found: dict[str, Contestant] = {}
+    found: dict[str, ComparedModel] = {}
     for text in texts:
         name, equals, rest = text.partition("=")
         if not (name and equals and rest):
@@ -65,11 +65,11 @@ def parse_contestants(texts: Sequence[str]) -> list[Contestant]:
         if not path.is_dir():
             known = f"; a scoring is one of {', '.join(SCORINGS)}" if ":" in rest else ""
             raise OptionError("contestant", f"{text!r}: no directory {path}{known}")
-        found[name] = Contestant(name, path, scoring or "sigmoid")
+        found[name] = ComparedModel(name, path, scoring or "sigmoid")
     return list(found.values())
 
 
-def judging_labels(contestants: Sequence[Contestant]) -> LabelSet:
+def judging_labels(contestants: Sequence[ComparedModel]) -> LabelSet:
     """The label set that says what a manifest's names mean: the first MuMIC checkpoint's.
 
     Raises:
@@ -82,8 +82,8 @@ def judging_labels(contestants: Sequence[Contestant]) -> LabelSet:
     raise OptionError("contestant", "one of them must be a MuMIC checkpoint: it has the label set")
 
 
-def score_contestants(
-    contestants: Sequence[Contestant],
+def score_compared_models(
+    contestants: Sequence[ComparedModel],
     data: LabelledPhotos,
     part: Part,
     classes: Sequence[ScoredClass],
@@ -138,7 +138,7 @@ def score_contestants(
 
 
 def _asl_scores(
-    contestants: Sequence[Contestant],
+    contestants: Sequence[ComparedModel],
     paths: Sequence[Path],
     classes: Sequence[str],
     device: torch.device,

@@ -44,20 +44,20 @@ def compare_command(
         compare,
         judging_labels,
         markdown_lines,
-        parse_contestants,
-        score_contestants,
+        parse_compared_models,
+        score_compared_models,
     )
     from app.dataset.labelled import load_labelled
     from app.dataset.manifest import load_names
     from app.evaluation.metrics import scored_classes
 
-    found = parse_contestants(contestants)
+    found = parse_compared_models(contestants)
     label_set = judging_labels(found)
     known = load_names(names, label_set) if names else None
     data = load_labelled(manifest, photos, label_set, names=known, part=part)
     classes = scored_classes(data, label_set, known, "names")
     with Progress(console=Console(stderr=True)) as progress:
-        scored = score_contestants(
+        scored = score_compared_models(
             found,
             data,
             part,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.baselines import CARD_FILE as ASL_CARD_FILE
-from app.baselines import parse_contestants, score_contestants, train_asl
+from app.baselines import parse_compared_models, score_compared_models, train_asl
 from app.baselines.comparison import Scored
 from app.core.checkpoint import CARD_FILE, read_checkpoint, write_checkpoint
 from app.core.runtime import choose_placement
@@ -151,8 +151,8 @@ class Study:
         labels, data = read_checkpoint(self.init).labels, self.data()
         names = load_names(self.names, labels) if self.names else None
         with Progress(console=console) as progress:
-            return score_contestants(
-                parse_contestants([f"{name}={where}" for name, where in contestants.items()]),
+            return score_compared_models(
+                parse_compared_models([f"{name}={where}" for name, where in contestants.items()]),
                 data,
                 self.part,
                 scored_classes(data, labels, names, "names"),

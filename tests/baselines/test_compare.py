@@ -12,10 +12,10 @@ import yaml
 from rich.progress import Progress
 from torch import nn
 
-from app.baselines import as_json, compare, markdown_lines, parse_contestants
+from app.baselines import as_json, compare, markdown_lines, parse_compared_models
 from app.baselines.asl_classifier import write_asl
 from app.baselines.clip_scores import checkpoint_scores
-from app.baselines.compared_models import Contestant
+from app.baselines.compared_models import ComparedModel
 from app.baselines.comparison import Scored
 from app.baselines.tables import metrics_of
 from app.core.checkpoint import Checkpoint, load_model
@@ -91,11 +91,11 @@ def test_the_three_scorings_are_those_of_the_paper(checkpoint: Checkpoint, photo
 
 def test_contestants_are_names_directories_and_scorings(tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
-    found = parse_contestants([f"x={tmp_path}:pair", f"y={tmp_path}", f"z={tmp_path}/a:b"])
+    found = parse_compared_models([f"x={tmp_path}:pair", f"y={tmp_path}", f"z={tmp_path}/a:b"])
     assert found == [
-        Contestant("x", tmp_path, "pair"),
-        Contestant("y", tmp_path, "sigmoid"),
-        Contestant("z", tmp_path / "a:b", "sigmoid"),
+        ComparedModel("x", tmp_path, "pair"),
+        ComparedModel("y", tmp_path, "sigmoid"),
+        ComparedModel("z", tmp_path / "a:b", "sigmoid"),
     ]
 
 
@@ -111,7 +111,7 @@ def test_contestants_are_names_directories_and_scorings(tmp_path: Path) -> None:
 )
 def test_a_contestant_that_is_none_is_refused(texts: list[str], problem: str) -> None:
     with pytest.raises(OptionError, match=problem):
-        parse_contestants(texts)
+        parse_compared_models(texts)
 
 
 def scored() -> Scored:

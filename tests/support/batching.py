@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import torch
 
 from app.core.model import Scored
-from app.core.runtime import Lanes
+from app.core.runtime import InferenceWorkers
 from app.serving.inference.batcher import Batcher, Model, ScoredImage
-from app.serving.observability import Stages
+from app.serving.observability import Timings
 from tests.support.fakes import (
     GOOD,
     FakeTower,
@@ -18,14 +18,17 @@ from tests.support.fakes import (
     until,
 )
 
-ONE = Lanes(1, threads=1, threads_alone=1)
+ONE = InferenceWorkers(1, threads=1, threads_alone=1)
 
 
 class OneModel(Batcher):
     """A batcher whose images all go to one model, unless another is named."""
 
     def __init__(
-        self, score: Callable[[torch.Tensor], Scored], max_batch_size: int, lanes: Lanes = ONE
+        self,
+        score: Callable[[torch.Tensor], Scored],
+        max_batch_size: int,
+        lanes: InferenceWorkers = ONE,
     ) -> None:
         super().__init__(lanes, lambda _images, _seconds: self.note())
         self.model = Model(score, max_batch_size)
@@ -34,12 +37,12 @@ class OneModel(Batcher):
         """A batch has been answered."""
 
     async def put(self, pixels: torch.Tensor, turn: int = 0) -> ScoredImage:
-        return await self.submit(self.model, pixels, turn, Stages())
+        return await self.submit(self.model, pixels, turn, Timings())
 
 
 @asynccontextmanager
 async def running(
-    tower: FakeTower, max_batch_size: int = 4, lanes: Lanes = ONE
+    tower: FakeTower, max_batch_size: int = 4, lanes: InferenceWorkers = ONE
 ) -> AsyncIterator[OneModel]:
     batcher = OneModel(lambda pixels: scored(tower(pixels)), max_batch_size, lanes)
     batcher.start()

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app.core.labels import LabelSet
 from app.errors import ImageError
 from app.serving.inference import EmbeddedImage, Engine
-from app.serving.observability import Stages
+from app.serving.observability import Timings
 from tests.support.fakes import (
     PATIENCE_S,
     FakeClassifier,
@@ -37,7 +37,7 @@ def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
 async def embed(
     engine: Engine, source: Callable[[], bytes], times: int
 ) -> list[EmbeddedImage | ImageError]:
-    return await engine.embed(engine.served, [source] * times, [Stages() for _ in range(times)])
+    return await engine.embed(engine.served, [source] * times, [Timings() for _ in range(times)])
 
 
 def in_flight(client: httpx.Client) -> float:

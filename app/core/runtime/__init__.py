@@ -4,28 +4,28 @@ from app.core.runtime.allocator import (
     keep_freed_memory,
 )
 from app.core.runtime.device import (
-    Lanes,
+    InferenceWorkers,
     Placement,
     choose_batch_size,
-    choose_lanes,
+    choose_inference_workers,
     choose_placement,
     device_memory,
     use_own_stream,
 )
 from app.core.runtime.threads import (
     DaemonThreads,
-    LoneThreads,
+    SingleImageThreads,
     compute_with,
     in_passing,
 )
 
 __all__ = [
     "DaemonThreads",
-    "Lanes",
-    "LoneThreads",
+    "InferenceWorkers",
     "Placement",
+    "SingleImageThreads",
     "choose_batch_size",
-    "choose_lanes",
+    "choose_inference_workers",
     "choose_placement",
     "compute_with",
     "device_memory",

@@ -11,9 +11,9 @@ from app.errors import OptionError
 
 TRIALS = 8
 WORTHWHILE_SPEEDUP = 1.3  # below this the digits are worth more
-LANES_CUDA = 2  # one copies, one computes
-MAX_LANES_CPU = 8  # more would wait for Python's lock
-THREADS_OF_A_LANE = 4  # where there are more cores than lanes
+INFERENCE_WORKERS_CUDA = 2  # one copies, one computes
+MAX_INFERENCE_WORKERS_CPU = 8  # more would wait for Python's lock
+THREADS_PER_WORKER = 4  # where there are more cores than lanes
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -31,7 +31,7 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class InferenceWorkers:
     """How many batches the model works on at a time, and with how many threads each.
 
     Args:
@@ -90,7 +90,7 @@ def choose_batch_size(placement: Placement, *, transformer: bool) -> int:
     return 16 if transformer else 8
 
 
-def choose_lanes(placement: Placement, cores: int) -> Lanes:
+def choose_inference_workers(placement: Placement, cores: int) -> InferenceWorkers:
     """Share out a CPU's cores, or keep a GPU busy (docs/adr/0005-lanes.md).
 
     Args:
@@ -98,11 +98,11 @@ def choose_lanes(placement: Placement, cores: int) -> Lanes:
         cores: of the CPU that this process may use.
     """
     if placement.device.type == "cuda":
-        return Lanes(LANES_CUDA, threads=1, threads_alone=1, own_cores=False)
-    if cores <= MAX_LANES_CPU:
-        return Lanes(cores, threads=1, threads_alone=cores)
-    lanes = min(cores // THREADS_OF_A_LANE, MAX_LANES_CPU)
-    return Lanes(lanes, threads=cores // lanes, threads_alone=cores // lanes)
+        return InferenceWorkers(INFERENCE_WORKERS_CUDA, threads=1, threads_alone=1, own_cores=False)
+    if cores <= MAX_INFERENCE_WORKERS_CPU:
+        return InferenceWorkers(cores, threads=1, threads_alone=cores)
+    lanes = min(cores // THREADS_PER_WORKER, MAX_INFERENCE_WORKERS_CPU)
+    return InferenceWorkers(lanes, threads=cores // lanes, threads_alone=cores // lanes)
 
 
 def use_own_stream(placement: Placement) -> None:

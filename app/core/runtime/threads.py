@@ -35,7 +35,7 @@ def compute_with(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-class LoneThreads:
+class SingleImageThreads:
     """How many threads a lone image gets: many, or few where those have lately been faster.
 
     Many threads wait for the slowest of them after every layer. Where another process takes one of

@@ -9,8 +9,8 @@ from starlette.requests import ClientDisconnect
 
 from app.core.classifier import Classifier
 from app.errors import DeadlineError, ImageError, UnusableImagesError
-from app.serving.inference import EmbeddedImage, Engine, Served
-from app.serving.observability import Stages
+from app.serving.inference import EmbeddedImage, Engine, ServedModel
+from app.serving.observability import Timings
 from app.serving.request import Upload, allowed_s, left_s
 from app.serving.schemas import FailedResult, ModelInfo, failed_result
 
@@ -50,7 +50,7 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
 
 
 async def embed_uploads(
-    request: Request, engine: Engine, by: Served, uploads: Sequence[Upload]
+    request: Request, engine: Engine, by: ServedModel, uploads: Sequence[Upload]
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
     """Embed a request's images; its state has each one's `stages` from now on.
 
@@ -60,7 +60,7 @@ async def embed_uploads(
     Raises:
         UnusableImagesError: every image has an error.
     """
-    request.state.stages = stages = [Stages() for _ in uploads]
+    request.state.stages = stages = [Timings() for _ in uploads]
     outcomes = await engine.embed(by, [upload.source for upload in uploads], stages)
     embedded = [way for way in stages if way.outcome == "ok"]
     if not embedded:

@@ -11,7 +11,7 @@ from app.serving.inference.reloader import (
     Reloader,
 )
 from app.serving.inference.served_model import (
-    Served,
+    ServedModel,
     names_of,
 )
 
@@ -20,6 +20,6 @@ __all__ = [
     "Engine",
     "Readiness",
     "Reloader",
-    "Served",
+    "ServedModel",
     "names_of",
 ]

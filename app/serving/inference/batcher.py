@@ -32,12 +32,12 @@ from torch import Tensor
 
 from app.core.images import stack
 from app.core.model import Scored
-from app.core.runtime import DaemonThreads, Lanes, LoneThreads, compute_with
+from app.core.runtime import DaemonThreads, InferenceWorkers, SingleImageThreads, compute_with
 from app.errors import DrainingError, InferenceError
-from app.serving.observability import Stages
+from app.serving.observability import Timings
 
 # Of a batch's time: what is lost at most, where three images that begin together gain more.
-WAIT_FOR_COMPANY = 0.1
+LINGER_SHARE = 0.1
 ENDS_WITHIN_S = 2.0  # a batch for which nobody waits any more
 
 logger = logging.getLogger("mumic.serving")
@@ -70,11 +70,11 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _QueuedImage:
     model: Model
     pixels: Tensor
     turn: int
-    stages: Stages
+    stages: Timings
     answer: asyncio.Future[ScoredImage]
 
 
@@ -91,23 +91,23 @@ class Batcher:
     Args:
         lanes: how many calls at a time, and the threads of each.
         on_batch: told each batch's size and seconds.
-        in_each_lane: called first in each lane's thread.
+        on_worker_start: called first in each lane's thread.
     """
 
     def __init__(
         self,
-        lanes: Lanes,
+        lanes: InferenceWorkers,
         on_batch: Callable[[int, float], None],
-        in_each_lane: Callable[[], None] = lambda: None,
+        on_worker_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_batch = on_batch
         self._lanes = lanes
-        self._lone = LoneThreads(many=lanes.threads_alone, few=lanes.threads)
-        self._waiting: list[_Waiting] = []
+        self._lone = SingleImageThreads(many=lanes.threads_alone, few=lanes.threads)
+        self._waiting: list[_QueuedImage] = []
         self._running: dict[asyncio.Task[None], _Running] = {}
         self._changed = asyncio.Event()
         self._free = list(range(lanes.count))  # a heap: the first lane comes first
-        self._threads = [DaemonThreads(1, f"model-{lane}", in_each_lane) for lane in self._free]
+        self._threads = [DaemonThreads(1, f"model-{lane}", on_worker_start) for lane in self._free]
         self._loop_task: asyncio.Task[None] | None = None
         self._closed = False
         self._batch_s = 0.0  # what a batch takes, lately
@@ -133,7 +133,7 @@ class Batcher:
         """Start the loop; call it from a running event loop."""
         self._loop_task = asyncio.create_task(self._loop(), name="batcher")
 
-    async def submit(self, model: Model, pixels: Tensor, turn: int, stages: Stages) -> ScoredImage:
+    async def submit(self, model: Model, pixels: Tensor, turn: int, stages: Timings) -> ScoredImage:
         """Wait for one image's scores. Cancelling the wait takes the image out of the queue.
 
         Args:
@@ -150,7 +150,7 @@ class Batcher:
             raise DrainingError
         answer: asyncio.Future[ScoredImage] = asyncio.get_running_loop().create_future()
         stages.queue_began = time.perf_counter()
-        self._waiting.append(_Waiting(model, pixels, turn, stages, answer))
+        self._waiting.append(_QueuedImage(model, pixels, turn, stages, answer))
         self._changed.set()
         return await answer
 
@@ -188,11 +188,11 @@ class Batcher:
         heapq.heappush(self._free, self._running.pop(run).lane)
         self._changed.set()
 
-    def _take(self) -> list[list[_Waiting]]:
+    def _take(self) -> list[list[_QueuedImage]]:
         """Share what waits for the first image's model among the free lanes; no batch is empty."""
         # Clients leave, and nothing of theirs stays while the model is stuck.
         self._waiting = waiting = [entry for entry in self._waiting if not entry.answer.done()]
-        if not self._free or not waiting or self._waits_for_company(waiting):
+        if not self._free or not waiting or self._lingers(waiting):
             return []
         waiting.sort(key=lambda entry: entry.turn)
         # Another model waits with it for a moment only, while one takes the other's place.
@@ -209,13 +209,13 @@ class Batcher:
         self.turn = max([self.turn, *(entry.turn for entry in taken)])
         return [taken[start : start + share] for start in range(0, len(taken), share)]
 
-    def _waits_for_company(self, waiting: list[_Waiting]) -> bool:
+    def _lingers(self, waiting: list[_QueuedImage]) -> bool:
         if self._closed or len(waiting) + self._computing >= self._company:
             return False
         if len(waiting) >= waiting[0].model.max_batch_size * len(self._free):
             return False
         since = min(entry.stages.queue_began for entry in waiting)
-        left_s = since + WAIT_FOR_COMPANY * self._batch_s - time.perf_counter()
+        left_s = since + LINGER_SHARE * self._batch_s - time.perf_counter()
         if left_s <= 0:
             return False
         if self._timer is None:
@@ -226,7 +226,7 @@ class Batcher:
         self._timer = None
         self._changed.set()
 
-    async def _run(self, batch: list[_Waiting], lane: int, threads: int, alone: bool) -> None:
+    async def _run(self, batch: list[_QueuedImage], lane: int, threads: int, alone: bool) -> None:
         started = time.perf_counter()
         for entry in batch:
             entry.stages.infer_began, entry.stages.batch_size = started, len(batch)
@@ -259,7 +259,7 @@ class Batcher:
                 entry.answer.set_exception(_inference_error(None))
         self._on_batch(len(batch), infer_s)  # last: what fails in it keeps no answer back
 
-    def _score_all(self, batch: list[_Waiting], threads: int) -> tuple[Scored, list[bool]]:
+    def _score_all(self, batch: list[_QueuedImage], threads: int) -> tuple[Scored, list[bool]]:
         """The batch's scores, and of which images they are finite."""
         compute_with(threads)  # of this lane alone
         scored = _score_within_memory(batch[0].model, [entry.pixels for entry in batch])

@@ -14,7 +14,7 @@ from app.core.classifier import TEXT_BATCH_SIZE, Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels
 from app.core.runtime import (
     DaemonThreads,
-    choose_lanes,
+    choose_inference_workers,
     compute_with,
     device_memory,
     in_passing,
@@ -24,9 +24,9 @@ from app.errors import DrainingError, ImageError, InferenceError, NotReadyError
 from app.serving.inference.admission import Admission
 from app.serving.inference.batcher import Batcher
 from app.serving.inference.embedding_cache import KnownImage
-from app.serving.inference.fair_semaphore import Slots
-from app.serving.inference.served_model import Served, names_of, served
-from app.serving.observability import Metrics, Stages
+from app.serving.inference.fair_semaphore import FairSemaphore
+from app.serving.inference.served_model import ServedModel, names_of, served
+from app.serving.observability import Metrics, Timings
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -72,9 +72,9 @@ class Engine:
         # They themselves are what uses the cores.
         self._decoders = DaemonThreads(settings.decode_threads, "decode", partial(compute_with, 1))
         # One more than threads, so that none waits for the event loop.
-        self._decoding = Slots(settings.decode_threads + 1)
+        self._decoding = FairSemaphore(settings.decode_threads + 1)
         self._batcher = Batcher(
-            choose_lanes(classifier.placement, cores),
+            choose_inference_workers(classifier.placement, cores),
             self._note_batch,
             partial(use_own_stream, classifier.placement),
         )
@@ -102,7 +102,7 @@ class Engine:
         if self.draining:
             raise DrainingError
 
-    def serve(self, new: Served) -> None:
+    def serve(self, new: ServedModel) -> None:
         """Answer from a checkpoint; requests that have begun end with the one before."""
         self.served.statistics.retire()
         self.served = new
@@ -114,7 +114,7 @@ class Engine:
         self.note_device_memory()
 
     async def embed(
-        self, by: Served, sources: Sequence[Source], stages: Sequence[Stages]
+        self, by: ServedModel, sources: Sequence[Source], stages: Sequence[Timings]
     ) -> list[EmbeddedImage | ImageError]:
         """Embed a request's images. Cancelling takes those that wait out of every queue.
 
@@ -151,7 +151,7 @@ class Engine:
             way.outcome = _outcome(task)
         return results
 
-    async def check_golden(self, by: Served, patience_s: float) -> None:
+    async def check_golden(self, by: ServedModel, patience_s: float) -> None:
         """See a golden image through decoders and model, and hold its embedding to the card's.
 
         Args:
@@ -167,7 +167,7 @@ class Engine:
             async with asyncio.timeout(patience_s):
                 async with self._decoding.slot(FIRST):
                     image = await self._in_pool(lambda: by.golden_image)
-                scored = await self._batcher.submit(by.check, image, FIRST, Stages())
+                scored = await self._batcher.submit(by.check, image, FIRST, Timings())
         except TimeoutError as error:
             raise NotReadyError(
                 f"no golden image has come through decoders and model for {patience_s:g} s"
@@ -187,7 +187,7 @@ class Engine:
         device = self.served.classifier.placement.device
         self._metrics.note_device_memory(str(device), device_memory(device))
 
-    async def embed_texts(self, by: Served, texts: Sequence[str]) -> Tensor:
+    async def embed_texts(self, by: ServedModel, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, beside the event loop and the image batches.
 
         One request's texts at a time. Cancelling ends that after the batch that is being computed.
@@ -215,7 +215,7 @@ class Engine:
         self._metrics.observe_texts(seconds, hits=hits, misses=len(texts) - hits)
         return embeddings
 
-    async def _embed_batch(self, by: Served, texts: Sequence[str]) -> Tensor:
+    async def _embed_batch(self, by: ServedModel, texts: Sequence[str]) -> Tensor:
         embed = partial(by.classifier.embed_texts, list(texts))
         rows = asyncio.wrap_future(in_passing(self._cores, embed))
         try:
@@ -237,7 +237,7 @@ class Engine:
         return await asyncio.wrap_future(self._decoders.call(function))
 
     async def _embed_one(
-        self, by: Served, source: Source, turn: int, stages: Stages
+        self, by: ServedModel, source: Source, turn: int, stages: Timings
     ) -> EmbeddedImage | ImageError:
         self._batcher.coming += 1
         try:
@@ -261,7 +261,7 @@ class Engine:
         return EmbeddedImage(scored.embedding, scored.probabilities, found.width, found.height)
 
     def _look_up_or_decode(
-        self, by: Served, source: Source, stages: Stages
+        self, by: ServedModel, source: Source, stages: Timings
     ) -> tuple[bytes | None, KnownImage | Pixels]:
         """A photo's key in the cache, if there is one, and what is known of it or its pixels."""
         stages.decode_began = time.perf_counter()

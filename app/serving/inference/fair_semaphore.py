@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 
-class Slots:
+class FairSemaphore:
     """A semaphore that lets the lowest turn pass first, and equal ones in the order they came.
 
     Args:

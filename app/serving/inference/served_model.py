@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Served:
+class ServedModel:
     """One checkpoint. A request holds on to the one that it began with.
 
     Attributes:
@@ -49,12 +49,12 @@ def names_of(classifier: Classifier) -> dict[str, str]:
     }
 
 
-def served(classifier: Classifier, settings: Settings, metrics: Metrics) -> Served:
+def served(classifier: Classifier, settings: Settings, metrics: Metrics) -> ServedModel:
     """Make a checkpoint ready to answer."""
     most = settings.max_batch_size or classifier.batch_size
     card_metrics = classifier.checkpoint.card.metrics
     statistics = ScoreStatistics(classifier.labels, card_metrics, metrics)
-    return Served(
+    return ServedModel(
         classifier,
         Model(statistics.counting(classifier.score_images), most),
         Model(classifier.score_images, most),

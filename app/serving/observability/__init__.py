@@ -12,13 +12,13 @@ from app.serving.observability.process_metrics import (
     note_replaced,
 )
 from app.serving.observability.timings import (
-    Stages,
+    Timings,
 )
 
 __all__ = [
     "SHARED_DIRECTORY",
     "Metrics",
-    "Stages",
+    "Timings",
     "log_to_stderr",
     "note_replaced",
     "shared_model",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Stages:
+class Timings:
     """One image's way. Times are seconds of `time.perf_counter`, 0 for what has not come yet.
 
     Attributes:

@@ -45,7 +45,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
 from app.errors import OptionError
-from app.serving.observability.timings import Stages
+from app.serving.observability.timings import Timings
 
 # W3C's field for answers; `traceparent` is for requests alone.
 TRACE_RESPONSE = "traceresponse"
@@ -138,7 +138,7 @@ class TracedRequests:
     def _add_images(
         self,
         request: Span,
-        images: Iterable[Stages],
+        images: Iterable[Timings],
         failure: str,
         ended: float,
         epoch_ns: Callable[[float], int],

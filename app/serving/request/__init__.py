@@ -1,7 +1,7 @@
 """From an HTTP request to uploads and options, within limits."""
 
 from app.serving.request.body import (
-    Intake,
+    RequestDependencies,
     Upload,
     read_uploads,
 )
@@ -22,7 +22,7 @@ __all__ = [
     "HEADER",
     "ByteBudget",
     "Fetcher",
-    "Intake",
+    "RequestDependencies",
     "Share",
     "Upload",
     "allowed_s",

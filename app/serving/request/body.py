@@ -54,7 +54,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class RequestDependencies:
     """What reading a request needs.
 
     Attributes:
@@ -71,7 +71,7 @@ class Intake:
 
 
 async def read_uploads(
-    request: Request, options: type[Opts], json_body: type[Opts], intake: Intake
+    request: Request, options: type[Opts], json_body: type[Opts], intake: RequestDependencies
 ) -> tuple[list[Upload], Opts]:
     """Read a request that carries images.
 
@@ -108,7 +108,7 @@ async def read_uploads(
 
 
 async def _read(
-    request: Request, options: type[Opts], json_body: type[Opts], intake: Intake
+    request: Request, options: type[Opts], json_body: type[Opts], intake: RequestDependencies
 ) -> tuple[list[Upload], Opts]:
     settings = intake.settings
     media_type = _media_type(request)
@@ -134,7 +134,7 @@ async def _read(
     )
 
 
-async def _read_json(request: Request, model: type[Opts], intake: Intake) -> Opts:
+async def _read_json(request: Request, model: type[Opts], intake: RequestDependencies) -> Opts:
     _refuse_query(request, "the JSON object")
     data = await _read_bytes(request, intake.settings)
 
@@ -212,7 +212,7 @@ def _ids(names: Sequence[str | None]) -> list[str]:
 
 
 async def _json_uploads(
-    request: Request, images: Sequence[JsonImage], intake: Intake
+    request: Request, images: Sequence[JsonImage], intake: RequestDependencies
 ) -> list[Upload]:
     _check_count(len(images), intake.settings)
     ids = [str(index) if image.id is None else image.id for index, image in enumerate(images)]

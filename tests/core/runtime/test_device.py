@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.core.runtime import Lanes, Placement, choose_lanes, choose_placement
+from app.core.runtime import InferenceWorkers, Placement, choose_inference_workers, choose_placement
 from app.errors import OptionError
 
 CUDA_DEVICES = torch.cuda.device_count()
@@ -80,13 +80,13 @@ def test_a_gpu_beyond_the_last_is_refused() -> None:
 @pytest.mark.parametrize(
     ("device", "cores", "lanes"),
     [
-        ("cpu", 1, Lanes(1, threads=1, threads_alone=1)),
-        ("cpu", 2, Lanes(2, threads=1, threads_alone=2)),
-        ("cpu", 8, Lanes(8, threads=1, threads_alone=8)),
-        ("cpu", 16, Lanes(4, threads=4, threads_alone=4)),
-        ("cpu", 64, Lanes(8, threads=8, threads_alone=8)),
-        ("cuda", 16, Lanes(2, threads=1, threads_alone=1, own_cores=False)),
+        ("cpu", 1, InferenceWorkers(1, threads=1, threads_alone=1)),
+        ("cpu", 2, InferenceWorkers(2, threads=1, threads_alone=2)),
+        ("cpu", 8, InferenceWorkers(8, threads=1, threads_alone=8)),
+        ("cpu", 16, InferenceWorkers(4, threads=4, threads_alone=4)),
+        ("cpu", 64, InferenceWorkers(8, threads=8, threads_alone=8)),
+        ("cuda", 16, InferenceWorkers(2, threads=1, threads_alone=1, own_cores=False)),
     ],
 )
-def test_lanes_share_out_the_cores(device: str, cores: int, lanes: Lanes) -> None:
-    assert choose_lanes(Placement(torch.device(device), "fp32"), cores) == lanes
+def test_lanes_share_out_the_cores(device: str, cores: int, lanes: InferenceWorkers) -> None:
+    assert choose_inference_workers(Placement(torch.device(device), "fp32"), cores) == lanes

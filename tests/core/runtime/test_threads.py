@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 import torch
 
-from app.core.runtime import DaemonThreads, LoneThreads, compute_with, in_passing
+from app.core.runtime import DaemonThreads, SingleImageThreads, compute_with, in_passing
 from app.core.runtime.threads import FIRST_TRY, TRY_OTHER_EVERY
 from tests.support.fakes import wait_until
 
@@ -33,7 +33,7 @@ def test_what_computes_in_passing_has_its_threads_and_ends() -> None:
     assert not found.is_alive()
 
 
-def given(lone: LoneThreads, seconds: dict[int, float], images: int) -> list[int]:
+def given(lone: SingleImageThreads, seconds: dict[int, float], images: int) -> list[int]:
     """The numbers of threads that lone images in a row are given."""
     chosen = []
     for _ in range(images):
@@ -43,7 +43,7 @@ def given(lone: LoneThreads, seconds: dict[int, float], images: int) -> list[int
 
 
 def test_lone_images_get_the_number_of_threads_that_is_faster_now() -> None:
-    lone = LoneThreads(many=8, few=1)
+    lone = SingleImageThreads(many=8, few=1)
     quiet, busy = {8: 0.02, 1: 0.05}, {8: 0.5, 1: 0.06}
     assert given(lone, quiet, FIRST_TRY) == [8] * (FIRST_TRY - 1) + [1]
     assert given(lone, quiet, 5 * TRY_OTHER_EVERY).count(1) == 5
@@ -53,7 +53,7 @@ def test_lone_images_get_the_number_of_threads_that_is_faster_now() -> None:
 
 
 def test_one_number_for_all_is_always_that() -> None:
-    assert given(LoneThreads(many=4, few=4), {4: 1.0}, 2 * TRY_OTHER_EVERY) == (
+    assert given(SingleImageThreads(many=4, few=4), {4: 1.0}, 2 * TRY_OTHER_EVERY) == (
         [4] * 2 * TRY_OTHER_EVERY
     )
 

@@ -7,7 +7,7 @@ import torch
 
 from app.core.model import Scored
 from app.errors import DrainingError, InferenceError
-from app.serving.observability import Stages
+from app.serving.observability import Timings
 from tests.support.batching import OneModel, running, submit_in_order
 from tests.support.fakes import (
     GOOD,
@@ -41,7 +41,7 @@ def test_an_images_wait_and_its_batch_are_noted_well_or_not(grey: int) -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
             first, *_ = await submit_in_order(batcher, tower, [])
-            ways = [Stages() for _ in range(2)]
+            ways = [Timings() for _ in range(2)]
             tasks = [
                 asyncio.create_task(batcher.submit(batcher.model, grey_pixels(grey), 0, way))
                 for way in ways

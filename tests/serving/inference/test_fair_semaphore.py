@@ -7,8 +7,8 @@ import pytest
 
 from app.core.classifier import Classifier
 from app.serving.inference import Engine
-from app.serving.inference.fair_semaphore import Slots
-from app.serving.observability import Metrics, Stages
+from app.serving.inference.fair_semaphore import FairSemaphore
+from app.serving.observability import Metrics, Timings
 from app.settings import Settings
 from tests.support.batching import running
 from tests.support.fakes import (
@@ -24,7 +24,7 @@ from tests.support.fakes import (
 
 def test_the_lowest_turn_passes_first_and_equal_ones_as_they_came() -> None:
     async def scenario() -> None:
-        slots = Slots(1)
+        slots = FairSemaphore(1)
         passed: list[str] = []
 
         async def pass_through(name: str, turn: int) -> None:
@@ -41,7 +41,7 @@ def test_the_lowest_turn_passes_first_and_equal_ones_as_they_came() -> None:
 
 def test_no_more_are_inside_than_may_be_and_who_leaves_takes_no_slot_along() -> None:
     async def scenario() -> None:
-        slots = Slots(2)
+        slots = FairSemaphore(2)
         inside = most = 0
 
         async def stay(turn: int) -> None:
@@ -69,7 +69,7 @@ def test_no_more_are_inside_than_may_be_and_who_leaves_takes_no_slot_along() -> 
 
 def test_one_that_is_cancelled_as_it_is_admitted_passes_its_slot_on() -> None:
     async def scenario() -> None:
-        slots = Slots(1)
+        slots = FairSemaphore(1)
         holding = slots.slot(0)
         await holding.__aenter__()
         entered = asyncio.Event()
@@ -123,14 +123,14 @@ def test_in_the_engine_one_image_is_scored_before_the_last_ones_of_a_request_bef
         engine = Engine(FakeClassifier(tiny_classifier, tower), settings, metrics, cores=1)
         engine.start()
 
-        def begin(ways: list[Stages]) -> asyncio.Task[object]:
+        def begin(ways: list[Timings]) -> asyncio.Task[object]:
             sources = [lambda: grey_photo(GOOD)] * len(ways)
             return asyncio.create_task(engine.embed(engine.served, sources, ways))
 
         async def until_decoded(images: int) -> None:
             await until(lambda: b"decode_seconds_count %d.0" % images in metrics.render())
 
-        many, single = [Stages() for _ in range(8)], [Stages()]
+        many, single = [Timings() for _ in range(8)], [Timings()]
         tower.go.clear()
         first = begin(many)
         await until_decoded(8)
@@ -161,7 +161,7 @@ def test_in_the_engine_one_image_is_decoded_before_the_last_ones_of_a_request_be
                 assert go.wait(PATIENCE_S)
                 return grey_photo(GOOD)
 
-            ways = [Stages() for _ in range(images)]
+            ways = [Timings() for _ in range(images)]
             return asyncio.create_task(engine.embed(engine.served, [source] * images, ways))
 
         many = begin("many", 8)

@@ -1,4 +1,4 @@
-"""Lanes: who computes what, beside whom and with how many threads."""
+"""InferenceWorkers: who computes what, beside whom and with how many threads."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from app.core.model import Scored
-from app.core.runtime import Lanes
+from app.core.runtime import InferenceWorkers
 from app.serving.inference.batcher import Model, ScoredImage
-from app.serving.observability import Stages
+from app.serving.observability import Timings
 from tests.support.batching import OneModel, running, submit_in_order
 from tests.support.fakes import GOOD, RAISES, FakeTower, grey_pixels, scored, until
 
@@ -16,7 +16,7 @@ from tests.support.fakes import GOOD, RAISES, FakeTower, grey_pixels, scored, un
 def test_lanes_share_what_waits() -> None:
     async def scenario() -> None:
         tower = FakeTower()
-        async with running(tower, lanes=Lanes(2, threads=1, threads_alone=2)) as batcher:
+        async with running(tower, lanes=InferenceWorkers(2, threads=1, threads_alone=2)) as batcher:
             tower.go.clear()
             tasks = [asyncio.create_task(batcher.put(grey_pixels(GOOD))) for _ in range(9)]
             await until(lambda: len(tower.batches) == 2)
@@ -34,7 +34,7 @@ def test_a_free_lane_leaves_a_busy_one_its_share_where_each_has_cores_of_its_own
 ) -> None:
     async def scenario() -> None:
         tower = FakeTower()
-        lanes = Lanes(2, threads=1, threads_alone=1, own_cores=own_cores)
+        lanes = InferenceWorkers(2, threads=1, threads_alone=1, own_cores=own_cores)
         async with running(tower, max_batch_size=8, lanes=lanes) as batcher:
             tower.go.clear()
             tasks = [asyncio.create_task(batcher.put(grey_pixels(GOOD)))]
@@ -58,14 +58,14 @@ def test_where_others_were_around_an_image_waits_for_them_but_not_for_long(
             tasks = await submit_in_order(batcher, tower, [GOOD] * 2)
             tower.go.set()
             await asyncio.gather(*tasks)
-            monkeypatch.setattr("app.serving.inference.batcher.WAIT_FOR_COMPANY", 1e6)
+            monkeypatch.setattr("app.serving.inference.batcher.LINGER_SHARE", 1e6)
             back = [asyncio.create_task(batcher.put(grey_pixels(GOOD)))]
             await asyncio.sleep(0.05)
             assert tower.batches == [1, 2]
             back.append(asyncio.create_task(batcher.put(grey_pixels(GOOD))))
             await asyncio.gather(*back)  # as many as there were
             assert tower.batches == [1, 2, 2]
-            monkeypatch.setattr("app.serving.inference.batcher.WAIT_FOR_COMPANY", 1e-9)
+            monkeypatch.setattr("app.serving.inference.batcher.LINGER_SHARE", 1e-9)
             await batcher.put(grey_pixels(GOOD))
 
     asyncio.run(scenario())
@@ -81,7 +81,7 @@ def test_an_image_is_not_alone_while_others_are_coming() -> None:
             seen.append(torch.get_num_threads())
             return scored(tower(pixels))
 
-        lanes = Lanes(2, threads=1, threads_alone=3)
+        lanes = InferenceWorkers(2, threads=1, threads_alone=3)
         batcher = OneModel(watched, 4, lanes)
         batcher.start()
         for coming in (0, 1, 0, 0):
@@ -95,7 +95,7 @@ def test_an_image_is_not_alone_while_others_are_coming() -> None:
 
 def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes() -> None:
     seen: list[int] = []
-    lanes = Lanes(2, threads=1, threads_alone=3)
+    lanes = InferenceWorkers(2, threads=1, threads_alone=3)
 
     async def scenario() -> None:
         tower = FakeTower()
@@ -120,7 +120,7 @@ def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes()
 def test_a_lane_that_failed_goes_on() -> None:
     async def scenario() -> None:
         tower = FakeTower()
-        async with running(tower, lanes=Lanes(2, threads=1, threads_alone=2)) as batcher:
+        async with running(tower, lanes=InferenceWorkers(2, threads=1, threads_alone=2)) as batcher:
             for _ in range(4):
                 outcomes = await asyncio.gather(
                     *(batcher.put(grey_pixels(grey)) for grey in (RAISES, GOOD)),
@@ -138,7 +138,7 @@ def test_a_batch_is_of_one_model_and_both_get_on() -> None:
             other = Model(lambda pixels: scored(-new(pixels)), 2)
             tasks = await submit_in_order(batcher, old, [GOOD] * 3)
             later = [
-                asyncio.create_task(batcher.submit(other, grey_pixels(GOOD), turn, Stages()))
+                asyncio.create_task(batcher.submit(other, grey_pixels(GOOD), turn, Timings()))
                 for turn in range(3)
             ]
             await until(lambda: len(batcher) == 6)

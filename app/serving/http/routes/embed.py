@@ -14,13 +14,13 @@ from app.errors import ImageError, OptionError, UnusableImagesError
 from app.serving.http.openapi import image_operation
 from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
 from app.serving.inference import EmbeddedImage, Engine
-from app.serving.request import Intake, Upload, read_uploads
+from app.serving.request import RequestDependencies, Upload, read_uploads
 from app.serving.schemas import EmbedBody, EmbedOptions, EmbedResponse, EmbedResult
 
 NPY = "application/x-npy"
 
 
-def embed_router(engine: Engine, intake: Intake) -> APIRouter:
+def embed_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
     settings = intake.settings

@@ -7,7 +7,7 @@ from app.core.labels import Selection, make_selection
 from app.serving.http.openapi import image_operation
 from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
 from app.serving.inference import EmbeddedImage, Engine
-from app.serving.request import Intake, read_uploads
+from app.serving.request import RequestDependencies, read_uploads
 from app.serving.schemas import (
     PredictBody,
     PredictedLabel,
@@ -19,7 +19,7 @@ from app.serving.schemas import (
 DIGITS = 6
 
 
-def predict_router(engine: Engine, intake: Intake) -> APIRouter:
+def predict_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
     settings = intake.settings

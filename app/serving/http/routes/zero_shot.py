@@ -9,7 +9,7 @@ from app.errors import OptionError
 from app.serving.http.openapi import image_operation
 from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
 from app.serving.inference import EmbeddedImage, Engine
-from app.serving.request import Intake, read_uploads
+from app.serving.request import RequestDependencies, read_uploads
 from app.serving.schemas import (
     Score,
     ZeroShotBody,
@@ -21,7 +21,7 @@ from app.serving.schemas import (
 DIGITS = 6
 
 
-def zero_shot_router(engine: Engine, intake: Intake) -> APIRouter:
+def zero_shot_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
     settings = intake.settings
