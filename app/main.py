@@ -99,11 +99,13 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     add_problem_handlers(app)
     clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
-    intake = RequestDependencies(settings, engine.in_decoder, admission.refuse_when_full, fetcher)
+    dependencies = RequestDependencies(
+        settings, engine.in_decoder, admission.refuse_when_full, fetcher
+    )
     for router in (
-        predict_router(engine, intake),
-        embed_router(engine, intake),
-        zero_shot_router(engine, intake),
+        predict_router(engine, dependencies),
+        embed_router(engine, dependencies),
+        zero_shot_router(engine, dependencies),
         model_router(engine),
     ):
         app.include_router(router, **_guarded_by(clients))

@@ -9,8 +9,14 @@ from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels, stack
 from app.core.labels import make_selection
 from app.errors import ImageError, OptionError
-from app.serving.http import model_info, predict_result
-from app.serving.schemas import FailedResult, PredictResponse, PredictResult, failed_result
+from app.serving.schemas import (
+    FailedResult,
+    PredictResponse,
+    PredictResult,
+    failed_result,
+    model_info,
+    predict_result,
+)
 from app.settings import Settings
 
 
@@ -67,6 +73,6 @@ def _predict_batch(
     return [
         failed_result(str(photo), outcome)
         if isinstance(outcome, ImageError)
-        else predict_result(str(photo), outcome.width, outcome.height, next(rows), selection)
+        else predict_result(str(photo), outcome.width, outcome.height, selection(next(rows)))
         for photo, outcome in zip(photos, outcomes, strict=True)
     ]

@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.core.classifier": CORE | {"app.core.checkpoint"},
     "app.serving": set(),
     "app.serving.observability": BASE,
-    "app.serving.schemas": BASE | {"app.core.model", "app.core.labels"},
+    "app.serving.schemas": ALL_CORE,
     "app.serving.request": SERVED,
     "app.serving.inference": SERVED,
     "app.serving.http": SERVED | {"app.serving.request", "app.serving.inference"},

@@ -19,6 +19,7 @@ from app.core.labels.label_set import (
 )
 from app.core.labels.selection import (
     Selection,
+    Tag,
     make_selection,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "LabelId",
     "LabelSet",
     "Selection",
+    "Tag",
     "Text",
     "Thresholds",
     "builtin_label_set",

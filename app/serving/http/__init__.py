@@ -16,9 +16,6 @@ from app.serving.http.openapi import (
 from app.serving.http.problems import (
     add_problem_handlers,
 )
-from app.serving.http.responses import (
-    model_info,
-)
 from app.serving.http.routes.admin import (
     admin_router,
 )
@@ -36,7 +33,6 @@ from app.serving.http.routes.info import (
     model_router,
 )
 from app.serving.http.routes.predict import (
-    predict_result,
     predict_router,
 )
 from app.serving.http.routes.zero_shot import (
@@ -55,9 +51,7 @@ __all__ = [
     "embed_router",
     "health_router",
     "metrics_router",
-    "model_info",
     "model_router",
-    "predict_result",
     "predict_router",
     "problem_responses",
     "token",

@@ -7,12 +7,11 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.core.classifier import Classifier
 from app.errors import DeadlineError, ImageError, UnusableImagesError
 from app.serving.inference import EmbeddedImage, Engine, ServedModel
 from app.serving.observability import Timings
 from app.serving.request import Upload, allowed_s, left_s
-from app.serving.schemas import FailedResult, ModelInfo, failed_result
+from app.serving.schemas import FailedResult, failed_result
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,7 +49,7 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
 
 
 async def embed_uploads(
-    request: Request, engine: Engine, by: ServedModel, uploads: Sequence[Upload]
+    request: Request, engine: Engine, served: ServedModel, uploads: Sequence[Upload]
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
     """Embed a request's images; its state has each one's `stages` from now on.
 
@@ -61,7 +60,7 @@ async def embed_uploads(
         UnusableImagesError: every image has an error.
     """
     request.state.stages = stages = [Timings() for _ in uploads]
-    outcomes = await engine.embed(by, [upload.source for upload in uploads], stages)
+    outcomes = await engine.embed(served, [upload.source for upload in uploads], stages)
     embedded = [way for way in stages if way.outcome == "ok"]
     if not embedded:
         raise UnusableImagesError(
@@ -92,12 +91,6 @@ def build_results(
         else build(upload.id, outcome)
         for upload, outcome in zip(uploads, outcomes, strict=True)
     ]
-
-
-def model_info(classifier: Classifier) -> ModelInfo:
-    """Which checkpoint answers."""
-    card = classifier.checkpoint.card
-    return ModelInfo(name=card.name, version=card.version, labels_version=classifier.labels.version)
 
 
 async def _disconnected(request: Request) -> None:

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from app.core.checkpoint import golden_images
 from app.core.classifier import Classifier
-from app.core.labels import Selection, make_selection
 from app.serving.inference.batcher import Model
 from app.serving.inference.embedding_cache import EmbeddingCache
 from app.serving.inference.score_statistics import ScoreStatistics
@@ -25,7 +24,6 @@ class ServedModel:
         statistics: of the scores.
         golden_image: (3, S, S) uint8, the first of its golden inputs.
         cache: of its embeddings.
-        usual: the labels that are named where a request has no options.
     """
 
     classifier: Classifier
@@ -34,7 +32,6 @@ class ServedModel:
     statistics: ScoreStatistics
     golden_image: Tensor
     cache: EmbeddingCache
-    usual: Selection
 
 
 def names_of(classifier: Classifier) -> dict[str, str]:
@@ -61,5 +58,4 @@ def served(classifier: Classifier, settings: Settings, metrics: Metrics) -> Serv
         statistics,
         golden_images(classifier.preprocess.size_px)[0],
         EmbeddingCache(settings.embedding_cache_bytes),
-        make_selection(classifier.labels),
     )

@@ -71,7 +71,7 @@ class RequestDependencies:
 
 
 async def read_uploads(
-    request: Request, options: type[Opts], json_body: type[Opts], intake: RequestDependencies
+    request: Request, options: type[Opts], json_body: type[Opts], dependencies: RequestDependencies
 ) -> tuple[list[Upload], Opts]:
     """Read a request that carries images.
 
@@ -79,7 +79,7 @@ async def read_uploads(
         request: not yet read.
         options: the endpoint's options, as form fields or query parameters give them.
         json_body: the endpoint's JSON form, which holds `images` as well.
-        intake: limits and helpers.
+        dependencies: limits and helpers.
 
     Returns:
         The images in the order sent and the options; no images where the JSON form may leave
@@ -94,11 +94,11 @@ async def read_uploads(
         OverloadedError: no image is taken, or the bodies of all requests together are over theirs.
         OptionError: an option, an image's form or the number of images is not allowed.
     """
-    allowed = allowed_s(request, intake.settings.request_timeout_s)
+    allowed = allowed_s(request, dependencies.settings.request_timeout_s)
     request.state.received = False
     try:
         async with asyncio.timeout(left_s(request, allowed)):
-            return await _read(request, options, json_body, intake)
+            return await _read(request, options, json_body, dependencies)
     except TimeoutError as error:
         if request.state.received:
             raise DeadlineError(allowed) from error
@@ -108,16 +108,17 @@ async def read_uploads(
 
 
 async def _read(
-    request: Request, options: type[Opts], json_body: type[Opts], intake: RequestDependencies
+    request: Request, options: type[Opts], json_body: type[Opts], dependencies: RequestDependencies
 ) -> tuple[list[Upload], Opts]:
-    settings = intake.settings
+    settings = dependencies.settings
     media_type = _media_type(request)
     if media_type != JSON or json_body.model_fields[IMAGES_FIELD].is_required():
-        intake.refuse_when_full()  # to read a body in vain costs more than all else of a refusal
+        # Refuse first: reading the body is the most expensive part of a refusal.
+        dependencies.refuse_when_full()
     if media_type == JSON:
-        body = await _read_json(request, json_body, intake)
+        body = await _read_json(request, json_body, dependencies)
         images: Sequence[JsonImage] | None = getattr(body, IMAGES_FIELD)
-        return [] if images is None else await _json_uploads(request, images, intake), body
+        return [] if images is None else await _json_uploads(request, images, dependencies), body
     if media_type == "multipart/form-data":
         _refuse_query(request, "form fields")
         files, fields = await read_form(
@@ -134,9 +135,11 @@ async def _read(
     )
 
 
-async def _read_json(request: Request, model: type[Opts], intake: RequestDependencies) -> Opts:
+async def _read_json(
+    request: Request, model: type[Opts], dependencies: RequestDependencies
+) -> Opts:
     _refuse_query(request, "the JSON object")
-    data = await _read_bytes(request, intake.settings)
+    data = await _read_bytes(request, dependencies.settings)
 
     def parse() -> Any:
         if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # a value follows each
@@ -146,11 +149,11 @@ async def _read_json(request: Request, model: type[Opts], intake: RequestDepende
         except ValueError as error:
             raise MalformedBodyError(f"the body is not JSON: {error}") from error
 
-    parsed = await intake.run(parse)
+    parsed = await dependencies.run(parse)
     if not isinstance(parsed, dict):
         raise MalformedBodyError("the body must be a JSON object, {...}")
     if isinstance(images := parsed.get(IMAGES_FIELD), list) and images:
-        _check_count(len(images), intake.settings)  # before each of too many is validated
+        _check_count(len(images), dependencies.settings)  # before each of too many is validated
     return validated(model, parsed)
 
 
@@ -212,16 +215,18 @@ def _ids(names: Sequence[str | None]) -> list[str]:
 
 
 async def _json_uploads(
-    request: Request, images: Sequence[JsonImage], intake: RequestDependencies
+    request: Request, images: Sequence[JsonImage], dependencies: RequestDependencies
 ) -> list[Upload]:
-    _check_count(len(images), intake.settings)
+    _check_count(len(images), dependencies.settings)
     ids = [str(index) if image.id is None else image.id for index, image in enumerate(images)]
     id, times = Counter(ids).most_common(1)[0]
     if times > 1:
         raise OptionError(IMAGES_FIELD, f"the id {id!r} is given to {times} images; use it once")
-    sources = [partial(_json_bytes, image, intake.settings.max_image_bytes) for image in images]
-    if intake.fetcher is not None:
-        sources = await _with_fetched(request, images, sources, intake.fetcher)
+    sources = [
+        partial(_json_bytes, image, dependencies.settings.max_image_bytes) for image in images
+    ]
+    if dependencies.fetcher is not None:
+        sources = await _with_fetched(request, images, sources, dependencies.fetcher)
     return [Upload(id, source) for id, source in zip(ids, sources, strict=True)]
 
 

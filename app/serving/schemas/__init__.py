@@ -27,6 +27,8 @@ from app.serving.schemas.responses import (
     ZeroShotResponse,
     ZeroShotResult,
     failed_result,
+    model_info,
+    predict_result,
 )
 
 __all__ = [
@@ -54,4 +56,6 @@ __all__ = [
     "ZeroShotResponse",
     "ZeroShotResult",
     "failed_result",
+    "model_info",
+    "predict_result",
 ]

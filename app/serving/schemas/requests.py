@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.core.labels import LabelSet, Selection, make_selection
 from app.core.model import Scoring
 
 # Far more than a tokenizer's context holds: what these bound is the cost of finding that out.
@@ -116,6 +117,23 @@ class PredictOptions(Options):
         if self.all_scores and (self.max_labels is not None or self.min_confidence is not None):
             raise ValueError("all_scores does not go with max_labels or min_confidence")
         return self
+
+    def selection(self, label_set: LabelSet) -> Selection:
+        """Build the rule that picks a photo's labels.
+
+        Raises:
+            OptionError: a label id or category is unknown.
+        """
+        return make_selection(
+            label_set,
+            min_confidence=self.min_confidence,
+            max_labels=self.max_labels,
+            include_labels=self.include_labels,
+            include_categories=self.include_categories,
+            exclude_labels=self.exclude_labels,
+            exclude_categories=self.exclude_categories,
+            all_scores=self.all_scores,
+        )
 
 
 class EmbedOptions(Options):

@@ -1,10 +1,17 @@
 """What answers look like; openapi.yaml is made from these."""
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
+from app.core.classifier import Classifier
+from app.core.labels import Tag
 from app.errors import ImageError, ImageErrorCode
+
+# float32 carries about seven significant digits.
+DIGITS = 6
+Probability = Annotated[float, AfterValidator(lambda value: round(value, DIGITS))]
 
 
 class ModelInfo(BaseModel):
@@ -13,6 +20,12 @@ class ModelInfo(BaseModel):
     name: str
     version: str
     labels_version: str
+
+
+def model_info(classifier: Classifier) -> ModelInfo:
+    """Build the part of a response that names the checkpoint."""
+    card = classifier.checkpoint.card
+    return ModelInfo(name=card.name, version=card.version, labels_version=classifier.labels.version)
 
 
 class ItemError(BaseModel):
@@ -41,8 +54,8 @@ class PredictedLabel(BaseModel):
     id: str
     name: str
     category: str
-    confidence: float
-    threshold: float
+    confidence: Probability
+    threshold: Probability
     parents: tuple[str, ...]
 
 
@@ -54,6 +67,33 @@ class PredictResult(BaseModel):
     width: int
     height: int
     labels: list[PredictedLabel]
+
+
+def predict_result(id: str, width: int, height: int, tags: Sequence[Tag]) -> PredictResult:
+    """Build one photo's result.
+
+    Args:
+        id: the result's id.
+        width: the photo's, in pixels.
+        height: the photo's, in pixels.
+        tags: the selected labels, best first.
+    """
+    return PredictResult(
+        id=id,
+        width=width,
+        height=height,
+        labels=[
+            PredictedLabel(
+                id=tag.label.id,
+                name=tag.label.name,
+                category=tag.label.category,
+                confidence=tag.confidence,
+                threshold=tag.threshold,
+                parents=tag.label.parents,
+            )
+            for tag in tags
+        ],
+    )
 
 
 class EmbedResult(BaseModel):
@@ -71,7 +111,7 @@ class Score(BaseModel):
     """One text's score."""
 
     label: str
-    confidence: float
+    confidence: Probability
 
 
 class ZeroShotResult(BaseModel):

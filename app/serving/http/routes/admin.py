@@ -7,9 +7,8 @@ from fastapi import APIRouter, Query, Request
 
 from app.errors import OptionError
 from app.serving.http.openapi import problem_responses
-from app.serving.http.responses import model_info
 from app.serving.inference import Engine, Reloader
-from app.serving.schemas import ModelInfo
+from app.serving.schemas import ModelInfo, model_info
 
 # In the query: a body would be read before anybody asks who sends it.
 Checkpoint = Annotated[

@@ -12,18 +12,18 @@ from torch import Tensor
 from app.core.classifier import Classifier
 from app.errors import ImageError, OptionError, UnusableImagesError
 from app.serving.http.openapi import image_operation
-from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
+from app.serving.http.responses import answer_within, build_results, embed_uploads
 from app.serving.inference import EmbeddedImage, Engine
 from app.serving.request import RequestDependencies, Upload, read_uploads
-from app.serving.schemas import EmbedBody, EmbedOptions, EmbedResponse, EmbedResult
+from app.serving.schemas import EmbedBody, EmbedOptions, EmbedResponse, EmbedResult, model_info
 
 NPY = "application/x-npy"
 
 
-def embed_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
+def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
-    settings = intake.settings
+    settings = dependencies.settings
 
     @router.post(
         "/embed",
@@ -33,19 +33,19 @@ def embed_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
         **image_operation(EmbedOptions, EmbedBody, answers={NPY: {}}),
     )
     async def embed(request: Request, response: Response) -> EmbedResponse | Response:
-        uploads, options = await read_uploads(request, EmbedOptions, EmbedBody, intake)
-        by = engine.served
+        uploads, options = await read_uploads(request, EmbedOptions, EmbedBody, dependencies)
+        served = engine.served
         as_npy = NPY in request.headers.get("accept", "")
         if isinstance(options, EmbedBody) and options.texts is not None:
             most = settings.max_zero_shot_labels
             if len(options.texts) > most:
                 raise OptionError("texts", f"{len(options.texts)} were sent; at most {most} may be")
             rows = await answer_within(
-                request, settings.request_timeout_s, engine.embed_texts(by, options.texts)
+                request, settings.request_timeout_s, engine.embed_texts(served, options.texts)
             )
-            return _npy(rows) if as_npy else _texts_response(by.classifier, rows, options)
+            return _npy(rows) if as_npy else _texts_response(served.classifier, rows, options)
         outcomes, timing = await answer_within(
-            request, settings.request_timeout_s, embed_uploads(request, engine, by, uploads)
+            request, settings.request_timeout_s, embed_uploads(request, engine, served, uploads)
         )
         response.headers["Server-Timing"] = timing
         if as_npy:
@@ -56,12 +56,12 @@ def embed_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
                 id=id,
                 width=image.width,
                 height=image.height,
-                dimension=by.classifier.dimension,
+                dimension=served.classifier.dimension,
                 embedding=_written(image.embedding, options),
             )
 
         return EmbedResponse(
-            model=model_info(by.classifier), results=build_results(uploads, outcomes, build)
+            model=model_info(served.classifier), results=build_results(uploads, outcomes, build)
         )
 
     return router

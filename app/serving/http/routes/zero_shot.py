@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.core.labels import render
 from app.errors import OptionError
 from app.serving.http.openapi import image_operation
-from app.serving.http.responses import answer_within, build_results, embed_uploads, model_info
+from app.serving.http.responses import answer_within, build_results, embed_uploads
 from app.serving.inference import EmbeddedImage, Engine
 from app.serving.request import RequestDependencies, read_uploads
 from app.serving.schemas import (
@@ -16,15 +16,14 @@ from app.serving.schemas import (
     ZeroShotOptions,
     ZeroShotResponse,
     ZeroShotResult,
+    model_info,
 )
 
-DIGITS = 6
 
-
-def zero_shot_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
+def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter:
     """The route, bound to what it uses."""
     router = APIRouter(tags=["images"])
-    settings = intake.settings
+    settings = dependencies.settings
 
     @router.post(
         "/zero-shot",
@@ -33,7 +32,7 @@ def zero_shot_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
         **image_operation(ZeroShotOptions, ZeroShotBody),
     )
     async def zero_shot(request: Request, response: Response) -> ZeroShotResponse:
-        uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, intake)
+        uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, dependencies)
         most = settings.max_zero_shot_labels
         if len(options.labels) > most:
             raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
@@ -41,15 +40,15 @@ def zero_shot_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
             raise OptionError("labels", f"{twice[0]!r} is given twice; give each label once")
         prompts = [render(options.template, label) for label in options.labels]
 
-        by = engine.served
+        served = engine.served
 
         async def work() -> ZeroShotResponse:
-            text_embeddings = await engine.embed_texts(by, prompts)
-            outcomes, timing = await embed_uploads(request, engine, by, uploads)
+            text_embeddings = await engine.embed_texts(served, prompts)
+            outcomes, timing = await embed_uploads(request, engine, served, uploads)
             response.headers["Server-Timing"] = timing
 
             def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
-                scores = by.classifier.zero_shot(
+                scores = served.classifier.zero_shot(
                     image.embedding[None], text_embeddings, options.scoring
                 )[0]
                 best, order = scores.sort(descending=True, stable=True)
@@ -58,14 +57,14 @@ def zero_shot_router(engine: Engine, intake: RequestDependencies) -> APIRouter:
                     width=image.width,
                     height=image.height,
                     scores=[
-                        Score(label=options.labels[i], confidence=round(confidence, DIGITS))
+                        Score(label=options.labels[i], confidence=confidence)
                         for i, confidence in zip(order.tolist(), best.tolist(), strict=True)
                     ],
                 )
 
             # Tens of thousands of scores would hold up the event loop.
             results = await engine.in_decoder(lambda: build_results(uploads, outcomes, build))
-            return ZeroShotResponse(model=model_info(by.classifier), results=results)
+            return ZeroShotResponse(model=model_info(served.classifier), results=results)
 
         return await answer_within(request, settings.request_timeout_s, work())
 
