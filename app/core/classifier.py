@@ -1,12 +1,12 @@
-"""The one object that serving, evaluation and backfill call."""
+"""The model as serving, evaluation and batch jobs use it: pixels and texts in, scores out."""
 
-from collections.abc import Sequence
-from functools import partial
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.core.checkpoint import (
     Checkpoint,
@@ -18,25 +18,40 @@ from app.core.checkpoint import (
 )
 from app.core.images import Preprocess, normalize
 from app.core.labels import LabelSet
-from app.core.model import MumicModel, TextCache, fuse_activations, fuse_batch_norms, scoring
+from app.core.model import (
+    FusionError,
+    MumicModel,
+    ScoredBatch,
+    Scoring,
+    TextCache,
+    cosines,
+    fuse_activations,
+    fuse_batch_norms,
+    pair_softmax,
+    softmax,
+    tempered_sigmoid,
+)
 from app.core.runtime import Placement, choose_batch_size, choose_placement
 
 BACKGROUND_PROMPT = "a photo"
-TEXT_BATCH_SIZE = 256
+CPU_FP32 = Placement(torch.device("cpu"), "fp32")
+
+log = logging.getLogger("mumic.checkpoint")
 
 
 class Classifier:
-    """A loaded checkpoint: pixels to embeddings, embeddings to probabilities.
+    """A loaded checkpoint: embeds images and texts, and scores labels.
 
-    Its methods may be called from several threads.
+    All methods are thread-safe.
 
     Args:
-        checkpoint: the verified directory that the model came from.
-        model: its towers, on their device in their precision.
-        placement: that device and precision.
-        text_embeddings: (C, D) float32 unit rows, the label set's prompts.
-        batch_size: most images that are worth a batch here.
-        text_cache_size: most zero-shot texts whose embeddings are kept.
+        checkpoint: the verified checkpoint directory.
+        model: the towers, on the device and in the precision of `placement`.
+        placement: device and precision of the image tower.
+        text_embeddings: (C, D) float32 unit rows on the CPU, one per label prompt.
+        batch_size: the largest batch that is worthwhile on this device.
+        text_cache_size: maximum number of cached zero-shot text embeddings.
+        fused: False if layer fusion failed and the image tower runs unfused, which is slower.
     """
 
     def __init__(
@@ -45,20 +60,21 @@ class Classifier:
         model: MumicModel,
         placement: Placement,
         text_embeddings: Tensor,
+        *,
         batch_size: int,
         text_cache_size: int,
+        fused: bool,
     ) -> None:
         self.checkpoint = checkpoint
         self.placement = placement
         self.text_embeddings = text_embeddings
         self.batch_size = batch_size
+        self.fused = fused
         self.logit_scale = model.logit_scale.item()
         self._model = model
-        self._text_embeddings = text_embeddings.to(placement.device)
-        # Not a method: the classifier would hold itself, and be let go by the collector alone.
-        compute_texts = partial(_compute_texts, model, placement.device)
-        self._text_cache = TextCache(compute_texts, text_cache_size)
-        self._background = compute_texts([BACKGROUND_PROMPT])
+        self._device_text_embeddings = text_embeddings.to(placement.device)
+        self._background_embedding = model.embed_texts([BACKGROUND_PROMPT])
+        self._text_cache = TextCache(model.embed_texts, text_cache_size)
 
     @classmethod
     def load(
@@ -69,42 +85,45 @@ class Classifier:
         precision: str = "auto",
         text_cache_size: int = 10_000,
     ) -> "Classifier":
-        """Load a checkpoint directory and hold it against its golden inputs.
+        """Load a checkpoint directory and verify the model against its golden inputs.
 
-        They are checked in float32 on the CPU, with the weights as they are, which is exact, and
-        where that differs again as it will serve: on the device, in its precision, fused
-        (app/core/model/fusion.py).
+        The first check is exact: float32 on the CPU, with the weights as stored. A second check
+        follows if the served model differs from that: on another device, in another precision, or
+        with fused layers (app/core/model/fusion.py).
 
         Raises:
-            CheckpointError: the directory or the model is not what it says.
-            LabelSetError: its labels.yaml is not valid.
-            OptionError: the device or precision cannot be had.
+            CheckpointError: the directory is invalid, or the model does not match its golden
+                embeddings.
+            LabelSetError: labels.yaml is invalid.
+            OptionError: the device or precision is unknown or not available.
         """
         checkpoint = read_checkpoint(directory)
-        model = load_model(directory)
+        model = load_model(checkpoint)
         transformer = isinstance(model.clip.visual, VisionTransformer)
         placement = choose_placement(device, precision, transformer=transformer)
         check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
         text_embeddings = label_embeddings(checkpoint, model)
-        fused = fuse_batch_norms(model.clip.visual)
-        model.to(placement.device)
-        # Texts are few and cached: their tower keeps float32.
-        model.clip.visual.to(dtype=placement.dtype, memory_format=torch.channels_last)
-        if placement.device.type == "cpu":
-            fused += fuse_activations(model.clip.visual)
-        if fused or placement != Placement(torch.device("cpu"), "fp32"):
+        fusions = _place_and_fuse(model, placement)
+        if any(fusions) or placement != CPU_FP32:
             check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
-        batch_size = choose_batch_size(placement, transformer=transformer)
-        return cls(checkpoint, model, placement, text_embeddings, batch_size, text_cache_size)
+        return cls(
+            checkpoint,
+            model,
+            placement,
+            text_embeddings,
+            batch_size=choose_batch_size(placement, transformer=transformer),
+            text_cache_size=text_cache_size,
+            fused=None not in fusions,
+        )
 
     @property
     def labels(self) -> LabelSet:
-        """The checkpoint's label set."""
+        """The label set of the checkpoint."""
         return self.checkpoint.labels
 
     @property
     def preprocess(self) -> Preprocess:
-        """How photos become model input."""
+        """The image preprocessing of the checkpoint."""
         return self.checkpoint.preprocess
 
     @property
@@ -114,10 +133,10 @@ class Classifier:
 
     @torch.inference_mode()
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """Embed a batch of photos.
+        """Embed a batch of images.
 
         Args:
-            pixels: (B, 3, S, S) uint8, as `load_pixels` makes them.
+            pixels: (B, 3, S, S) uint8, as `load_pixels` returns them.
 
         Returns:
             (B, D) float32 unit rows on the CPU.
@@ -125,27 +144,31 @@ class Classifier:
         return self._embed(pixels).cpu()
 
     @torch.inference_mode()
-    def score_images(self, pixels: Tensor) -> scoring.Scored:
-        """Embed a batch of photos and score the label set, all of it on the device.
+    def score_images(self, pixels: Tensor) -> ScoredBatch:
+        """Embed a batch of images and score the label set, both on the device.
 
         Args:
-            pixels: (B, 3, S, S) uint8, as `load_pixels` makes them.
+            pixels: (B, 3, S, S) uint8, as `load_pixels` returns them.
         """
         embeddings = self._embed(pixels)
-        cosine = scoring.cosines(embeddings, self._text_embeddings)
-        probabilities = scoring.tempered_sigmoid(cosine, self.logit_scale)
-        return scoring.Scored(embeddings.cpu(), probabilities.cpu())
+        cosine = cosines(embeddings, self._device_text_embeddings)
+        probabilities = tempered_sigmoid(cosine, self.logit_scale)
+        return ScoredBatch(embeddings.cpu(), probabilities.cpu())
 
-    def is_golden(self, embedding: Tensor) -> bool:
-        """Whether this is what the checkpoint promises of the first golden image.
+    @torch.inference_mode()
+    def probabilities(self, image_embeddings: Tensor) -> Tensor:
+        """Score the label set: one independent probability per label.
 
         Args:
-            embedding: (D,) float32, unit length, on the CPU.
+            image_embeddings: (B, D) float32 unit rows on the CPU.
+
+        Returns:
+            (B, C) float32 in [0, 1], columns in the order of the label set.
         """
-        return is_golden(embedding, self.checkpoint.card.golden, self.placement.dtype)
+        return tempered_sigmoid(cosines(image_embeddings, self.text_embeddings), self.logit_scale)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts as they are, from the cache where it has them.
+        """Embed texts without a template, using the text cache.
 
         Args:
             texts: at least one text.
@@ -154,61 +177,74 @@ class Classifier:
             (N, D) float32 unit rows on the CPU.
 
         Raises:
-            TextError: a text is empty or longer than the tokenizer's context.
+            TextError: a text is empty, longer than the tokenizer's context or contains a special
+                token.
         """
         return self._text_cache(texts)
 
-    def count_known(self, texts: Sequence[str]) -> int:
-        """How many of the texts `embed_texts` has in its cache."""
+    def count_cached(self, texts: Sequence[str]) -> int:
+        """Count the texts whose embeddings are in the text cache."""
         return self._text_cache.count(texts)
 
     @torch.inference_mode()
-    def probabilities(self, image_embeddings: Tensor) -> Tensor:
-        """Score the label set: one independent probability for each label.
-
-        Args:
-            image_embeddings: (B, D) float32 unit rows.
-
-        Returns:
-            (B, C) float32 in [0, 1], columns in the order of the label set.
-        """
-        cosine = scoring.cosines(image_embeddings, self.text_embeddings)
-        return scoring.tempered_sigmoid(cosine, self.logit_scale)
-
-    @torch.inference_mode()
     def zero_shot(
-        self, image_embeddings: Tensor, text_embeddings: Tensor, method: scoring.Scoring
+        self, image_embeddings: Tensor, text_embeddings: Tensor, method: Scoring
     ) -> Tensor:
-        """Score any texts, at the checkpoint's logit_scale.
+        """Score arbitrary texts at the checkpoint's logit_scale.
 
         Args:
-            image_embeddings: (B, D) float32 unit rows.
-            text_embeddings: (N, D) float32 unit rows, as `embed_texts` gives them.
-            method: `sigmoid` (MuMIC), `softmax` (just one of the texts) or `pair` (each text
+            image_embeddings: (B, D) float32 unit rows on the CPU.
+            text_embeddings: (N, D) float32 unit rows, as `embed_texts` returns them.
+            method: `sigmoid` (MuMIC), `softmax` (exactly one of the texts) or `pair` (each text
                 against `a photo`).
 
         Returns:
             (B, N) float32 in [0, 1].
         """
-        cosine = scoring.cosines(image_embeddings, text_embeddings)
+        cosine = cosines(image_embeddings, text_embeddings)
         if method == "sigmoid":
-            return scoring.tempered_sigmoid(cosine, self.logit_scale)
+            return tempered_sigmoid(cosine, self.logit_scale)
         if method == "softmax":
-            return scoring.softmax(cosine, self.logit_scale)
-        background = scoring.cosines(image_embeddings, self._background)
-        return scoring.pair_softmax(cosine, background, self.logit_scale)
+            return softmax(cosine, self.logit_scale)
+        background = cosines(image_embeddings, self._background_embedding)
+        return pair_softmax(cosine, background, self.logit_scale)
+
+    def is_golden(self, embedding: Tensor) -> bool:
+        """Return whether an embedding matches that of the first golden image.
+
+        Args:
+            embedding: (D,) float32, unit length, on the CPU.
+        """
+        return is_golden(embedding, self.checkpoint.card.golden, self.placement.dtype)
 
     def _embed(self, pixels: Tensor) -> Tensor:
+        """Embed (B, 3, S, S) uint8 pixels; (B, D) float32 unit rows on the device."""
         if self.placement.device.type == "cuda":
-            pixels = pixels.pin_memory()  # or the copy would hold up the thread
+            pixels = pixels.pin_memory()  # without it the copy would block this thread
         on_device = pixels.to(self.placement.device, non_blocking=True)
         images = normalize(on_device, self.preprocess, self.placement.dtype)
         return self._model.encode_image(images)
 
 
-@torch.inference_mode()
-def _compute_texts(model: MumicModel, device: torch.device, texts: Sequence[str]) -> Tensor:
-    tokens = model.tokenize(texts).to(device)
-    return torch.cat(
-        [model.encode_text(part).cpu() for part in torch.split(tokens, TEXT_BATCH_SIZE)]
-    )
+def _place_and_fuse(model: MumicModel, placement: Placement) -> list[int | None]:
+    """Move a float32 CPU model to its placement and fuse the layers of its image tower, in place.
+
+    Returns:
+        The number of fused layers in each pass; None for a pass that failed.
+    """
+    tower = model.clip.visual
+    fusions = [_fuse(tower, fuse_batch_norms)]  # in float32, before weights lose precision
+    model.to(placement.device)
+    # Only the image tower: the text tower keeps float32, since texts are few and cached.
+    tower.to(dtype=placement.dtype, memory_format=torch.channels_last)
+    if placement.device.type == "cpu":
+        fusions.append(_fuse(tower, fuse_activations))
+    return fusions
+
+
+def _fuse(tower: nn.Module, fuse: Callable[[nn.Module], int]) -> int | None:
+    try:
+        return fuse(tower)
+    except FusionError as error:
+        log.warning("%s failed, inference is slower than it could be: %s", fuse.__name__, error)
+        return None

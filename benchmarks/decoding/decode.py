@@ -58,7 +58,7 @@ def main() -> None:
     def ours(data: bytes) -> Tensor:
         return load_pixels(data, ImageLimits(), chosen).values
 
-    model = load_model(args.checkpoint)
+    model = load_model(classifier.checkpoint)
     embed = torch.inference_mode()(model.encode_image)
     thresholds = torch.tensor(make_selection(classifier.labels).thresholds)
     print("| MP | decoded as | Pillow, ms | ours, ms | ratio | lowest cosine | labels moved |")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, Preprocess, load_pixels
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.main import create_app
 from app.serving.inference import engine
 from app.serving.process import bind, server_config
@@ -48,7 +48,7 @@ class Faulty(Classifier):
         self._calls = 0
         self._lock = threading.Lock()
 
-    def score_images(self, pixels: Tensor) -> Scored:
+    def score_images(self, pixels: Tensor) -> ScoredBatch:
         """What the model says, where no fault comes between."""
         if self.fault == "no memory" and len(pixels) > MOST_IMAGES:
             raise torch.OutOfMemoryError("no memory for so many images")
@@ -58,7 +58,7 @@ class Faulty(Classifier):
         if self.fault == "not finite" and self._due(1):
             embeddings = scored.embeddings.clone()
             embeddings[0] = torch.nan
-            return Scored(embeddings, scored.probabilities)
+            return ScoredBatch(embeddings, scored.probabilities)
         return scored
 
     def decode(self, data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pixels:

@@ -35,9 +35,8 @@ from app.core.model import cosines, l2_normalize
 from app.dataset.labelled import load_labelled
 from app.dataset.manifest import load_names
 from app.training.data import trunk_and_head
-from app.training.objective.losses import tempered_bce
-from app.training.run.averaging import Average
-from app.training.run.validation import evaluate
+from app.training.objective import tempered_bce
+from app.training.run import WeightAverage, evaluate
 
 HERE = Path(__file__).parent
 TEMPERATURE = 2.0  # of the distillation
@@ -186,7 +185,7 @@ def fit(student: Student, views: Views, progress: Progress) -> None:
     """Train, and leave the averaged weights in the student."""
     settings = student.settings
     tower = nn.ModuleList([student.upper, student.head])
-    average = Average(tower, settings.ema_decay)
+    average = WeightAverage(tower, settings.ema_decay)
     optimizer = student.optimizer()
     total = settings.epochs * (len(views.photos) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -203,7 +202,7 @@ def fit(student: Student, views: Views, progress: Progress) -> None:
         student.logit_scale.data.clamp_(max=math.log(100))
         average.update()
         progress.advance(task)
-    with average.in_place():
+    with average.applied():
         averaged = {key: value.clone() for key, value in tower.state_dict().items()}
     tower.load_state_dict(averaged)
 
@@ -223,7 +222,7 @@ def main() -> None:
     settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
 
     start = read_checkpoint(args.start)
-    model = load_model(args.start).eval()
+    model = load_model(start).eval()
     data = load_labelled(
         args.manifest,
         args.photos,

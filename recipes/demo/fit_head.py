@@ -31,8 +31,8 @@ from app.dataset.manifest import load_names
 from app.evaluation.metrics import macro_map
 from app.evaluation.predictions import embed_texts
 from app.training.data import cached_features, trunk_and_head
-from app.training.objective.losses import tempered_bce
-from app.training.run.validation import evaluate
+from app.training.objective import tempered_bce
+from app.training.run import evaluate
 
 HERE = Path(__file__).parent
 ITERATIONS = 50
@@ -167,7 +167,7 @@ def main() -> None:
     args = parser.parse_args()
 
     start = read_checkpoint(args.start)
-    model = load_model(args.start)
+    model = load_model(start)
     data = load_labelled(
         args.manifest,
         args.photos,

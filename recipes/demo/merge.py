@@ -24,7 +24,7 @@ from app.dataset.manifest import load_names
 from app.evaluation.metrics import average_precision
 from app.evaluation.predictions import embed_photos, embed_texts
 from app.training.data import trunk_and_head
-from app.training.objective.losses import tempered_bce
+from app.training.objective import tempered_bce
 
 HERE = Path(__file__).parent
 
@@ -82,11 +82,11 @@ def main() -> None:
         checkpoint.labels,
         names=load_names(HERE / "names.yaml", checkpoint.labels),
     )
-    model = load_model(args.finetuned).eval()
+    model = load_model(checkpoint).eval()
     found = (data.targets[data.indices("train")] == 1).any(dim=0).nonzero().flatten().tolist()
     texts = embed_texts(model, model.tokenize([data.texts[column] for column in found]))
     (projection,) = trunk_and_head(model)[1].parameters()
-    (start,) = trunk_and_head(load_model(args.start))[1].parameters()
+    (start,) = trunk_and_head(load_model(read_checkpoint(args.start)))[1].parameters()
     projection.data.copy_(merged(start.data, projection.data, texts, args.share, args.elsewhere))
 
     validation = data.indices("validation")

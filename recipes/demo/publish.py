@@ -16,7 +16,7 @@ from scored import SCORED
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
 from app.core.labels import reference
 from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.manifest import Part, load_names
+from app.dataset.manifest import Split, load_names
 from app.evaluation.metrics import average_precision, draw_images, interval, macro_map
 from app.evaluation.metrics.bootstrap import calibration_error_of_draws
 from app.evaluation.metrics.calibration import reliability
@@ -32,7 +32,7 @@ from app.evaluation.thresholds import (
 HERE = Path(__file__).parent
 
 
-def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Part) -> Predictions:
+def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Split) -> Predictions:
     """What the checkpoint makes of a part: of each name's own text, and of its labels."""
     paths = [data.photos / data.files[i] for i in data.indices(part)]
     texts = [data.texts[column] for column in data.classes.values()]
@@ -51,7 +51,7 @@ def main() -> None:
     args = parser.parse_args()
 
     checkpoint = read_checkpoint(args.checkpoint)
-    model = load_model(args.checkpoint)
+    model = load_model(checkpoint)
     label_set = checkpoint.labels
     names = load_names(HERE / "names.yaml", label_set)
     data = load_labelled(

@@ -13,11 +13,11 @@ from rich.progress import Progress
 from torch import nn
 
 from app.baselines import as_json, compare, markdown_lines, parse_compared_models
-from app.baselines.asl_classifier import write_asl
-from app.baselines.clip_scores import checkpoint_scores
-from app.baselines.compared_models import ComparedModel
-from app.baselines.comparison import Scored
-from app.baselines.tables import metrics_of
+from app.baselines.asl.classifier import write_asl
+from app.baselines.comparison.clip_scores import checkpoint_scores
+from app.baselines.comparison.compared_models import ComparedModel
+from app.baselines.comparison.comparison import Scored
+from app.baselines.comparison.tables import metrics_of
 from app.core.checkpoint import Checkpoint, load_model
 from app.core.classifier import BACKGROUND_PROMPT, Classifier
 from app.errors import OptionError
@@ -37,7 +37,7 @@ def asl(tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint) -> Pat
     torch.manual_seed(1)
     write_asl(
         directory,
-        load_model(checkpoint.directory).clip.visual,
+        load_model(checkpoint).clip.visual,
         nn.Linear(16, 3),
         CONFIG,
         names=["flower", "dog", "cat"],

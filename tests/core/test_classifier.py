@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, load_pixels
+from app.core.model import FusionError
 from app.errors import OptionError, TextError
 from tests.support.photos import NAMES, encoded, sample
 
@@ -168,3 +169,19 @@ def test_any_script_is_embedded(tiny_classifier: Classifier, text: str) -> None:
 def test_a_precision_that_the_device_lacks_is_refused(tiny_checkpoint: Path) -> None:
     with pytest.raises(OptionError, match="fp16 needs a GPU"):
         Classifier.load(tiny_checkpoint, device="cpu", precision="fp16")
+
+
+def test_failed_fusion_is_logged_and_reported(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: nn.Module) -> int:
+        raise FusionError("the image tower cannot be traced: control flow")
+
+    monkeypatch.setattr("app.core.classifier.fuse_batch_norms", fail)
+    classifier = Classifier.load(tiny_checkpoint, device="cpu", precision="fp32")
+    assert not classifier.fused
+    assert "cannot be traced: control flow" in caplog.text
+
+
+def test_tower_without_fusible_layers_counts_as_fused(tiny_classifier: Classifier) -> None:
+    assert tiny_classifier.fused

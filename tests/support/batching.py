@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import torch
 
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.core.runtime import InferenceWorkers
 from app.serving.inference.batcher import Batcher, Model, ScoredImage
 from app.serving.observability import Timings
@@ -26,7 +26,7 @@ class OneModel(Batcher):
 
     def __init__(
         self,
-        score: Callable[[torch.Tensor], Scored],
+        score: Callable[[torch.Tensor], ScoredBatch],
         max_batch_size: int,
         lanes: InferenceWorkers = ONE,
     ) -> None:

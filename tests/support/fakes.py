@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from tests.support.photos import encoded
 
 PATIENCE_S = 20
@@ -18,9 +18,9 @@ DIMENSION, CLASSES = 32, 120  # of the tiny checkpoint
 GOOD, RAISES, NAN, TOO_FEW = 200, 13, 14, 15  # grey values that the fake tower heeds
 
 
-def scored(rows: Tensor) -> Scored:
+def scored(rows: Tensor) -> ScoredBatch:
     """Embeddings with scores, the same for every image."""
-    return Scored(rows, torch.full((len(rows), CLASSES), 0.5))
+    return ScoredBatch(rows, torch.full((len(rows), CLASSES), 0.5))
 
 
 class FakeTower:
@@ -61,7 +61,7 @@ class FakeClassifier(Classifier):
         vars(self).update(vars(real))
         self._tower = tower
 
-    def score_images(self, pixels: Tensor) -> Scored:
+    def score_images(self, pixels: Tensor) -> ScoredBatch:
         """What the fake says."""
         return scored(self._tower(pixels))
 

@@ -114,7 +114,7 @@ def test_frozen_towers_stay_as_they_are(
     data = data_of(tmp_path, photos)
     config = replace(CONFIG_FAST, freeze_text=True, freeze_image=True)
     trained = weights_of(train(init, data, config, tmp_path / "run", progress=progress))
-    before = load_model(init.directory).clip.state_dict()
+    before = load_model(init).clip.state_dict()
     changed = {key for key, value in before.items() if not torch.equal(value, trained[key])}
     assert changed == {"visual.head.proj.weight", "logit_scale"}
 

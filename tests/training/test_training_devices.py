@@ -19,7 +19,7 @@ from app.errors import OptionError
 from app.training.config import Precision
 from app.training.data import Inputs
 from app.training.objective import TemperedSigmoid
-from app.training.run import make_fabric, train
+from app.training.run import create_fabric, train
 from tests.support.tiny import write_tiny
 from tests.support.training_set import LABELS, data_of, write_photos
 from tests.support.two_processes import ONE, TWO, train_together
@@ -62,7 +62,7 @@ def test_two_processes_end_as_one_does(
     for name in ("plain-0", "plain-1"):
         for row, expected in zip(together[name]["history"], alone.history, strict=True):
             assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
-    model = load_model(init.directory)
+    model = load_model(init)
     model.clip.load_state_dict(together["plain-0"]["weights"])
     tokens = model.tokenize(data.texts)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_two_killed_processes_resume_exactly(together: Mapping[str, Any]) -> Non
 
 def test_parts_add_up_to_the_step(init: Checkpoint, data: LabelledPhotos) -> None:
     config = replace(ONE, min_crop=0.5)
-    model = load_model(init.directory)
+    model = load_model(init)
     objective = TemperedSigmoid(model, data, config)
     paths = [data.photos / file for file in data.files]
     inputs = Inputs(paths, init.preprocess, config, torch.device("cpu"))
@@ -125,6 +125,6 @@ def test_what_cannot_be_shared_or_run_is_refused(
     with pytest.raises(OptionError, match="parts: a step of 4 photos has not one for each of 5"):
         train(init, data, replace(ONE, parts=5), tmp_path, progress=Progress(disable=True))
     with pytest.raises(OptionError, match="fp16 needs a GPU"):
-        make_fabric(torch.device("cpu"), "fp16")
+        create_fabric(torch.device("cpu"), "fp16")
     with pytest.raises(OptionError, match="devices: 9 are not there"):
-        make_fabric(torch.device("cuda"), "fp32", devices=9)
+        create_fabric(torch.device("cuda"), "fp32", devices=9)

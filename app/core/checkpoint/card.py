@@ -1,4 +1,4 @@
-"""mumic.json: what a checkpoint says of itself, and the hashes that hold it together."""
+"""mumic.json: a checkpoint's metadata, file hashes and golden embeddings."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ CARD_FILE = "mumic.json"
 
 
 class Golden(BaseModel):
-    """Expected unit embeddings, in float32 on a CPU.
+    """Expected unit embeddings of the golden inputs, in float32 on a CPU.
 
     Attributes:
-        image_embeddings: (4, D), one row for each of `app.core.checkpoint.golden.golden_images`.
-        text_embeddings: (2, D), one row for each of `app.core.checkpoint.golden.GOLDEN_TEXTS`.
+        image_embeddings: (4, D), one row per image of `app.core.checkpoint.golden.golden_images`.
+        text_embeddings: (2, D), one row per text of `app.core.checkpoint.golden.GOLDEN_TEXTS`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,13 +28,16 @@ class Golden(BaseModel):
 
 
 class Card(BaseModel):
-    """What a checkpoint says of itself.
+    """Metadata of a checkpoint.
 
     Attributes:
-        sha256: the hash of each file that the card signs.
-        exif_orientation: whether photos are turned upright before the model sees them.
-        training: how the checkpoint was made, free-form.
-        metrics: what it reached, free-form.
+        format_version: of the card.
+        name: the checkpoint's name.
+        version: the checkpoint's version.
+        sha256: the hash of each signed file, by file name.
+        exif_orientation: whether to apply the EXIF orientation of images.
+        training: how the checkpoint was trained, free-form.
+        metrics: its evaluation metrics, free-form.
         golden: embeddings that a loaded model must reproduce.
     """
 
@@ -51,34 +54,36 @@ class Card(BaseModel):
 
 
 def make_card(**fields: Any) -> Card:
-    """Check a card's fields.
+    """Create a card from its fields.
 
     Raises:
-        CheckpointError: a field is not valid; the text names it.
+        CheckpointError: a field is invalid; the text names it.
     """
     try:
         return Card(**fields)
     except ValidationError as error:
-        raise CheckpointError(_first(error)) from error
+        raise CheckpointError(_first_error(error)) from error
 
 
 def read_card(directory: Path) -> Card:
     """Read a checkpoint's card.
 
     Raises:
-        CheckpointError: it cannot be read or is not valid; the text names the field.
+        CheckpointError: the card cannot be read or is invalid; the text names the field.
     """
     path = directory / CARD_FILE
-    with reading(path):
+    with read_errors(path):
         data = path.read_bytes()
     try:
         return Card.model_validate_json(data)
     except ValidationError as error:
-        raise CheckpointError(f"{path}: {_first(error)}. Copy the checkpoint again") from error
+        raise CheckpointError(
+            f"{path}: {_first_error(error)}. Copy the checkpoint again"
+        ) from error
 
 
 def write_card(directory: Path, card: Card) -> None:
-    """Write a checkpoint's card; a kill on the way leaves the last one whole."""
+    """Write a checkpoint's card atomically."""
     partial = directory / f".{CARD_FILE}"
     partial.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     partial.chmod(0o644)
@@ -86,21 +91,21 @@ def write_card(directory: Path, card: Card) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """The sha256 of a file, as hex.
+    """Return the hexadecimal sha256 of a file.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the file cannot be read.
     """
-    with reading(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Around reading a checkpoint: a disk that refuses, or a file that has just gone, is told.
+def read_errors(path: Path) -> Iterator[None]:
+    """Convert OSError to CheckpointError while a checkpoint is read.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the path cannot be read.
     """
     try:
         yield
@@ -108,7 +113,7 @@ def reading(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _first(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "the file"
     return f"{where}: {first['msg']}"

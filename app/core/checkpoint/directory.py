@@ -1,7 +1,7 @@
 """Read, check and write a checkpoint directory.
 
-The directory is open_clip's own format plus four files of ours; docs/checkpoints.md tells a
-reader what each one holds. Reading verifies every hash before a weight is loaded.
+The directory has open_clip's own format plus four files; docs/checkpoints.md describes each file.
+All hashes are verified before weights are loaded.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from app.core.checkpoint.card import (
     file_hash,
     make_card,
     read_card,
-    reading,
+    read_errors,
     write_card,
 )
 from app.core.checkpoint.golden import embed_golden
@@ -49,7 +49,15 @@ log = logging.getLogger("mumic.checkpoint")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A verified checkpoint directory, its weights not yet loaded."""
+    """A verified checkpoint directory, without its weights.
+
+    Attributes:
+        directory: the directory.
+        card: its mumic.json.
+        config: its open_clip_config.json, with `model_cfg` and `preprocess_cfg`.
+        labels: its label set.
+        preprocess: its image preprocessing.
+    """
 
     directory: Path
     card: Card
@@ -59,19 +67,19 @@ class Checkpoint:
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Verify a checkpoint directory and read all but its weights.
+    """Verify a checkpoint directory and read everything except its weights.
 
     Raises:
-        CheckpointError: a file is missing, altered or unsafe; the text says which and what to do.
-        LabelSetError: labels.yaml is not valid.
+        CheckpointError: a file is missing, altered or unsafe; the text names it and the remedy.
+        LabelSetError: labels.yaml is invalid.
     """
-    with reading(directory):
+    with read_errors(directory):
         _refuse_incomplete_or_unsafe(directory)
     card = read_card(directory)
     for name in HASHED_FILES:
         if card.sha256.get(name) != file_hash(directory / name):
             raise CheckpointError(
-                f"{directory / name}: its sha256 is not the one in {CARD_FILE}: the file was "
+                f"{directory / name}: its sha256 differs from the one in {CARD_FILE}: the file was "
                 "altered or is incomplete. Copy the checkpoint again; if you edited labels or "
                 f"thresholds on purpose, sign it with: mumic seal {directory}"
             )
@@ -85,18 +93,22 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     )
 
 
-def load_model(directory: Path) -> MumicModel:
+def load_model(checkpoint: Checkpoint) -> MumicModel:
     """Build a checkpoint's towers, in float32 on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: open_clip cannot build the architecture or the weights do not fit it.
+        CheckpointError: open_clip cannot build the architecture, or the weights do not fit it.
     """
-    refuse_hub_text_tower(_read_config(directory)["model_cfg"])
+    return _build_model(checkpoint.directory)
+
+
+def _build_model(directory: Path) -> MumicModel:
+    """Build the towers from a directory whose configuration was read by `_read_config`."""
     source = f"local-dir:{directory}"
     try:
         clip = open_clip.create_model(source, require_pretrained=True, weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
-    except Exception as error:  # open_clip names no errors: a bad config can raise anything
+    except Exception as error:  # open_clip documents no errors; a bad config can raise any
         raise CheckpointError(
             f"{directory}: open_clip cannot load it: {error}. Do {WEIGHTS_FILE} and "
             f"{CONFIG_FILE} belong together?"
@@ -105,7 +117,7 @@ def load_model(directory: Path) -> MumicModel:
 
 
 def refuse_hub_text_tower(model_cfg: Mapping[str, Any]) -> None:
-    """Refuse a text tower or tokenizer that open_clip would fetch from a hub.
+    """Reject a text tower or tokenizer that open_clip would download from a hub.
 
     Raises:
         CheckpointError: the configuration names one.
@@ -113,8 +125,8 @@ def refuse_hub_text_tower(model_cfg: Mapping[str, Any]) -> None:
     text_cfg = model_cfg.get("text_cfg")
     if isinstance(text_cfg, dict) and {"hf_model_name", "hf_tokenizer_name"} & text_cfg.keys():
         raise CheckpointError(
-            "the text tower or its tokenizer comes from a hub; MuMIC reads CLIP's own tokenizer "
-            "alone: use an architecture with it, e.g. ViT-B-32"
+            "the text tower or its tokenizer comes from a hub; MuMIC supports only CLIP's own "
+            "tokenizer: use an architecture with it, e.g. ViT-B-32"
         )
 
 
@@ -132,37 +144,37 @@ def write_checkpoint(
     exif_orientation: bool = True,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write a whole checkpoint directory, or nothing.
+    """Write a checkpoint directory atomically.
 
     Args:
-        directory: where it goes; a checkpoint that is there is replaced.
+        directory: the target; an existing checkpoint is replaced.
         model: the towers.
         config: open_clip's `model_cfg` and `preprocess_cfg`.
         labels: the label set with prompts, positive weights and thresholds.
-        name: the checkpoint's name, for answers and metrics.
+        name: the checkpoint's name, for responses and metrics.
         version: its version.
-        readme: the model card, Markdown.
-        training: how it was made.
-        metrics: what it reached.
-        exif_orientation: whether photos are turned upright first.
-        dtype: how floating weights are stored. The golden embeddings are those of the stored
-            weights.
+        readme: the model card, in Markdown.
+        training: how it was trained, free-form.
+        metrics: its evaluation metrics, free-form.
+        exif_orientation: whether to apply the EXIF orientation of images.
+        dtype: of the stored floating-point weights. The golden embeddings are computed with the
+            stored weights.
 
     Raises:
-        CheckpointError: something else than a checkpoint is there, or a field is not valid.
-        DiskError: it cannot be written; what was there before is whole.
+        CheckpointError: the target exists and is not a checkpoint, or a field is invalid.
+        DiskError: the disk cannot be written; an existing checkpoint is unchanged.
     """
-    with staging_directory(directory, CARD_FILE) as draft:
+    with staging_directory(directory, CARD_FILE) as staging:
         state = {
             key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
             for key, value in model.clip.state_dict().items()
         }
-        save_file(state, draft / WEIGHTS_FILE, metadata={"format": "pt"})
-        (draft / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        dump_label_set(labels, draft / LABELS_FILE)
-        (draft / README_FILE).write_text(readme, encoding="utf-8")
+        save_file(state, staging / WEIGHTS_FILE, metadata={"format": "pt"})
+        (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        dump_label_set(labels, staging / LABELS_FILE)
+        (staging / README_FILE).write_text(readme, encoding="utf-8")
         _sign(
-            draft,
+            staging,
             name=name,
             version=version,
             exif_orientation=exif_orientation,
@@ -172,37 +184,38 @@ def write_checkpoint(
 
 
 def refuse_unwritable(directory: Path, *, name: str, version: str) -> None:
-    """Refuse what `write_checkpoint` would, before the long work whose result it is to write.
+    """Check before a long computation that `write_checkpoint` will accept its target.
 
     Raises:
-        CheckpointError: something else than a checkpoint is there, or a field is not valid.
+        CheckpointError: the target exists and is not a checkpoint, or a field is invalid.
     """
     refuse_foreign(directory, CARD_FILE)
-    nothing = Golden(image_embeddings=(), text_embeddings=())
-    make_card(name=name, version=version, sha256={}, golden=nothing)
+    placeholder = Golden(image_embeddings=(), text_embeddings=())
+    make_card(name=name, version=version, sha256={}, golden=placeholder)
 
 
 def seal(directory: Path) -> None:
     """Sign a checkpoint whose labels, thresholds or weights were edited on purpose.
 
-    Hashes, golden embeddings and cached label embeddings are made anew from the files there.
+    Hashes, golden embeddings and cached label embeddings are recomputed from the files.
 
     Raises:
         CheckpointError: the directory is incomplete or unsafe.
-        LabelSetError: labels.yaml is not valid.
-        DiskError: it cannot be written to.
+        LabelSetError: labels.yaml is invalid.
+        DiskError: the directory cannot be written.
     """
     _refuse_incomplete_or_unsafe(directory)
     kept = {"name", "version", "exif_orientation", "training", "metrics"}
-    with disk_errors(directory, "it is not signed: seal it again when it can be"):
+    with disk_errors(directory, "it is not signed; fix the cause and seal it again"):
         _sign(directory, **read_card(directory).model_dump(include=kept))
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
-    """The label-text embeddings: from the cache file when it belongs here, else computed.
+    """Return the embeddings of the label prompts, from the cache file if it is valid.
 
-    It belongs here when the card signs it and its key is that of these weights, configuration
-    and prompts. It can be made again, so one that does not is no reason to refuse a start.
+    The cache file is valid if the card signs it and its key matches the weights, the configuration
+    and the prompts. Otherwise the embeddings are computed, since an invalid cache file is no reason
+    to reject the checkpoint.
 
     Returns:
         (C, D) float32 unit rows, in the order of the label set.
@@ -212,39 +225,28 @@ def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
         key = _cache_key(checkpoint.card.sha256, checkpoint.labels)
         with suppress(CheckpointError, OSError):
             if checkpoint.card.sha256.get(path.name) == file_hash(path) and _key_of(path) == key:
-                # Cloned, or the rows would lie in the file, which `mumic seal` writes anew.
+                # Cloned since the rows map the file, which `mumic seal` overwrites.
                 return load_file(path)["text_embeddings"].clone()
-        log.warning("%s does not belong to this checkpoint: label texts are embedded anew", path)
-    return embed_prompts(model, checkpoint.labels)
-
-
-@torch.inference_mode()
-def embed_prompts(model: MumicModel, labels: LabelSet) -> Tensor:
-    """Embed each label's prompt.
-
-    Returns:
-        (C, D) float32 unit rows on the CPU.
-    """
-    tokens = model.tokenize(labels.prompts).to(model.device)
-    return torch.cat([model.encode_text(part).cpu() for part in torch.split(tokens, 256)])
+        log.warning("%s does not match this checkpoint; label texts are embedded again", path)
+    return model.embed_texts(checkpoint.labels.prompts)
 
 
 def _sign(directory: Path, **fields: Any) -> None:
-    """Write the label embeddings and the card from the other files of the directory."""
+    """Write the label embeddings and the card, computed from the other files."""
     config = _read_config(directory)
     labels = load_label_set(directory / LABELS_FILE)
     preprocess = Preprocess.from_config(
         config["preprocess_cfg"], fields.get("exif_orientation", True)
     )
-    model = load_model(directory)
+    model = _build_model(directory)
     hashes = {name: file_hash(directory / name) for name in HASHED_FILES}
     cache = directory / LABEL_EMBEDDINGS_FILE
     save_file(
-        {"text_embeddings": embed_prompts(model, labels)},
+        {"text_embeddings": model.embed_texts(labels.prompts)},
         cache,
         metadata={"key": _cache_key(hashes, labels)},
     )
-    cache.chmod(0o644)  # safetensors keeps others out
+    cache.chmod(0o644)  # safetensors makes files readable by their owner only
     hashes[cache.name] = file_hash(cache)
     card = make_card(sha256=hashes, golden=embed_golden(model, preprocess), **fields)
     write_card(directory, card)
@@ -261,8 +263,9 @@ def _key_of(cache: Path) -> str | None:
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
+    """Read open_clip_config.json and reject a configuration that open_clip must not load."""
     path = directory / CONFIG_FILE
-    with reading(path):
+    with read_errors(path):
         data = path.read_bytes()
     try:
         config = json.loads(data)
@@ -271,6 +274,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
     for section in ("model_cfg", "preprocess_cfg"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise CheckpointError(f"{path}: the section {section!r} is missing")
+    refuse_hub_text_tower(config["model_cfg"])
     return dict(config)
 
 
@@ -280,20 +284,20 @@ def _refuse_incomplete_or_unsafe(directory: Path) -> None:
     missing = [name for name in (*HASHED_FILES, CARD_FILE) if not (directory / name).is_file()]
     if missing:
         raise CheckpointError(
-            f"{directory}: {', '.join(missing)} missing; a checkpoint directory holds "
+            f"{directory}: {', '.join(missing)} missing; a checkpoint directory contains "
             f"{', '.join((*HASHED_FILES, CARD_FILE))}"
         )
     pickles = sorted(p.name for p in directory.rglob("*") if p.suffix.lower() in PICKLE_SUFFIXES)
     if pickles:
         raise CheckpointError(
-            f"{directory}: {', '.join(pickles)} may hold a pickle, which can run code when it is "
-            "read. Only safetensors are loaded: convert it with mumic import, or take it out"
+            f"{directory}: {', '.join(pickles)} may contain a pickle, which can run code when it "
+            "is read. Only safetensors are loaded: convert it with mumic import, or remove it"
         )
     try:
         with safe_open(directory / WEIGHTS_FILE, framework="pt"):
             pass
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{directory / WEIGHTS_FILE}: not a whole safetensors file ({error}). "
+            f"{directory / WEIGHTS_FILE}: not a complete safetensors file ({error}). "
             "Copy the checkpoint again"
         ) from error

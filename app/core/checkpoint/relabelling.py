@@ -1,4 +1,4 @@
-"""A checkpoint with an edited label set: other thresholds or texts, the same weights."""
+"""Write a checkpoint with another label set: new thresholds or texts, the same weights."""
 
 import shutil
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ from app.core.labels import LabelSet, dump_label_set
 def write_relabelled(
     checkpoint: Checkpoint, labels: LabelSet, out: Path, metrics: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint's files with another label set, signed; whole or not at all.
+    """Write a signed copy of a checkpoint with another label set, atomically.
 
-    The label embeddings are made anew; all other files are copied as they are.
+    The label embeddings are recomputed; all other files are copied unchanged.
 
     Args:
-        checkpoint: where all but the label set comes from.
-        labels: the label set.
-        out: where it goes; the checkpoint that is there is replaced, be it this one.
-        metrics: what its card says beside what it said.
+        checkpoint: the source of all files except the label set.
+        labels: the new label set.
+        out: the target; an existing checkpoint is replaced, and may be the source itself.
+        metrics: entries to add to the metrics of the card.
 
     Raises:
-        CheckpointError: something else than a checkpoint is there.
-        DiskError: it cannot be written.
+        CheckpointError: the target exists and is not a checkpoint.
+        DiskError: the target cannot be written.
     """
-    with staging_directory(out, CARD_FILE) as draft:
-        shutil.copytree(checkpoint.directory, draft, dirs_exist_ok=True)
-        dump_label_set(labels, draft / LABELS_FILE)
-        seal(draft)
-        card = read_card(draft)
-        write_card(draft, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))
+    with staging_directory(out, CARD_FILE) as staging:
+        shutil.copytree(checkpoint.directory, staging, dirs_exist_ok=True)
+        dump_label_set(labels, staging / LABELS_FILE)
+        seal(staging)
+        card = read_card(staging)
+        write_card(staging, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))

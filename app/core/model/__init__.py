@@ -1,31 +1,41 @@
-"""The two towers and the scores made of their embeddings."""
+"""The two towers, their fusion for inference, and the scores of their embeddings."""
 
 from app.core.model.fusion import (
+    FusionError,
     fuse_activations,
     fuse_batch_norms,
 )
 from app.core.model.scoring import (
-    Scored,
+    ScoredBatch,
     Scoring,
     cosines,
     l2_normalize,
+    logits,
+    pair_softmax,
+    softmax,
     tempered_sigmoid,
 )
 from app.core.model.text_cache import (
     TextCache,
 )
 from app.core.model.towers import (
+    TEXT_BATCH_SIZE,
     MumicModel,
 )
 
 __all__ = [
+    "TEXT_BATCH_SIZE",
+    "FusionError",
     "MumicModel",
-    "Scored",
+    "ScoredBatch",
     "Scoring",
     "TextCache",
     "cosines",
     "fuse_activations",
     "fuse_batch_norms",
     "l2_normalize",
+    "logits",
+    "pair_softmax",
+    "softmax",
     "tempered_sigmoid",
 ]

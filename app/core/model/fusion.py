@@ -1,8 +1,9 @@
-"""A tower rewritten for serving: the same function in fewer passes over memory.
+"""Layer fusion for inference: the same function with fewer passes over memory.
 
-In evaluation a batch norm is one factor and one summand a channel, which the convolution before
-it can carry in its own weights. On a CPU a convolution can apply the activation after it while
-its outputs are still in registers. What feeds what is read off a trace, not guessed from names.
+In evaluation mode a batch norm is a scale and a shift per channel, which can be folded into the
+weights of the preceding convolution. On a CPU, oneDNN can apply an activation while the outputs of
+the convolution are still in registers. The data flow between layers comes from an FX trace, not
+from layer names.
 """
 
 import threading
@@ -18,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
-# oneDNN's names of activations and their parameters, as `mkldnn::_convolution_pointwise` has them.
+# Names and parameters of activations in `mkldnn::_convolution_pointwise`.
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
@@ -27,20 +28,28 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
 }
 
 
-def fuse_batch_norms(tower: nn.Module) -> int:
-    """Fold each batch norm whose input is one convolution's output alone, in place.
+class FusionError(Exception):
+    """The layers of a tower cannot be fused; the tower is unchanged and works without fusion."""
 
-    The rounding differs in the last digits, which the golden inputs bound.
+
+def fuse_batch_norms(tower: nn.Module) -> int:
+    """Fold batch norms into the preceding convolutions, in place.
+
+    A batch norm is folded if it is the only reader of a convolution's output. Folding changes the
+    rounding of the last digits; the golden inputs bound the difference.
 
     Args:
-        tower: in evaluation mode, with the weights that it will keep.
+        tower: in evaluation mode, with its final weights.
 
     Returns:
-        How many were folded; 0 for a tower that cannot be traced.
+        The number of folded batch norms.
+
+    Raises:
+        FusionError: the tower has batch norms, but cannot be traced.
     """
     folded = 0
     for conv, _, norm, name in _after_convolutions(tower, _NORMS):
-        # Without statistics of its own it takes them from each batch.
+        # Without running statistics, a batch norm depends on each batch.
         if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
             _fold(conv, norm)
             rest = [norm.drop, norm.act] if isinstance(norm, BatchNormAct2d) else []
@@ -50,21 +59,27 @@ def fuse_batch_norms(tower: nn.Module) -> int:
 
 
 def fuse_activations(tower: nn.Module) -> int:
-    """Let each convolution apply the activation that alone reads its output, in place.
+    """Fuse activations into the preceding convolutions with oneDNN, in place.
 
-    For a tower that stays on a CPU, in its precision, and is never trained again. Some round
-    differently.
+    An activation is fused if it is the only reader of a convolution's output. The tower must stay
+    on the CPU in its current precision and cannot be trained afterwards. Some fused activations
+    round differently.
 
     Args:
-        tower: in evaluation mode.
+        tower: in evaluation mode, on the CPU.
 
     Returns:
-        How many were fused; 0 for a tower that cannot be traced, or where oneDNN cannot do it.
+        The number of fused activations.
+
+    Raises:
+        FusionError: the tower has such activations, but cannot be traced, or oneDNN does not
+            support its precision on this CPU.
     """
-    if not _onednn_convolves(next(tower.parameters()).dtype):
-        return 0
+    candidates = list(_after_convolutions(tower, tuple(_ACTIVATIONS)))
+    if candidates:
+        _require_onednn(next(tower.parameters()).dtype)
     fused = 0
-    for conv, conv_name, activation, name in _after_convolutions(tower, tuple(_ACTIVATIONS)):
+    for conv, conv_name, activation, name in candidates:
         if type(conv) in (nn.Conv2d, Conv2dSame) and conv.padding_mode == "zeros":
             _replace(tower, conv_name, _ActivatedConv(conv, *_ACTIVATIONS[type(activation)]))
             _replace(tower, name, nn.Identity())
@@ -72,34 +87,37 @@ def fuse_activations(tower: nn.Module) -> int:
     return fused
 
 
-def _onednn_convolves(dtype: torch.dtype) -> bool:
-    """Whether it does on this CPU; torch itself has other ways where it does not."""
+def _require_onednn(dtype: torch.dtype) -> None:
+    """Raise FusionError if oneDNN cannot run a fused convolution on this CPU."""
     if not torch.backends.mkldnn.is_available():
-        return False
+        raise FusionError("this build of torch has no oneDNN")
     conv = _ActivatedConv(nn.Conv2d(8, 8, 3).to(dtype), "relu", [])
     try:
         conv(torch.ones(1, 8, 8, 8, dtype=dtype))
-    except RuntimeError:
-        return False
-    return True
+    except RuntimeError as error:
+        raise FusionError(f"oneDNN has no {dtype} convolution on this CPU: {error}") from error
 
 
 def _after_convolutions(
     tower: nn.Module, kinds: tuple[type[nn.Module], ...]
 ) -> Iterator[tuple[nn.Conv2d, str, nn.Module, str]]:
-    """Modules of some kinds that each read one convolution's output, and alone do so.
+    """Find modules of the given kinds that are the only reader of a convolution's output.
 
     Yields:
-        The convolution and its name, the module and its name.
+        The convolution, its name, the module and its name.
+
+    Raises:
+        FusionError: the tower has modules of these kinds, but cannot be traced.
     """
     modules = dict(tower.named_modules())
     if not any(type(module) in kinds for module in modules.values()):
         return
     try:
         graph = _Tracer().trace(tower)
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        return  # its way depends on its input
-    for node in graph.nodes:  # what does nothing hides nobody
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        # Usually control flow that depends on the input.
+        raise FusionError(f"the image tower cannot be traced: {error}") from error
+    for node in graph.nodes:  # an Identity between two layers must not prevent their fusion
         if node.op == "call_module" and isinstance(modules[node.target], nn.Identity):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
@@ -115,10 +133,10 @@ def _after_convolutions(
 
 
 class _Tracer(fx.Tracer):
-    """Traces in its thread alone.
+    """An FX tracer that affects the tracing thread only.
 
-    A trace takes the place of nn.Module's own methods, for every thread: another one that computes
-    meanwhile, as while a checkpoint is loaded beside the one that answers, is to notice nothing.
+    FX patches methods of nn.Module in the whole process while it traces. During a reload, other
+    threads compute with the served model at the same time and must get the original behaviour.
     """
 
     def __init__(self) -> None:
@@ -142,24 +160,24 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        ours = isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
-        return ours or super().is_leaf_module(module, name)
+        is_fusible = isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
+        return is_fusible or super().is_leaf_module(module, name)
 
 
 class _ActivatedConv(nn.Module):
-    """A convolution with its activation, through the operator that torch.compile uses too."""
+    """A convolution with a fused activation, by the operator that torch.compile uses."""
 
     def __init__(self, conv: nn.Conv2d, activation: str, scalars: list[float]) -> None:
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
         self._stride, self._dilation = list(conv.stride), list(conv.dilation)
         self._groups, self._kernel = conv.groups, list(conv.kernel_size)
-        self._pads_itself = isinstance(conv, Conv2dSame)
-        self._padding = [0, 0] if self._pads_itself else list(conv.padding)
+        self._pads_same = isinstance(conv, Conv2dSame)
+        self._padding = [0, 0] if self._pads_same else list(conv.padding)
         self._activation, self._scalars = activation, scalars
 
     def forward(self, images: Tensor) -> Tensor:
-        if self._pads_itself:
+        if self._pads_same:
             images = pad_same(images, self._kernel, self._stride, self._dilation)
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(
             images,
@@ -190,5 +208,5 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _replace(tower: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(tower.get_submodule(parent), own, module)
+    parent, _, attribute = name.rpartition(".")
+    setattr(tower.get_submodule(parent), attribute, module)

@@ -1,6 +1,6 @@
-"""From embeddings to probabilities: the paper's scores as pure functions.
+"""Probabilities from embeddings: the scores of the paper as pure functions.
 
-All work on float32 and on whole batches; B images, C label texts, D embedding dimensions.
+All functions work on float32 and on whole batches: B images, C label texts, D embedding dimensions.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Scoring = Literal["sigmoid", "softmax", "pair"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """Photos as the model sees them.
+class ScoredBatch:
+    """Embeddings and label probabilities of a batch of images.
 
     Attributes:
         embeddings: (B, D) float32 unit rows, on the CPU.
-        probabilities: (B, C) float32 in [0, 1], on the CPU, columns as the label set has them.
+        probabilities: (B, C) float32 in [0, 1], on the CPU, columns in the order of the label set.
     """
 
     embeddings: Tensor
@@ -32,13 +32,13 @@ def l2_normalize(features: Tensor) -> Tensor:
         features: (B, D) of any floating dtype.
 
     Returns:
-        (B, D) float32. A row of zeros stays zeros.
+        (B, D) float32. A row of zeros stays unchanged.
     """
     return nn.functional.normalize(features.float(), dim=-1)
 
 
 def cosines(image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-    """Cosine similarities of unit rows.
+    """Compute the cosine similarities of unit rows.
 
     Args:
         image_embeddings: (B, D) float32 unit rows.
@@ -51,7 +51,7 @@ def cosines(image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
 
 
 def logits(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
-    """Cosines over the temperature, `cos * exp(logit_scale)` (listing 1, line 19).
+    """Divide cosines by the temperature: `cos * exp(logit_scale)` (listing 1, line 19).
 
     Args:
         cosine: (B, C) float32 in [-1, 1].
@@ -64,7 +64,7 @@ def logits(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
 
 
 def tempered_sigmoid(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
-    """One independent probability for each pair of image and label text (equation 2).
+    """Compute an independent probability for each pair of image and label text (equation 2).
 
     Args:
         cosine: (B, C) float32 in [-1, 1].
@@ -77,7 +77,7 @@ def tempered_sigmoid(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
 
 
 def softmax(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
-    """Probabilities of "just one of these texts", as CLIP scores them (section 5.5).
+    """Compute the probabilities of exactly one of the texts, as CLIP does (section 5.5).
 
     Args:
         cosine: (B, C) float32 in [-1, 1].
@@ -90,13 +90,13 @@ def softmax(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
 
 
 def pair_softmax(cosine: Tensor, background_cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
-    """Each text against a text that says nothing, label by label (section 4.2).
+    """Compute the softmax of each text and a neutral background text (section 4.2).
 
     The softmax over two logits is the sigmoid of their difference.
 
     Args:
-        cosine: (B, C) float32, image against each label's prompt.
-        background_cosine: (B, 1) float32, image against the text `a photo`.
+        cosine: (B, C) float32, of the image and each label's prompt.
+        background_cosine: (B, 1) float32, of the image and the text `a photo`.
         logit_scale: ln(1 / temperature).
 
     Returns:

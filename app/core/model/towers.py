@@ -1,4 +1,4 @@
-"""The two towers, through open_clip."""
+"""The image and text towers, built by open_clip."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from app.core.model.scoring import l2_normalize
 from app.errors import CheckpointError, TextError
 
-LONGEST_TOKEN_CHARS = 32  # of CLIP's vocabulary
+MAX_TOKEN_CHARS = 32  # the longest token of CLIP's vocabulary
 MAX_CACHED_WORDS = 100_000
+TEXT_BATCH_SIZE = 256
 
 
 class MumicModel(nn.Module):
@@ -18,10 +19,13 @@ class MumicModel(nn.Module):
 
     Args:
         clip: an open_clip model (`CLIP` or `CustomTextCLIP`).
-        tokenizer: the open_clip tokenizer that goes with it.
+        tokenizer: the open_clip tokenizer of that model.
+
+    Raises:
+        CheckpointError: the model has a logit bias or needs another tokenizer than CLIP's.
     """
 
-    clip: Any  # open_clip's classes carry no types
+    clip: Any  # open_clip's classes are untyped
 
     def __init__(self, clip: nn.Module, tokenizer: Any) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ class MumicModel(nn.Module):
             )
         if not hasattr(tokenizer, "encode") or not hasattr(tokenizer, "context_length"):
             raise CheckpointError(
-                "the model needs a tokenizer from a hub; use an architecture with CLIP's own"
+                "the model needs a tokenizer from a hub; use an architecture with CLIP's tokenizer"
             )
         tokenizer.cache = _BoundedDict(tokenizer.cache)
         self.clip = clip
@@ -40,13 +44,13 @@ class MumicModel(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """ln(1 / temperature): a float32 scalar, the only place where it is kept."""
+        """ln(1 / temperature), a float32 scalar."""
         scale: Tensor = self.clip.logit_scale
         return scale
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.logit_scale.device
 
     @property
@@ -57,7 +61,7 @@ class MumicModel(nn.Module):
 
     @property
     def image_size_px(self) -> int:
-        """S, the side of the square that the image tower takes."""
+        """S, the side in pixels of the image tower's square input."""
         size = self.clip.visual.image_size
         return int(size[0] if isinstance(size, tuple) else size)
 
@@ -73,7 +77,7 @@ class MumicModel(nn.Module):
         return l2_normalize(self.clip.encode_image(images))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Turn texts into token ids, refusing what does not fit.
+        """Convert texts to token ids. A text is never truncated.
 
         Args:
             texts: N texts.
@@ -82,11 +86,10 @@ class MumicModel(nn.Module):
             (N, context_length) int64.
 
         Raises:
-            TextError: a text is empty, longer than the context or holds one of the tokenizer's
-                own marks; none is ever cut.
+            TextError: a text is empty, longer than the context or contains a special token.
         """
         for text in texts:
-            self._refuse_unreadable(text)
+            self._validate(text)
         tokens: Tensor = self.tokenizer(list(texts))
         return tokens
 
@@ -101,31 +104,47 @@ class MumicModel(nn.Module):
         """
         return l2_normalize(self.clip.encode_text(tokens))
 
-    def _refuse_unreadable(self, text: str) -> None:
-        room = self.tokenizer.context_length - 2  # start and end of text
-        longest = room * LONGEST_TOKEN_CHARS
-        if len(text) > longest:  # encoding takes a long word's length squared
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Tokenize and embed texts, in batches of at most `TEXT_BATCH_SIZE`.
+
+        Args:
+            texts: N texts, at least one.
+
+        Returns:
+            (N, D) float32 unit rows on the CPU.
+
+        Raises:
+            TextError: a text cannot be tokenized (see `tokenize`).
+        """
+        batches = torch.split(self.tokenize(texts).to(self.device), TEXT_BATCH_SIZE)
+        return torch.cat([self.encode_text(tokens).cpu() for tokens in batches])
+
+    def _validate(self, text: str) -> None:
+        max_tokens = self.tokenizer.context_length - 2  # without start and end of text
+        max_chars = max_tokens * MAX_TOKEN_CHARS
+        if len(text) > max_chars:  # encoding time is quadratic in the length of a word
             raise TextError(
-                f"the text {_shortened(text)!r} has {len(text)} characters; "
-                f"this checkpoint reads at most {room} tokens, never more than {longest} characters"
+                f"the text {_shortened(text)!r} has {len(text)} characters; this checkpoint reads "
+                f"at most {max_tokens} tokens, never more than {max_chars} characters"
             )
         tokens = self.tokenizer.encode(text)
         if not tokens:
             raise TextError("a text is empty; write a word or a short phrase")
-        if len(tokens) > room:
+        if len(tokens) > max_tokens:
             raise TextError(
                 f"the text {_shortened(text)!r} has {len(tokens)} tokens; "
-                f"this checkpoint reads at most {room}"
+                f"this checkpoint reads at most {max_tokens}"
             )
         if not set(tokens).isdisjoint(self.tokenizer.all_special_ids):
             raise TextError(
-                f"the text {_shortened(text)!r} holds <start_of_text> or <end_of_text>, which the "
-                "tokenizer keeps for itself; take it out"
+                f"the text {_shortened(text)!r} contains <start_of_text> or <end_of_text>, which "
+                "are reserved tokens; remove them"
             )
 
 
 class _BoundedDict(dict[str, str]):
-    """The tokenizer's cache of words, which would grow with every new word that callers send."""
+    """The word cache of the tokenizer, bounded since clients can send any number of new words."""
 
     def __setitem__(self, word: str, tokens: str) -> None:
         if len(self) < MAX_CACHED_WORDS:

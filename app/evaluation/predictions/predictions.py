@@ -76,7 +76,7 @@ def predict_photos(
         DataError: a photo cannot be used; the text names it.
         TextError: a text is longer than the checkpoint's tokenizer takes.
     """
-    model = load_model(checkpoint.directory)
+    model = load_model(checkpoint)
     check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
     model.to(device)
     every_text = [*texts, *checkpoint.labels.prompts]

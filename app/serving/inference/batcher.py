@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from app.core.images import stack
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.core.runtime import DaemonThreads, InferenceWorkers, SingleImageThreads, compute_with
 from app.errors import DrainingError, InferenceError
 from app.serving.observability import Timings
@@ -65,7 +65,7 @@ class Model:
         max_batch_size: most images in one call; less once the device had no memory for so many.
     """
 
-    score: Callable[[Tensor], Scored]
+    score: Callable[[Tensor], ScoredBatch]
     max_batch_size: int
 
 
@@ -259,7 +259,7 @@ class Batcher:
                 entry.answer.set_exception(_inference_error(None))
         self._on_batch(len(batch), infer_s)  # last: what fails in it keeps no answer back
 
-    def _score_all(self, batch: list[_QueuedImage], threads: int) -> tuple[Scored, list[bool]]:
+    def _score_all(self, batch: list[_QueuedImage], threads: int) -> tuple[ScoredBatch, list[bool]]:
         """The batch's scores, and of which images they are finite."""
         compute_with(threads)  # of this lane alone
         scored = _score_within_memory(batch[0].model, [entry.pixels for entry in batch])
@@ -269,7 +269,7 @@ class Batcher:
         return scored, torch.isfinite(rows).all(dim=1).tolist()
 
 
-def _score_within_memory(model: Model, pixels: list[Tensor]) -> Scored:
+def _score_within_memory(model: Model, pixels: list[Tensor]) -> ScoredBatch:
     try:
         return model.score(stack(pixels))
     except torch.OutOfMemoryError:
@@ -285,7 +285,7 @@ def _score_within_memory(model: Model, pixels: list[Tensor]) -> Scored:
     )
     torch.cuda.empty_cache()
     parts = [_score_within_memory(model, part) for part in (pixels[:half], pixels[half:])]
-    return Scored(
+    return ScoredBatch(
         torch.cat([part.embeddings for part in parts]),
         torch.cat([part.probabilities for part in parts]),
     )

@@ -10,8 +10,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from app.core.classifier import TEXT_BATCH_SIZE, Classifier
+from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels
+from app.core.model import TEXT_BATCH_SIZE
 from app.core.runtime import (
     DaemonThreads,
     choose_inference_workers,
@@ -207,7 +208,7 @@ class Engine:
         started = time.perf_counter()
         starts = range(0, len(texts), TEXT_BATCH_SIZE)
         async with self._embedding_texts:
-            hits = by.classifier.count_known(texts)
+            hits = by.classifier.count_cached(texts)
             embeddings = torch.cat(
                 [await self._embed_batch(by, texts[i : i + TEXT_BATCH_SIZE]) for i in starts]
             )

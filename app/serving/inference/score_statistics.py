@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.core.labels import BINS, LabelSet, histograms, population_stability_index
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.serving.observability import Metrics
 
 WINDOW_IMAGES = 10_000  # that drift looks back on, older ones fading
@@ -43,10 +43,10 @@ class ScoreStatistics:
         self._told_at = 0.0
         self._tell_every_s = TELL_EVERY_S
 
-    def counting(self, score: Callable[[Tensor], Scored]) -> Callable[[Tensor], Scored]:
+    def counting(self, score: Callable[[Tensor], ScoredBatch]) -> Callable[[Tensor], ScoredBatch]:
         """The same function, whose scores are counted; in whatever thread it is called."""
 
-        def counted(pixels: Tensor) -> Scored:
+        def counted(pixels: Tensor) -> ScoredBatch:
             scored = score(pixels)
             self.add(scored.probabilities)
             return scored

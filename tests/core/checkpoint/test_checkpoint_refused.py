@@ -66,8 +66,8 @@ def test_an_altered_file_is_named_with_the_remedy(checkpoint: Path, name: str) -
         (lambda card: card.update(format_version=2), "format_version: Input should be 1"),
         (lambda card: card.update(name="a/b"), "name: String should match pattern"),
         (lambda card: card.update(nam="x"), "nam: Extra inputs are not permitted"),
-        (lambda card: card["sha256"].pop("labels.yaml"), "labels.yaml: its sha256 is not"),
-        (lambda card: card.update(sha256={}), "its sha256 is not the one in mumic.json"),
+        (lambda card: card["sha256"].pop("labels.yaml"), "labels.yaml: its sha256 differs"),
+        (lambda card: card.update(sha256={}), "its sha256 differs from the one in mumic.json"),
     ],
 )
 def test_a_broken_card_is_said_by_field(
@@ -93,8 +93,8 @@ def test_a_pickle_is_refused_wherever_it_lies(checkpoint: Path, name: str) -> No
     pickle.parent.mkdir(exist_ok=True)
     pickle.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     message = refusal(checkpoint)
-    assert f"{checkpoint}: {pickle.name} may hold a pickle" in message
-    assert "convert it with mumic import, or take it out" in message
+    assert f"{checkpoint}: {pickle.name} may contain a pickle" in message
+    assert "convert it with mumic import, or remove it" in message
     with pytest.raises(CheckpointError, match="pickle"):
         seal(checkpoint)
 
@@ -103,7 +103,7 @@ def test_a_pickle_by_the_name_of_the_weights_is_refused(checkpoint: Path) -> Non
     weights = checkpoint / "open_clip_model.safetensors"
     torch.save({"logit_scale": torch.ones(())}, weights)
     rehash(checkpoint)
-    assert f"{weights}: not a whole safetensors file" in refusal(checkpoint)
+    assert f"{weights}: not a complete safetensors file" in refusal(checkpoint)
 
 
 @pytest.mark.parametrize("section", ["model_cfg", "preprocess_cfg"])

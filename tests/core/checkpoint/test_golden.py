@@ -53,7 +53,7 @@ def test_golden_images_are_gradients_and_noise() -> None:
 
 def test_a_written_checkpoint_passes(tiny_checkpoint: Path) -> None:
     checkpoint = read_checkpoint(tiny_checkpoint)
-    model = load_model(tiny_checkpoint)
+    model = load_model(checkpoint)
     check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
     assert embed_golden(model, checkpoint.preprocess) == checkpoint.card.golden
 

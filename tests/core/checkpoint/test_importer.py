@@ -101,7 +101,7 @@ def test_random_weights_are_those_of_the_seed(tmp_path: Path) -> None:
 def test_the_activation_survives_the_round_trip(
     architecture: str, activation: str, tmp_path: Path
 ) -> None:
-    model = load_model(imported(architecture, tmp_path / "out"))
+    model = load_model(read_checkpoint(imported(architecture, tmp_path / "out")))
     found = {type(m).__name__ for m in model.clip.modules() if "GELU" in type(m).__name__}
     assert found == {activation}
 

@@ -1,6 +1,7 @@
-"""Towers are rewritten for serving, and nothing that they compute changes."""
+"""Layer fusion leaves the outputs of a tower unchanged."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -8,7 +9,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from app.core.model import fuse_activations, fuse_batch_norms
+from app.core.model import FusionError, fuse_activations, fuse_batch_norms
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -32,19 +33,19 @@ def as_if_trained(tower: nn.Module) -> nn.Module:
 @torch.inference_mode()
 def assert_same_after_fusing(tower: nn.Module, left: int) -> None:
     before = tower(IMAGES)
-    there = len(norms(tower))
-    assert fuse_batch_norms(tower) == there - left
+    count = len(norms(tower))
+    assert fuse_batch_norms(tower) == count - left
     assert len(norms(tower)) == left
     torch.testing.assert_close(tower(IMAGES), before, rtol=1e-4, atol=1e-4 * before.abs().max())
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "tf_efficientnet_lite0", "mobilenetv3_small_050"])
-def test_every_batch_norm_of_a_convolutional_tower_is_folded(name: str) -> None:
+def test_batch_norms_of_convolutional_towers_are_folded(name: str) -> None:
     assert_same_after_fusing(as_if_trained(timm.create_model(name)), left=0)
 
 
 class Shared(nn.Module):
-    """One convolution that a batch norm and something else read."""
+    """A convolution with two readers, one of them a batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class Shared(nn.Module):
 
 
 class Twice(nn.Module):
-    """One convolution called twice, before two batch norms."""
+    """A convolution that is called twice, with a batch norm after each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class Twice(nn.Module):
 
 
 class First(nn.Module):
-    """A batch norm of the images themselves, and one without statistics of its own."""
+    """A batch norm on the input images, and one without running statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,26 +83,24 @@ class First(nn.Module):
         return result
 
 
-class Wayward(nn.Module):
-    """A tower whose way depends on its input."""
+class Untraceable(nn.Module):
+    """A tower whose control flow depends on its input."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.conv, self.norm, self.act = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.conv(images))
+        out: Tensor = self.act(self.norm(self.conv(images)))
         return out if images.mean() > 0 else -out
 
 
-@pytest.mark.parametrize(
-    ("tower", "left"), [(Shared(), 1), (Twice(), 2), (First(), 2), (Wayward(), 1)]
-)
-def test_what_cannot_be_folded_stays(tower: nn.Module, left: int) -> None:
+@pytest.mark.parametrize(("tower", "left"), [(Shared(), 1), (Twice(), 2), (First(), 2)])
+def test_batch_norms_that_cannot_be_folded_remain(tower: nn.Module, left: int) -> None:
     assert_same_after_fusing(as_if_trained(tower), left)
 
 
-def test_a_tower_without_batch_norms_is_left_alone() -> None:
+def test_tower_without_batch_norms_is_unchanged() -> None:
     tower = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
     assert_same_after_fusing(tower, left=0)
 
@@ -111,7 +110,7 @@ def test_a_tower_without_batch_norms_is_left_alone() -> None:
     [("resnet10t", 7), ("tf_efficientnet_lite0", 33), ("mobilenetv3_small_050", 33)],
 )
 @torch.inference_mode()
-def test_activations_after_a_convolution_cost_no_pass_of_their_own(name: str, fused: int) -> None:
+def test_activations_after_convolutions_are_fused(name: str, fused: int) -> None:
     tower = as_if_trained(timm.create_model(name))
     fuse_batch_norms(tower)
     before = tower(IMAGES)
@@ -120,7 +119,7 @@ def test_activations_after_a_convolution_cost_no_pass_of_their_own(name: str, fu
 
 
 class Skipped(nn.Module):
-    """A convolution whose output is read before its activation too; another that wraps around."""
+    """A convolution with two readers, and one with circular padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,16 +133,37 @@ class Skipped(nn.Module):
         return result
 
 
-@pytest.mark.parametrize("tower", [Skipped(), Wayward()])
 @torch.inference_mode()
-def test_other_activations_stay(tower: nn.Module) -> None:
-    before = tower.eval()(IMAGES)
+def test_activations_with_other_readers_remain() -> None:
+    tower = Skipped().eval()
+    before = tower(IMAGES)
     assert fuse_activations(tower) == 0
     assert torch.equal(tower(IMAGES), before)
 
 
-class Beside(nn.Module):
-    """A tower that lets another one compute in a thread of its own while it is traced."""
+@pytest.mark.parametrize("fuse", [fuse_batch_norms, fuse_activations])
+@torch.inference_mode()
+def test_untraceable_tower_raises_and_is_unchanged(fuse: Callable[[nn.Module], int]) -> None:
+    tower = as_if_trained(Untraceable())
+    before = tower(IMAGES)
+    with pytest.raises(FusionError, match="cannot be traced"):
+        fuse(tower)
+    assert torch.equal(tower(IMAGES), before)
+
+
+def test_activations_without_onednn_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(FusionError, match="oneDNN"):
+        fuse_activations(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval())
+
+
+def test_tower_without_fusible_layers_does_not_need_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert fuse_activations(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()).eval()) == 0
+
+
+class ConcurrentTower(nn.Module):
+    """A tower that makes another tower compute in a second thread during the trace."""
 
     def __init__(self, other: nn.Module) -> None:
         super().__init__()
@@ -160,9 +180,9 @@ class Beside(nn.Module):
 
 
 @torch.inference_mode()
-def test_another_tower_computes_while_one_is_fused() -> None:
+def test_other_thread_computes_during_trace() -> None:
     other = as_if_trained(timm.create_model("resnet10t"))
-    tower = Beside(other).eval()
+    tower = ConcurrentTower(other).eval()
     assert fuse_batch_norms(tower) == 1
     (found,) = tower.found
     assert torch.equal(found, other(IMAGES))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import torch
 
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.errors import DrainingError, InferenceError
 from app.serving.observability import Timings
 from tests.support.batching import OneModel, running, submit_in_order
@@ -72,9 +72,11 @@ def test_each_image_gets_its_own_row() -> None:
     async def scenario() -> None:
         tower = FakeTower()
 
-        def by_grey(pixels: torch.Tensor) -> Scored:
+        def by_grey(pixels: torch.Tensor) -> ScoredBatch:
             greys = pixels[:, 0, 0, 0].float()
-            return Scored(torch.stack([tower(pixels)[:, 0], greys], dim=1), greys[:, None] / 255)
+            return ScoredBatch(
+                torch.stack([tower(pixels)[:, 0], greys], dim=1), greys[:, None] / 255
+            )
 
         batcher = OneModel(by_grey, 4)
         batcher.start()

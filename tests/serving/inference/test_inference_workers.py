@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import torch
 
-from app.core.model import Scored
+from app.core.model import ScoredBatch
 from app.core.runtime import InferenceWorkers
 from app.serving.inference.batcher import Model, ScoredImage
 from app.serving.observability import Timings
@@ -77,7 +77,7 @@ def test_an_image_is_not_alone_while_others_are_coming() -> None:
     async def scenario() -> None:
         tower = FakeTower()
 
-        def watched(pixels: torch.Tensor) -> Scored:
+        def watched(pixels: torch.Tensor) -> ScoredBatch:
             seen.append(torch.get_num_threads())
             return scored(tower(pixels))
 
@@ -100,7 +100,7 @@ def test_a_batch_alone_computes_with_all_threads_and_in_company_with_its_lanes()
     async def scenario() -> None:
         tower = FakeTower()
 
-        def watched(pixels: torch.Tensor) -> Scored:
+        def watched(pixels: torch.Tensor) -> ScoredBatch:
             seen.append(torch.get_num_threads())
             return scored(tower(pixels))
 

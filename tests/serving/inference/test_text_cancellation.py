@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.core.classifier import TEXT_BATCH_SIZE, Classifier
+from app.core.classifier import Classifier
+from app.core.model import TEXT_BATCH_SIZE
 from app.serving.inference import Engine
 from app.serving.observability import Metrics
 from app.settings import Settings
