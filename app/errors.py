@@ -1,29 +1,29 @@
-"""Every exception that MuMIC raises on purpose. It knows no HTTP.
+"""The exceptions that MuMIC raises on purpose. They do not depend on HTTP.
 
     MumicError
-    ├── InputError            what a caller sent cannot be used
+    ├── InputError            invalid input
     │   ├── ImageError        one image: empty, not an image, corrupt, too large
-    │   ├── UnusableImagesError  images without which a request has no answer
+    │   ├── UnusableImagesError  no response is possible because of unusable images
     │   ├── TextError         one text: empty, longer than the tokenizer's context
-    │   ├── OptionError       an option's name or value
-    │   ├── UnauthorizedError a token is missing or not the right one
-    │   ├── RefusedCheckpointError  a checkpoint that was to be loaded
-    │   └── BodyError         the request as a whole
+    │   ├── OptionError       the name or value of an option
+    │   ├── UnauthorizedError a key or token is missing or wrong
+    │   ├── RefusedCheckpointError  a checkpoint cannot replace the served one
+    │   └── BodyError         the whole request body
     │       ├── MalformedBodyError
     │       ├── UnsupportedMediaError
     │       ├── SlowBodyError
     │       └── BodyTooLargeError
     ├── ServiceError          the service cannot answer now
     │   ├── OverloadedError   the queue is full
-    │   ├── DeadlineError     the time is up
-    │   ├── DrainingError     the service is stopping
-    │   ├── NotReadyError     the model does not answer as it should
+    │   ├── DeadlineError     the request's deadline has passed
+    │   ├── DrainingError     the service is shutting down
+    │   ├── NotReadyError     the model fails its readiness or liveness check
     │   └── InferenceError    the model failed on a batch
-    └── FileError             a file of ours cannot be used
+    └── FileError             a file that MuMIC reads or writes
         ├── LabelSetError     labels.yaml
         ├── CheckpointError   a checkpoint directory
-        ├── DataError         a manifest or the photos that it names
-        └── DiskError         a run's state or result cannot be written
+        ├── DataError         a manifest or the photos that it lists
+        └── DiskError         a file cannot be written
 
 `app.serving.http.problems` maps them to HTTP answers, `app.cli.commands` to exit codes.
 """
@@ -45,19 +45,19 @@ ImageErrorCode = Literal[
 
 
 class MumicError(Exception):
-    """Root of the tree; its text is written for the person who caused it."""
+    """Base class. The message is written for the person who can fix the cause."""
 
 
 class InputError(MumicError):
-    """What a caller sent cannot be used."""
+    """Input from a caller is invalid."""
 
 
 class ImageError(InputError):
-    """One image cannot be used; its neighbours can.
+    """One image cannot be used. The other images of the request are not affected.
 
     Args:
-        code: the stable name of what is wrong.
-        message: what is wrong and what would be right.
+        code: stable, machine-readable name of the error.
+        message: what is wrong and how to fix it.
     """
 
     def __init__(self, code: ImageErrorCode, message: str) -> None:
@@ -67,16 +67,16 @@ class ImageError(InputError):
 
 
 class UnusableImagesError(InputError):
-    """Images of a request are unusable and nothing can be answered without them.
+    """Images of a request cannot be used, and no response is possible without them.
 
     Args:
-        failures: id and error of each such image, in the order sent; at least one.
+        failures: id and error of each unusable image, in request order; at least one.
     """
 
     def __init__(self, failures: Sequence[tuple[str, ImageError]]) -> None:
         id, first = failures[0]
         others = f" ({len(failures) - 1} more cannot be used)" if len(failures) > 1 else ""
-        super().__init__(f"the image {id!r}: {first.message}{others}")
+        super().__init__(f"image {id!r}: {first.message}{others}")
         self.failures = failures
 
 
@@ -88,8 +88,8 @@ class OptionError(InputError):
     """An option is unknown or its value is not allowed.
 
     Args:
-        field: the option's name.
-        message: what is wrong and what would be right.
+        field: the name of the option.
+        message: what is wrong and how to fix it.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -98,43 +98,43 @@ class OptionError(InputError):
 
 
 class UnauthorizedError(InputError):
-    """A request has no token, or not the right one."""
+    """A request has no key or token, or a wrong one."""
 
 
 class RefusedCheckpointError(InputError):
-    """A checkpoint that was to answer from now on cannot; the old one does."""
+    """A checkpoint cannot replace the served one, which continues to serve."""
 
 
 class BodyError(InputError):
-    """A request cannot be used as a whole."""
+    """The whole request body cannot be used."""
 
 
 class MalformedBodyError(BodyError):
-    """The body does not parse as what its content type says."""
+    """The body does not parse as its content type."""
 
 
 class UnsupportedMediaError(BodyError):
-    """The content type is none of those that carry images or options."""
+    """The content type is not supported."""
 
 
 class SlowBodyError(BodyError):
-    """The body did not arrive within the request's time."""
+    """The body did not arrive before the request's deadline."""
 
 
 class BodyTooLargeError(BodyError):
-    """The body has more bytes than a request may have."""
+    """The body is larger than the limit."""
 
 
 class ServiceError(MumicError):
-    """The service cannot answer now."""
+    """The service cannot answer at the moment."""
 
 
 class OverloadedError(ServiceError):
     """The queue is full.
 
     Args:
-        message: what is full.
-        retry_after_s: when to try again, in seconds.
+        message: which limit is reached.
+        retry_after_s: seconds after which the client should retry.
     """
 
     def __init__(self, message: str, retry_after_s: int) -> None:
@@ -143,37 +143,37 @@ class OverloadedError(ServiceError):
 
 
 class DeadlineError(ServiceError):
-    """The request was not answered within its time.
+    """The request was not answered before its deadline.
 
     Args:
-        allowed_s: that time, in seconds.
+        allowed_s: the time that the request had, in seconds.
     """
 
     def __init__(self, allowed_s: float) -> None:
-        super().__init__(f"not answered within {allowed_s:g} s; send fewer images or try later")
+        super().__init__(f"not answered within {allowed_s:g} s; send fewer images or retry later")
 
 
 class DrainingError(ServiceError):
-    """The service is stopping and takes no new work."""
+    """The service is shutting down and accepts no new work."""
 
     def __init__(self) -> None:
-        super().__init__("the service is stopping; send the request to another instance")
+        super().__init__("the service is shutting down; send the request to another instance")
 
 
 class NotReadyError(ServiceError):
-    """The model does not answer a check, or not as it should."""
+    """The model does not answer a health check, or gives a wrong result."""
 
 
 class InferenceError(ServiceError):
-    """The model failed on the batch that held this image."""
+    """The model failed on the batch that contained this image."""
 
 
 class FileError(MumicError):
-    """A file of ours cannot be used."""
+    """A file that MuMIC reads or writes cannot be used."""
 
 
 class LabelSetError(FileError):
-    """A label set is not valid; the text names the file and the line."""
+    """A label set is invalid; the message has the file and the line."""
 
 
 class CheckpointError(FileError):
@@ -181,8 +181,8 @@ class CheckpointError(FileError):
 
 
 class DataError(FileError):
-    """Training or evaluation data is not valid; the text names file, row and column."""
+    """Training or evaluation data is invalid; the message has file, row and column."""
 
 
 class DiskError(FileError):
-    """A run's state or result cannot be written, as on a full disk; what was there is whole."""
+    """A file cannot be written, for example on a full disk; existing files stay intact."""

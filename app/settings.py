@@ -1,4 +1,4 @@
-"""What an operator can set: `MUMIC_*` variables, read once by the server or the command line."""
+"""Settings from `MUMIC_*` environment variables, read once at start."""
 
 import os
 import re
@@ -24,12 +24,12 @@ def _decode_threads(given: dict[str, Any]) -> int:
 
 
 def host_name(text: str) -> str:
-    """A host as it is compared: in small letters, without the dot that may end it."""
+    """Normalise a host for comparison: lower case, without a trailing dot."""
     return text.lower().rstrip(".")
 
 
 class Settings(BaseSettings):
-    """All settings of the server, with the defaults that the contract names."""
+    """All settings of the server. Instances are immutable."""
 
     model_config = SettingsConfigDict(env_prefix="MUMIC_", frozen=True, extra="forbid")
 
@@ -39,15 +39,15 @@ class Settings(BaseSettings):
     )
     precision: Literal["auto", Precision] = Field("auto", description="auto, fp32, bf16 or fp16")
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 selects a free port")
     max_batch_size: int | None = Field(
         None,
         ge=1,
         le=4096,
-        description="most images in one model call; by default 64 on a GPU, on a CPU 8, or 16 of a "
-        "transformer",
+        description="maximum images per model call; default: 64 on a GPU, 8 on a CPU, "
+        "16 on a CPU with a vision transformer",
     )
-    workers: int = Field(1, ge=1, le=256, description="server processes on the port")
+    workers: int = Field(1, ge=1, le=256, description="number of server processes")
     decode_threads: int = Field(
         default_factory=_decode_threads,
         ge=1,
@@ -58,84 +58,84 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         allow_inf_nan=False,
-        description="a request's time from its head to its answer, before 408 or 504",
+        description="seconds from the request's headers to its response; then 408 or 504",
     )
-    max_images_per_request: int = Field(64, ge=1, description="images in one request")
+    max_images_per_request: int = Field(64, ge=1, description="maximum images per request")
     max_queued_images: int = Field(
-        1024, ge=1, description="most images accepted and not yet answered, before 429"
+        1024, ge=1, description="maximum images accepted and not yet answered; then 429"
     )
-    max_image_bytes: int = Field(20 * 2**20, ge=1, description="bytes of one image")
-    max_image_pixels: int = Field(50_000_000, ge=1, description="pixels of one image")
-    max_request_bytes: int = Field(64 * 2**20, ge=1, description="bytes of one request body")
+    max_image_bytes: int = Field(20 * 2**20, ge=1, description="maximum bytes per image")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="maximum pixels per image")
+    max_request_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes per request body")
     max_queued_bytes: int = Field(
-        512 * 2**20, ge=1, description="bytes of all requests' bodies held at a time, before 429"
+        512 * 2**20, ge=1, description="maximum bytes of all request bodies in memory; then 429"
     )
-    max_zero_shot_labels: int = Field(1000, ge=1, description="label texts in one request")
+    max_zero_shot_labels: int = Field(1000, ge=1, description="maximum label texts per request")
     text_cache_size: int = Field(
-        10_000, ge=1, description="text embeddings kept for /zero-shot (LRU)"
+        10_000, ge=1, description="text embeddings cached for /zero-shot (LRU)"
     )
-    allow_image_urls: bool = Field(False, description="whether images may be given by URL")
-    url_allow_http: bool = Field(False, description="whether http:// is fetched as well")
+    allow_image_urls: bool = Field(False, description="whether requests may give images by URL")
+    url_allow_http: bool = Field(False, description="whether http:// URLs are allowed")
     url_allow_hosts: tuple[str, ...] = Field(
-        (), description="hosts, and those below them, that alone may be fetched from; JSON list"
+        (), description="the only hosts to fetch from, including subdomains; JSON list"
     )
     url_deny_hosts: tuple[str, ...] = Field(
-        (), description="hosts, and those below them, that are never fetched from; JSON list"
+        (), description="hosts never to fetch from, including subdomains; JSON list"
     )
-    url_ports: tuple[int, ...] = Field((80, 443), description="ports that a URL may name")
+    url_ports: tuple[int, ...] = Field((80, 443), description="ports allowed in a URL")
     url_timeout_s: float = Field(
-        5.0, gt=0, allow_inf_nan=False, description="time to fetch one image"
+        5.0, gt=0, allow_inf_nan=False, description="seconds to fetch one image"
     )
-    url_max_redirects: int = Field(3, ge=0, description="redirects that are followed")
-    url_concurrency: int = Field(16, ge=1, description="images fetched at a time")
-    log_format: Literal["text", "json"] = Field("text", description="of the log on stderr")
+    url_max_redirects: int = Field(3, ge=0, description="maximum redirects to follow")
+    url_concurrency: int = Field(16, ge=1, description="maximum concurrent fetches")
+    log_format: Literal["text", "json"] = Field("text", description="format of the log on stderr")
     traces: bool = Field(
-        False, description="whether requests are traced, as the OTEL_* variables say"
+        False, description="whether to trace requests; OTEL_* variables configure the exporter"
     )
     api_keys_file: Path | None = Field(
-        None, description="clients that may ask, one name:key a line; without it everybody may"
+        None, description="API keys, one name:key per line; by default no key is needed"
     )
     metrics_token: SecretStr | None = Field(
-        None, description="opens /metrics; without it everybody may read them"
+        None, description="bearer token for /metrics; by default none is needed"
     )
     admin_token: SecretStr | None = Field(
-        None, description="opens /admin; without it there is none"
+        None, description="bearer token for /admin; by default /admin does not exist"
     )
     embedding_cache_bytes: int = Field(
-        0, ge=0, description="memory for embeddings of photos sent before (LRU); 0 keeps none"
+        0, ge=0, description="memory for cached image embeddings (LRU); 0 disables the cache"
     )
 
     @field_validator("metrics_token", "admin_token")
     @classmethod
     def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and len(token) < MIN_TOKEN_CHARS:
-            raise ValueError(f"must have {MIN_TOKEN_CHARS} characters or more")
+            raise ValueError(f"must have at least {MIN_TOKEN_CHARS} characters")
         return token
 
     @field_validator("url_allow_hosts", "url_deny_hosts")
     @classmethod
     def _host_names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        """A host that no URL can have would deny none, or allow none."""
+        """Refuse names that no URL can contain: such a rule would never match."""
         names = tuple(host_name(text) for text in given)
         for name in names:
             if not HOST.fullmatch(name):
                 raise ValueError(
-                    f"{name[:60]!r} is no host; write it as in photos.example, "
-                    "which counts with all below it"
+                    f"{name[:60]!r} is not a host name; write it like photos.example, "
+                    "which includes its subdomains"
                 )
         return names
 
     @field_validator("port", mode="before")
     @classmethod
     def _default_for_a_service_link(cls, value: object) -> object:
-        """What Kubernetes sets for a service named mumic, tcp://..., is no wish of an operator."""
+        """Ignore MUMIC_PORT=tcp://..., which Kubernetes sets for a service named mumic."""
         link = isinstance(value, str) and value.startswith("tcp://")
         return cls.model_fields["port"].default if link else value
 
     @field_validator("max_queued_images", "max_queued_bytes")
     @classmethod
-    def _room_for_a_request(cls, most: int, info: ValidationInfo) -> int:
-        """A request that is allowed must fit where nothing waits, or 429 would be told for ever."""
+    def _fits_largest_request(cls, most: int, info: ValidationInfo) -> int:
+        """Refuse a queue smaller than the largest request, which would always get 429."""
         bytes_ = info.field_name == "max_queued_bytes"
         name = "max_request_bytes" if bytes_ else "max_images_per_request"
         if most < (least := info.data.get(name, 0)):

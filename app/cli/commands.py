@@ -26,7 +26,7 @@ from app.cli.train import train_command
 from app.cli.tune import tune_command
 from app.errors import InputError, MumicError, OptionError
 from app.serving.observability import log_to_stderr
-from app.serving.process import misspelt
+from app.serving.process import unknown_settings
 from app.settings import Settings
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def serve(
         workers=workers,
     )
     log_to_stderr(settings.log_format)
-    for line in misspelt(os.environ):
+    for line in unknown_settings(os.environ):
         logger.warning(line)
     if settings.workers > 1:
         from app.serving.process import run_workers

@@ -90,7 +90,7 @@ IMAGES = [
     encoded_image("base64 in umlauts", "invalid_base64", "not base64", data="äöü="),
     encoded_image("empty base64", "empty", "no bytes", data=""),
     encoded_image(
-        "data: URL", "invalid_base64", "follows the comma", data=f"data:image/jpeg;base64,{GOOD}"
+        "data: URL", "invalid_base64", "after the comma", data=f"data:image/jpeg;base64,{GOOD}"
     ),
     encoded_image("URL", "url_not_allowed", "base64", url="https://example.org/a.jpg"),
     encoded_image(
@@ -113,19 +113,19 @@ OPTIONS = [
         "did you mean",
     ),
     option(
-        "misspelt, JSON",
+        "unknown option, JSON",
         json_body(photo(), min_confidance=0.5),
         "min_confidance",
         "did you mean min_confidence",
     ),
     option(
-        "misspelt, form",
+        "unknown option, form",
         multipart(photo(), min_confidance="0.5"),
         "min_confidance",
         "did you mean min_confidence",
     ),
     option(
-        "misspelt, query",
+        "unknown option, query",
         raw(photo(), min_confidance="0.5"),
         "min_confidance",
         "did you mean min_confidence",
@@ -144,13 +144,13 @@ OPTIONS = [
     option("twice, form", multipart(photo(), max_labels=["1", "2"]), "max_labels", "give it once"),
     option("twice, query", raw(photo(), max_labels=["1", "2"]), "max_labels", "give it once"),
     option(
-        "query beside JSON",
+        "query with JSON",
         {**json_body(photo()), "params": {"max_labels": "1"}},
         "max_labels",
         "the JSON object",
     ),
     option(
-        "query beside a form",
+        "query with a form",
         {**multipart(photo()), "params": {"max_labels": "1"}},
         "max_labels",
         "form fields",
@@ -220,7 +220,7 @@ BODIES = [
         "either data (base64) or url",
     ),
     option(
-        "misspelt in an image",
+        "unknown option in an image",
         {"json": {"images": [{"dta": GOOD}]}},
         "images.0.dta",
         "did you mean data",
@@ -229,7 +229,7 @@ BODIES = [
         "the same id",
         {"json": {"images": [{"id": "a", "data": GOOD}, {"id": "a", "data": GOOD}]}},
         "images",
-        "'a' is given to 2 images",
+        "2 images have the id 'a'",
     ),
     option("65 images, form", multipart(*[b"x"] * 65), "images", "at most 64"),
     option("65 images, JSON", json_body(*[b"x"] * 65), "images", "at most 64"),

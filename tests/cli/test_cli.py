@@ -137,8 +137,8 @@ def test_a_list_that_is_none_and_a_secret_are_not_told_back(
 ) -> None:
     for variable, value, words in [
         ("MUMIC_URL_ALLOW_HOSTS", "shop.example", "must be a JSON list"),
-        ("MUMIC_ADMIN_TOKEN", "tooshort", "must have 16 characters or more"),
-        ("MUMIC_METRICS_TOKEN", "tooshort", "must have 16 characters or more"),
+        ("MUMIC_ADMIN_TOKEN", "tooshort", "must have at least 16 characters"),
+        ("MUMIC_METRICS_TOKEN", "tooshort", "must have at least 16 characters"),
     ]:
         with monkeypatch.context() as environment:
             environment.setenv(variable, value)

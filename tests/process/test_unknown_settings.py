@@ -1,10 +1,10 @@
-"""A variable that begins with MUMIC_ and is no setting is told when the server starts."""
+"""`MUMIC_*` variables that are not settings are logged when the server starts."""
 
 import socket
 
 import pytest
 
-from app.serving.process import misspelt
+from app.serving.process import unknown_settings
 from app.settings import Settings
 from tests.support.command import mumic
 
@@ -25,7 +25,7 @@ SERVICE_LINKS = {
 
 
 @pytest.mark.parametrize(
-    ("variable", "meant"),
+    ("variable", "closest"),
     [
         ("MUMIC_CHEKPOINT", "MUMIC_CHECKPOINT"),
         ("mumic_worker", "MUMIC_WORKERS"),
@@ -33,40 +33,41 @@ SERVICE_LINKS = {
         ("MUMIC_BATCH_SIZE", "MUMIC_MAX_BATCH_SIZE"),
     ],
 )
-def test_the_nearest_setting_is_named(variable: str, meant: str) -> None:
-    (line,) = misspelt({variable: "1"})
-    assert line == f"{variable} is no setting and changes nothing; did you mean {meant}?"
+def test_similar_variable_is_reported_with_closest_setting(variable: str, closest: str) -> None:
+    (line,) = unknown_settings({variable: "1"})
+    assert line == f"Unknown setting {variable}; the closest valid name is {closest}"
 
 
 @pytest.mark.parametrize("variable", ["MUMIC_FOO", "MUMIC_", "MUMIC_DEPLOYED_BY"])
-def test_what_is_like_none_is_told_alone(variable: str) -> None:
-    assert list(misspelt({variable: "1"})) == [f"{variable} is no setting and changes nothing"]
+def test_dissimilar_variable_is_reported_without_hint(variable: str) -> None:
+    assert list(unknown_settings({variable: "1"})) == [f"Unknown setting {variable}"]
 
 
-def test_settings_and_what_is_none_of_ours_are_passed_over() -> None:
+def test_settings_and_foreign_variables_are_ignored() -> None:
     settings = {f"MUMIC_{name.upper()}": "1" for name in Settings.model_fields}
     lower = {f"mumic_{name}": "1" for name in Settings.model_fields}
-    assert list(misspelt(settings | lower | {"HOME": "x", "NOT_MUMIC_X": "x", "": ""})) == []
+    foreign = {"HOME": "x", "NOT_MUMIC_X": "x", "": ""}
+    assert list(unknown_settings(settings | lower | foreign)) == []
 
 
-def test_a_service_of_kubernetes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubernetes_service_links_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in SERVICE_LINKS.items():
         monkeypatch.setenv(variable, value)
-    assert list(misspelt(SERVICE_LINKS)) == []
+    assert list(unknown_settings(SERVICE_LINKS)) == []
     assert Settings().port == 8000
     assert Settings(port=9000).port == 9000
 
 
-def test_serve_tells_it_once_and_starts(
+def test_serve_logs_unknown_setting_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("MUMIC_CHEKPOINT", "weights/mine")
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # as far as it gets
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # serving fails here
         ran = mumic(monkeypatch, capsys, "serve", "--port", str(taken.getsockname()[1]))
     assert "cannot listen" in ran.err
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told == [
-        "MUMIC_CHEKPOINT is no setting and changes nothing; did you mean MUMIC_CHECKPOINT?"
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        "Unknown setting MUMIC_CHEKPOINT; the closest valid name is MUMIC_CHECKPOINT"
     ]

@@ -185,7 +185,7 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
             return pid
 
         def all_answer_again(times: int) -> bool:
-            return server.said.count("all workers answer again") == times
+            return server.said.count("All workers are ready again") == times
 
         # In memory: a full disk would end who writes to a file that is mapped.
         with httpx.Client(base_url=url) as client:
@@ -209,7 +209,7 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         gone = send_one(signal.SIGKILL)
         wait_until(
             lambda: (
-                "(signal 9, Killed), another is started; if that ends too, the next in 0.4 s"
+                "(signal 9, Killed); replacing it. The next replacement waits at least 0.4 s"
                 in server.said
             )
         )
@@ -220,11 +220,11 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         gone = send_one(signal.SIGSTOP)
         wait_until(lambda: all_answer_again(3))
         assert len(answering() - {gone}) == WORKERS
-        assert server.said.count("the next in 0.1 s") == 3
+        assert server.said.count("waits at least 0.1 s") == 3
 
         send_one(signal.SIGSTOP)
         assert server.ends() in (0, -signal.SIGTERM)
-        assert "does not end and is killed" in server.said
+        assert "does not exit; killing it" in server.said
 
 
 def test_workers_end_once_their_supervisor_has_been_killed(tmp_path: Path) -> None:

@@ -44,14 +44,14 @@ def create_app(settings: Settings) -> Starlette:
 
 def main() -> None:
     """Serve, with what takes a minute in earnest done in a moment."""
-    workers.FIRST_PAUSE_S = 0.1
-    workers.ENDS_WITHIN_S = 0.1
+    workers.MIN_BACKOFF_S = 0.1
+    workers.EXIT_TIMEOUT_S = 0.1
     log_to_stderr("text")
     began = time.monotonic()
 
     def announce(line: str) -> None:
         # Two workers have started, one after the other; each is silent meanwhile.
-        workers.SILENT_WORKER_S = 2 * (time.monotonic() - began)
+        workers.PING_TIMEOUT_S = 2 * (time.monotonic() - began)
         print(line, file=sys.stderr)
 
     folder = Path(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Who may ask. Keys and tokens are compared in a time that tells nothing of them."""
+"""Authentication with API keys and bearer tokens, compared in constant time."""
 
 import hmac
 import logging
@@ -14,59 +14,59 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.errors import OptionError, UnauthorizedError
 
 MIN_KEY_CHARS = 16
-VALID_KEY = re.compile(rf"[!-~]{{{MIN_KEY_CHARS},}}")  # what a header can carry
-LOOK_EVERY_S = 1.0
+VALID_KEY = re.compile(rf"[!-~]{{{MIN_KEY_CHARS},}}")  # printable ASCII, as in a header
+RELOAD_CHECK_INTERVAL_S = 1.0
 Check = Callable[..., Awaitable[None]]
 Bearer = HTTPAuthorizationCredentials | None
-# By these names openapi.json tells what to send.
+# openapi.json lists these schemes by name.
 KEY = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
 KEY_AS_BEARER = HTTPBearer(scheme_name="ApiKeyAsBearer", auto_error=False)
 logger = logging.getLogger("mumic.serving")
 
 
 class ApiKeys:
-    """The clients that a file names, one `name:key` a line; read again when it has changed.
+    """The API keys in a file, one `name:key` per line; reloaded when the file changes.
 
     Args:
-        path: the file; lines that are empty or begin with # are skipped.
+        path: the file; empty lines and lines that start with # are skipped.
 
     Raises:
-        OptionError: it cannot be read, or a line is not valid.
+        OptionError: the file cannot be read, or a line is invalid.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         self._seen = _version(path)
         self._clients = _read(path)
 
     def client(self, key: str) -> str | None:
-        """The name of the client whose key this is."""
-        self._read_again_if_changed()
+        """Return the name of the client with this key, or None."""
+        self._reload_if_changed()
         found = None
-        for name, known in self._clients:  # all of them, whichever it is
+        for name, known in self._clients:  # no early exit: the time must not depend on the key
             if hmac.compare_digest(known, key.encode()):
                 found = name
         return found
 
-    def _read_again_if_changed(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = time.monotonic()
-        if now < self._looked_at + LOOK_EVERY_S:
+        if now < self._checked_at + RELOAD_CHECK_INTERVAL_S:
             return
-        self._looked_at = now
+        self._checked_at = now
         try:
             seen = _version(self._path)
             if seen == self._seen:
                 return
             self._seen = seen
             self._clients = _read(self._path)
-            logger.info("%d API keys were read", len(self._clients))
+            logger.info("Reloaded %d API keys", len(self._clients))
         except OptionError as error:
-            logger.warning("the old API keys stay: %s", error)
+            logger.warning("Cannot reload the API keys, keeping the old ones: %s", error)
 
 
 def api_key(keys: ApiKeys) -> Check:
-    """A dependency that lets clients of the file pass, and notes who it is."""
+    """Build a dependency that requires an API key and stores the client's name in the state."""
 
     async def check(
         request: Request,
@@ -84,11 +84,11 @@ def api_key(keys: ApiKeys) -> Check:
 
 
 def token(expected: str, scheme_name: str) -> Check:
-    """A dependency that lets a request pass with `Authorization: Bearer TOKEN` alone.
+    """Build a dependency that requires `Authorization: Bearer TOKEN`.
 
     Args:
         expected: the token.
-        scheme_name: how openapi.json names it.
+        scheme_name: name of the security scheme in openapi.json.
     """
     scheme = HTTPBearer(scheme_name=scheme_name, auto_error=False)
 
@@ -124,10 +124,10 @@ def _read(path: Path) -> list[tuple[str, bytes]]:
         if not name or not VALID_KEY.fullmatch(key):
             raise OptionError(
                 "api_keys_file",
-                f"{path}:{number}: must be name:key, the key {MIN_KEY_CHARS} or more letters, "
-                "digits and signs of ASCII, without spaces",
+                f"{path}:{number}: must be name:key, the key at least {MIN_KEY_CHARS} printable "
+                "ASCII characters without spaces",
             )
         clients.append((name, key.encode()))
     if not clients:
-        raise OptionError("api_keys_file", f"{path} holds no key")
+        raise OptionError("api_keys_file", f"{path} contains no key")
     return clients

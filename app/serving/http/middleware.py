@@ -1,4 +1,4 @@
-"""What every request gets: an id, an answer whatever happens, a count, a line in the log."""
+"""Middleware: request ids, answers to unexpected exceptions, metrics and the access log."""
 
 import asyncio
 import logging
@@ -16,12 +16,12 @@ from app.serving.request import ByteBudget, Share
 
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-CLIENT_LEFT = 499  # as nginx has it: no answer was begun
+CLIENT_CLOSED_REQUEST = 499  # nginx's status: the client left before the response began
 REQUEST_LINE = (
     "%(method)s %(route)s %(status)d %(duration_ms).1f ms %(request_id)s %(client)s %(code)s"
 )
-# For browsers that are shown an answer; /docs alone is made for them, and has a policy of its own.
-SECURITY = {
+# For browsers. /docs sets its own Content-Security-Policy.
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -30,15 +30,15 @@ logger = logging.getLogger("mumic.access")
 
 
 class RequestContext:
-    """Names each request (`X-Request-ID`, taken or made), counts and logs its answer.
+    """Gives each request an id (`X-Request-ID`, from the client or new), counts and logs it.
 
-    Its state has `request_id`, `arrived` (the event loop's time) and `body`, the `Share` of the
-    budget that the body's bytes take until the request is answered.
+    The request's state has `request_id`, `arrived` (event-loop time) and `body`, the `Share` of the
+    byte budget that the body uses until the request is answered.
 
     Args:
-        app: what to wrap.
-        metrics: where to count.
-        budget: of the bytes of bodies.
+        app: the wrapped ASGI app.
+        metrics: counts requests.
+        budget: bounds the bytes of all bodies.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, budget: ByteBudget) -> None:
@@ -47,7 +47,7 @@ class RequestContext:
         self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI connection."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -58,26 +58,26 @@ class RequestContext:
             request_id=request_id, arrived=asyncio.get_running_loop().time(), body=body
         )
         started = time.perf_counter()
-        status = CLIENT_LEFT
+        status = CLIENT_CLOSED_REQUEST
 
-        async def send_named(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                for name, value in SECURITY.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_named)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass
         except Exception:
-            logger.exception("request %s failed", request_id)
-            if status == CLIENT_LEFT:
-                await internal_problem(Request(scope))(scope, receive, send_named)
+            logger.exception("Request %s failed", request_id)
+            if status == CLIENT_CLOSED_REQUEST:
+                await internal_problem(Request(scope))(scope, receive, send_with_headers)
         finally:
             body.give_back()
             seconds = time.perf_counter() - started

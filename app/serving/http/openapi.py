@@ -1,10 +1,10 @@
-"""The parts of openapi.yaml that FastAPI cannot see, since bodies are read by hand."""
+"""The parts of openapi.yaml that FastAPI cannot derive, since routes parse bodies themselves."""
 
 from typing import Any
 
 from fastapi import FastAPI
 
-from app.serving.http.problems import CODES, INTERNAL, KINDS, MEDIA_TYPE
+from app.serving.http.problems import CODES, INTERNAL_ERROR, MEDIA_TYPE, PROBLEM_KINDS
 from app.serving.request import HEADER
 from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
 
@@ -15,15 +15,18 @@ BINARY = {"type": "string", "format": "binary"}
 def image_operation(
     options: type[Options], json_body: type[Options], answers: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What an endpoint that takes images says of its bodies, parameters and problems.
+    """Describe the bodies, parameters and responses of an endpoint that takes images.
 
     Args:
-        options: its options, as form fields and query parameters.
-        json_body: its JSON form.
-        answers: further media types of the answer.
+        options: model of its form fields and query parameters.
+        json_body: model of its JSON body.
+        answers: further media types of the response.
+
+    Returns:
+        Arguments of FastAPI's route decorator.
     """
     schema = options.model_json_schema(ref_template=REF)
-    fields = {name: _of_text(field) for name, field in schema["properties"].items()}
+    fields = {name: _without_null(field) for name, field in schema["properties"].items()}
     files = {"type": "array", "items": BINARY, "minItems": 1}
     form = schema | {
         "properties": {"images": files, **fields},
@@ -34,7 +37,7 @@ def image_operation(
             "name": name,
             "in": "query",
             "required": False,
-            # /docs sends what has a default, and in the query that is refused with a form.
+            # /docs sends defaults in the query, which a multipart request may not have.
             "schema": {key: value for key, value in field.items() if key != "default"},
             "description": "only with the raw bytes of one image as the body",
         }
@@ -46,14 +49,14 @@ def image_operation(
             "in": "header",
             "required": False,
             "schema": {"type": "integer", "minimum": 1, "maximum": 9_999_999_999},
-            "description": "the request's time, where it is to be less than the server's",
+            "description": "deadline of this request in milliseconds, at most the server's",
         }
     )
     responses: dict[int | str, dict[str, Any]] = {
         200: {"content": answers or {}},
         **problem_responses(),
         431: {
-            "description": "the address and the headers are too long",
+            "description": "the path and the headers are too long",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
     }
@@ -63,7 +66,7 @@ def image_operation(
             "parameters": parameters,
             "requestBody": {
                 "required": True,
-                "content": {  # the first is what /docs begins with
+                "content": {  # /docs preselects the first
                     "image/*": {"schema": BINARY},
                     "multipart/form-data": {"schema": form},
                     "application/json": {"schema": {"$ref": REF.format(model=json_body.__name__)}},
@@ -73,22 +76,22 @@ def image_operation(
     }
 
 
-def _of_text(field: dict[str, Any]) -> dict[str, Any]:
-    """A field as forms and queries have it: they know no null."""
-    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """Convert a field's schema for forms and queries, which have no null."""
+    schemas = [schema for schema in field.get("anyOf", []) if schema != {"type": "null"}]
     rest = {key: value for key, value in field.items() if key != "anyOf"}
-    return rest | kinds[0] if kinds else rest
+    return rest | schemas[0] if schemas else rest
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What an operation says of its problems.
+    """Describe the problem responses of an operation.
 
     Args:
-        statuses: those that it can answer with; none stands for all that clients meet.
+        statuses: HTTP statuses to describe; by default all that are not administrative.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     by_status: dict[int, list[str]] = {}
-    for kind in (*KINDS.values(), INTERNAL):
+    for kind in (*PROBLEM_KINDS.values(), INTERNAL_ERROR):
         if kind.status in statuses or not (statuses or kind.administrative):
             by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
     for status, codes in sorted(by_status.items()):
@@ -100,7 +103,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The app's OpenAPI document, with the schemas that its operations only name."""
+    """Build the OpenAPI document, including the schemas that operations only refer to."""
     document = FastAPI.openapi(app)
     components = document["components"]["schemas"]
     for model in (PredictBody, EmbedBody, ZeroShotBody, ProblemDetails):

@@ -1,4 +1,4 @@
-"""The one place that turns errors into HTTP answers (RFC 9457)."""
+"""Maps exceptions to HTTP problem responses (RFC 9457)."""
 
 from dataclasses import dataclass
 
@@ -29,14 +29,14 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """One kind of problem.
 
     Attributes:
         status: the HTTP status.
-        code: the stable name, for programs.
-        title: the same for people, whatever the occasion.
-        administrative: whether only operators and their probes meet it.
+        code: stable, machine-readable name.
+        title: short summary, the same for every occurrence.
+        administrative: whether only endpoints for operators and probes return it.
     """
 
     status: int
@@ -45,59 +45,63 @@ class Kind:
     administrative: bool = False
 
 
-KINDS: dict[type[MumicError], Kind] = {
-    MalformedBodyError: Kind(400, "malformed_body", "The body cannot be parsed"),
-    UnauthorizedError: Kind(401, "unauthorized", "A token is needed"),
-    SlowBodyError: Kind(408, "body_too_slow", "The body did not arrive in time"),
-    BodyTooLargeError: Kind(413, "body_too_large", "The body is too large"),
-    UnsupportedMediaError: Kind(415, "unsupported_media_type", "This content type is not read"),
-    OptionError: Kind(422, "invalid_option", "An option is not allowed"),
-    TextError: Kind(422, "invalid_text", "A text cannot be used"),
-    UnusableImagesError: Kind(422, "unusable_images", "Images cannot be used"),
-    RefusedCheckpointError: Kind(
+PROBLEM_KINDS: dict[type[MumicError], ProblemKind] = {
+    MalformedBodyError: ProblemKind(400, "malformed_body", "The body cannot be parsed"),
+    UnauthorizedError: ProblemKind(401, "unauthorized", "A token is needed"),
+    SlowBodyError: ProblemKind(408, "body_too_slow", "The body did not arrive in time"),
+    BodyTooLargeError: ProblemKind(413, "body_too_large", "The body is too large"),
+    UnsupportedMediaError: ProblemKind(
+        415, "unsupported_media_type", "The content type is not supported"
+    ),
+    OptionError: ProblemKind(422, "invalid_option", "An option is not allowed"),
+    TextError: ProblemKind(422, "invalid_text", "A text cannot be used"),
+    UnusableImagesError: ProblemKind(422, "unusable_images", "Images cannot be used"),
+    RefusedCheckpointError: ProblemKind(
         422, "checkpoint_refused", "The checkpoint is not loaded", administrative=True
     ),
-    OverloadedError: Kind(429, "overloaded", "The queue is full"),
-    InferenceError: Kind(500, "inference_failed", "The model failed"),
-    DrainingError: Kind(503, "draining", "The service is stopping"),
-    NotReadyError: Kind(
-        503, "not_ready", "The model does not answer as it should", administrative=True
+    OverloadedError: ProblemKind(429, "overloaded", "The queue is full"),
+    InferenceError: ProblemKind(500, "inference_failed", "The model failed"),
+    DrainingError: ProblemKind(503, "draining", "The service is stopping"),
+    NotReadyError: ProblemKind(
+        503, "not_ready", "The model fails its health check", administrative=True
     ),
-    DeadlineError: Kind(504, "deadline_exceeded", "The time is up"),
+    DeadlineError: ProblemKind(504, "deadline_exceeded", "The deadline has passed"),
 }
-INTERNAL = Kind(500, "internal_error", "Something went wrong on our side")
-FRAMEWORK = {
-    404: Kind(404, "not_found", "There is no such address"),
-    405: Kind(405, "method_not_allowed", "The address does not take this method"),
+INTERNAL_ERROR = ProblemKind(500, "internal_error", "Something went wrong on our side")
+FRAMEWORK_PROBLEMS = {
+    404: ProblemKind(404, "not_found", "The path does not exist"),
+    405: ProblemKind(405, "method_not_allowed", "The path does not allow this method"),
 }
-CODES = [kind.code for kind in (*KINDS.values(), INTERNAL, *FRAMEWORK.values())]
+CODES = [
+    kind.code for kind in (*PROBLEM_KINDS.values(), INTERNAL_ERROR, *FRAMEWORK_PROBLEMS.values())
+]
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Answer our errors and the framework's as problems; `RequestContext` answers the rest."""
+    """Register the exception handlers. `RequestContext` answers unexpected exceptions."""
 
     @app.exception_handler(MumicError)
-    async def answer_ours(request: Request, error: MumicError) -> Response:
-        return problem_response(request, KINDS[type(error)], error)
+    async def answer_mumic_error(request: Request, error: MumicError) -> Response:
+        return problem_response(request, PROBLEM_KINDS[type(error)], error)
 
     @app.exception_handler(HTTPException)
-    async def answer_framework(request: Request, error: HTTPException) -> Response:
-        kind = FRAMEWORK.get(error.status_code, INTERNAL)
+    async def answer_framework_error(request: Request, error: HTTPException) -> Response:
+        kind = FRAMEWORK_PROBLEMS.get(error.status_code, INTERNAL_ERROR)
         headers = dict(error.headers or {})
         allowed = headers.get("Allow")
-        hint = f"it takes {allowed}" if allowed else "GET /openapi.json lists what there is"
+        hint = f"allowed: {allowed}" if allowed else "GET /openapi.json lists all paths"
         detail = f"{request.method} {request.url.path[:100]}: {error.detail}; {hint}"
         return _response(request, kind, detail, headers=headers)
 
 
 def internal_problem(request: Request) -> Response:
-    """The answer to an error that nobody foresaw; it says nothing of the inside."""
-    detail = "the request was not answered; its id finds the reason in the server's log"
-    return _response(request, INTERNAL, detail)
+    """Build the response to an unexpected exception, without internal details."""
+    detail = "the request failed; the server's log has the reason under the request id"
+    return _response(request, INTERNAL_ERROR, detail)
 
 
-def problem_response(request: Request, kind: Kind, error: MumicError) -> Response:
-    """One of our errors as an answer."""
+def problem_response(request: Request, kind: ProblemKind, error: MumicError) -> Response:
+    """Build the response to a MuMIC exception."""
     headers = {}
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -112,7 +116,7 @@ def problem_response(request: Request, kind: Kind, error: MumicError) -> Respons
 
 def _response(
     request: Request,
-    kind: Kind,
+    kind: ProblemKind,
     detail: str,
     *,
     field: str | None = None,
@@ -129,7 +133,7 @@ def _response(
         field=field,
         results=results,
     )
-    request.state.code = kind.code  # for the log
+    request.state.code = kind.code  # for the access log
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -1,4 +1,4 @@
-"""How a route waits for its answer, and what all image routes do with one."""
+"""Steps that the image routes share: waiting for the response and building results."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,19 +18,19 @@ R = TypeVar("R")
 
 
 async def answer_within(request: Request, most_s: float, work: Coroutine[None, None, T]) -> T:
-    """Await work, but no longer than the deadline and only while the client listens.
+    """Await work until the request's deadline or until its client disconnects.
 
-    The request's body must have been read. Work that is given up is cancelled, which takes its
-    images out of every queue.
+    The request's body must have been read. Abandoned work is cancelled, which removes its images
+    from every queue.
 
     Args:
-        request: whose deadline it is.
-        most_s: seconds from its arrival, unless it asks for less.
-        work: what to await.
+        request: the request.
+        most_s: seconds from arrival to deadline, unless the request's header sets fewer.
+        work: the coroutine to await.
 
     Raises:
-        DeadlineError: the time is up.
-        ClientDisconnect: the client has left.
+        DeadlineError: the deadline has passed.
+        ClientDisconnect: the client has disconnected.
     """
     allowed = allowed_s(request, most_s)
     task = asyncio.ensure_future(work)
@@ -51,17 +51,17 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
 async def embed_uploads(
     request: Request, engine: Engine, served: ServedModel, uploads: Sequence[Upload]
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
-    """Embed a request's images; its state has each one's `stages` from now on.
+    """Embed a request's images and store each image's `timings` in the request's state.
 
     Returns:
-        Each image's embedding or error, and the slowest image's times as `Server-Timing`.
+        Each image's embedding or error, and the longest times as a `Server-Timing` value.
 
     Raises:
         UnusableImagesError: every image has an error.
     """
-    request.state.stages = stages = [Timings() for _ in uploads]
-    outcomes = await engine.embed(served, [upload.source for upload in uploads], stages)
-    embedded = [way for way in stages if way.outcome == "ok"]
+    request.state.timings = timings = [Timings() for _ in uploads]
+    outcomes = await engine.embed(served, [upload.source for upload in uploads], timings)
+    embedded = [timing for timing in timings if timing.outcome == "ok"]
     if not embedded:
         raise UnusableImagesError(
             [
@@ -70,13 +70,13 @@ async def embed_uploads(
                 if isinstance(outcome, ImageError)
             ]
         )
-    slowest = {
-        "decode": max(way.decode_s for way in embedded),
-        "queue": max(way.queue_s for way in embedded),
-        "infer": max(way.infer_s for way in embedded),
+    slowest_s = {
+        "decode": max(timing.decode_s for timing in embedded),
+        "queue": max(timing.queue_s for timing in embedded),
+        "infer": max(timing.infer_s for timing in embedded),
     }
-    timing = ", ".join(f"{stage};dur={1000 * s:.1f}" for stage, s in slowest.items())
-    return outcomes, timing
+    server_timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in slowest_s.items())
+    return outcomes, server_timing
 
 
 def build_results(
@@ -84,7 +84,7 @@ def build_results(
     outcomes: Sequence[EmbeddedImage | ImageError],
     build: Callable[[str, EmbeddedImage], R],
 ) -> list[R | FailedResult]:
-    """Results in the order sent: what `build` makes of an embedded image, or its error."""
+    """Build the results in request order: `build` for an embedded image, or its error."""
     return [
         failed_result(upload.id, outcome)
         if isinstance(outcome, ImageError)

@@ -86,7 +86,7 @@ def trace_requests(app: FastAPI) -> Callable[[], None]:
 class TracedRequests:
     """Makes a request's span, a child of the client's; tells it in the answer and in the log.
 
-    The request's state gets `trace_id`; its `stages` are read when it has been answered.
+    The request's state gets `trace_id`; its `timings` are read when it has been answered.
 
     Args:
         app: what to wrap, with all that answers.
@@ -131,7 +131,7 @@ class TracedRequests:
             ended = time.perf_counter()
             if span.is_recording():
                 failure = _describe(span, scope, status)
-                images = scope["state"].get("stages", ())
+                images = scope["state"].get("timings", ())
                 self._add_images(span, images, failure, ended, epoch_ns)
             span.end(epoch_ns(ended))
 

@@ -1,4 +1,4 @@
-"""The server process: port, connections, workers, shutdown."""
+"""The server process: socket, connections, workers, shutdown."""
 
 from app.serving.process.server import (
     Server,
@@ -7,7 +7,7 @@ from app.serving.process.server import (
     server_config,
 )
 from app.serving.process.unknown_settings import (
-    misspelt,
+    unknown_settings,
 )
 from app.serving.process.workers import (
     run_workers,
@@ -17,7 +17,7 @@ __all__ = [
     "Server",
     "announcement",
     "bind",
-    "misspelt",
     "run_workers",
     "server_config",
+    "unknown_settings",
 ]

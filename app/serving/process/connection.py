@@ -1,4 +1,4 @@
-"""A client's connection: nobody holds one, or fills it, for longer or with more than is allowed."""
+"""uvicorn's HTTP connection with limits on the time and bytes of each phase of a request."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,30 +8,35 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES = 64 * 1024
-WHY = b"The request's address and headers have more than %d bytes." % HEAD_BYTES
+TOO_LARGE_TEXT = b"The request's path and headers have more than %d bytes." % HEAD_BYTES
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(WHY), WHY)
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(TOO_LARGE_TEXT), TOO_LARGE_TEXT)
 )
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """uvicorn's connection, closed where a request or the reading of an answer does not go on.
+    """Closes a connection whose client sends a request, or reads a response, too slowly.
 
-    uvicorn bounds only the time between an answer and the next request. A body has as long as the
-    whole request, which uvicorn knows as the time that it lets requests finish when it stops.
-    The parser keeps a line until it ends and a head until it is complete, however long they are.
-    It takes a request that asks for another protocol to have no body, and what follows for that
-    protocol; here such a request is read again as what it is besides.
+    uvicorn limits only the idle time between requests. This class adds these limits:
 
-    `HEAD_BYTES` are allowed for a head, and as many for what comes between a body's pieces.
+    - The head (request line and headers) must arrive in time and have at most `HEAD_BYTES`. The
+      same number of bytes is allowed between the chunks of a body. The parser has no such limit.
+    - The body must arrive before the request's deadline, which uvicorn has as
+      `timeout_graceful_shutdown`.
+    - The client must keep reading its response.
+
+    It also ignores `Upgrade` headers. httptools treats everything after such a head as another
+    protocol, so the head is parsed a second time without the header.
+
+    docs/adr/0008-uvicorn-subclass.md has the reasons.
 
     Attributes:
-        head_s: for a request's head, from its first byte or the connection's begin.
-        grace_s: for a body after the request's deadline: the application answers 408 before.
-        answer_s: until a client that has stopped reading its answer goes on.
-        stop_s: for a request that is on its way when the server stops.
+        head_s: seconds for a head, from its first byte or from the start of the connection.
+        grace_s: seconds for a body after the deadline, when the application answers 408.
+        answer_s: seconds that a client may pause while it reads a response.
+        stop_s: seconds in which a new request is still accepted during shutdown.
     """
 
     head_s = 10.0
@@ -44,18 +49,18 @@ class BoundedConnection(HttpToolsProtocol):
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._refused = False  # what still comes is passed over
-        self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait
-        self._unused_bytes = 0  # come since the parser last made something of what came
-        self._await_request(self.head_s)  # one is made for each connection, as it is accepted
+        self._refused = False  # further input is ignored
+        self._unanswered: list[RequestResponseCycle] = []  # several with HTTP pipelining
+        self._unused_bytes = 0  # received since the parser's last callback
+        self._await_request(self.head_s)  # instances are created when a connection is accepted
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Who leaves a single byte unread does not read, however little the answer has."""
+        """Report a paused client from the first unread byte, also for small responses."""
         super().connection_made(cast(asyncio.Transport, transport))
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        """Whatever comes is, or follows, a request's head, but for a blank line after a body."""
+        """Parse input. Unless a response is pending, it begins or continues a head."""
         self._unset_keepalive_if_required()
         if self._refused:
             return
@@ -70,21 +75,21 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse_head()
 
     def on_message_begin(self) -> None:
-        """A head begins, maybe in the bytes that ended another request."""
+        """Start the timer of a head, which may begin in the same bytes as another request ends."""
         super().on_message_begin()
         self._unused_bytes = 0
         if self._reading is None:
             self._await_request(self.head_s)
 
     def on_headers_complete(self) -> None:
-        """A body is awaited."""
+        """Check the size of the head and start the timer of the body."""
         self._unused_bytes = 0
         if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
             self._refuse_head()
             raise ValueError  # makes the parser stop
-        if self.parser.get_method() == b"CONNECT":  # nothing is besides
+        if self.parser.get_method() == b"CONNECT":  # it cannot be served as plain HTTP
             raise ValueError
-        if self.parser.should_upgrade():  # and comes again without that
+        if self.parser.should_upgrade():  # the head is parsed again without the header
             return
         super().on_headers_complete()
         self._unanswered = [each for each in self._unanswered if not each.response_complete]
@@ -93,12 +98,12 @@ class BoundedConnection(HttpToolsProtocol):
         self._await_request((self.config.timeout_graceful_shutdown or 0) + self.grace_s)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Store a chunk of the body."""
         self._unused_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is here."""
+        """Stop the timer: the request is complete."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
@@ -106,28 +111,28 @@ class BoundedConnection(HttpToolsProtocol):
         self._await_nothing()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP."""
+        """Answer input that is not valid HTTP."""
         self._refuse(lambda: super(BoundedConnection, self).send_400_response(msg))
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """Start a timer: the client has stopped reading."""
         super().pause_writing()
         self._writing = self.loop.call_later(self.answer_s, self._hang_up)
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Stop the timer: the client reads again."""
         super().resume_writing()
         _cancel(self._writing)
         self._writing = None
 
     def shutdown(self) -> None:
-        """The server stops; uvicorn would lose a request that it has not yet begun to read."""
+        """Begin shutdown. uvicorn would close at once and lose a request that is just arriving."""
         self._stopping = True
         self._keep_no_longer_when_stopping()
         self.loop.call_later(self.stop_s, super().shutdown)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more; of several requests uvicorn would tell the last alone."""
+        """Cancel timers and notify all pipelined requests; uvicorn notifies only the last."""
         for cycle in self._unanswered:
             cycle.disconnected = not cycle.response_complete
             cycle.message_event.set()
@@ -142,7 +147,7 @@ class BoundedConnection(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except HttpParserUpgrade as asked:
                 data = self._head_without_upgrade() + data[asked.args[0] :]
-                # The old one reads on only where the connection is to be kept.
+                # The old parser reads on only on a keep-alive connection.
                 self.parser = HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             else:
@@ -165,7 +170,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._refuse(self._hang_up if self._is_answering() else self._answer_too_large)
 
     def _refuse(self, end: Callable[[], None]) -> None:
-        """Read no more. What has come whole and waits for its answer gets it before."""
+        """Stop reading, and close after the responses to complete requests, or by `end`."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

@@ -1,4 +1,4 @@
-"""What a server listens on, how uvicorn runs it, what it says when it is ready."""
+"""The listening socket, uvicorn's configuration, and a server with graceful shutdown."""
 
 import asyncio
 import math
@@ -13,32 +13,32 @@ from app.errors import OptionError
 from app.serving.process.connection import BoundedConnection
 from app.settings import Settings
 
-# Longer than the 60 s of usual load balancers: whoever closes an idle connection first must be
-# the client, or a request that is just being sent is lost with it.
+# Longer than the usual 60 s of load balancers. The client must close idle connections first: if the
+# server did, it could lose a request that is just being sent.
 KEEP_ALIVE_S = 75
 
 
 class Port(socket.socket):
-    """A bound socket that can be shared with processes.
+    """A bound socket that worker processes can share.
 
-    A process that it is sent to binds a socket of its own beside it, and the kernel spreads
-    connections over those that listen. From one socket that all of them had, the process that
-    woke first would take a whole burst of connections.
+    A process that unpickles it binds its own socket to the same address (SO_REUSEPORT), and the
+    kernel distributes connections over the listening sockets. With one shared socket, the process
+    that wakes first would accept a whole burst of connections.
     """
 
     def share(self) -> None:
-        """Let sockets of the same user be bound beside it; nobody's could before."""
+        """Allow other sockets of the same user to bind to this address."""
         self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def __reduce__(self) -> tuple[Callable[..., "Port"], tuple[Any, ...]]:
-        return _bind_beside, (self.family, self.getsockname())
+        return _bind_shared, (self.family, self.getsockname())
 
 
 def bind(host: str, port: int) -> Port:
-    """Take a port, or a free one for 0; nothing listens on it yet.
+    """Bind a socket without listening; port 0 selects a free port.
 
     Raises:
-        OptionError: the address is taken or is none of this machine's.
+        OptionError: the address is in use or does not belong to this machine.
     """
     bound = Port(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,7 +53,7 @@ def bind(host: str, port: int) -> Port:
 def server_config(
     app: Callable[..., Any], settings: Settings, *, factory: bool = False
 ) -> uvicorn.Config:
-    """How uvicorn runs an app, or what a factory makes."""
+    """Build uvicorn's configuration for an app, or for a factory that returns one."""
     return uvicorn.Config(
         app,
         factory=factory,
@@ -69,11 +69,11 @@ def server_config(
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which loses no request when it stops.
+    """uvicorn's server with a shutdown that answers every request sent before the signal.
 
     Args:
-        config: how it runs.
-        announce: called once it listens.
+        config: uvicorn's configuration.
+        announce: called when the server listens.
     """
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None] = lambda: None) -> None:
@@ -81,18 +81,18 @@ class Server(uvicorn.Server):
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Start listening."""
         await super().startup(sockets)
         if self.started:
             self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has come, that of clients included who wait at the port to be let in.
+        """Stop listening and answer open requests, including those in the accept backlog.
 
-        From now on each request's state has `stopping`.
+        The state of each later request has `stopping`.
         """
         self.lifespan.state["stopping"] = True
-        waiting = [client for bound in sockets or [] for client in _let_in(bound)]
+        waiting = [client for bound in sockets or [] for client in _accept_backlog(bound)]
         for server in self.servers:
             server.close()
         for connection in self.server_state.connections:
@@ -108,11 +108,11 @@ class Server(uvicorn.Server):
 
 
 def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, str]) -> str:
-    """The line that says what is served where.
+    """Build the line that is printed when the server is ready.
 
     Args:
-        settings: the server's.
-        bound: its port.
+        settings: the server's settings.
+        bound: its socket.
         model: the labels of the metric `mumic_model_info`.
     """
     return (
@@ -122,7 +122,7 @@ def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, s
     )
 
 
-def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:
+def _bind_shared(family: int, address: tuple[Any, ...]) -> Port:
     bound = Port(family)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.share()
@@ -130,9 +130,9 @@ def _bind_beside(family: int, address: tuple[Any, ...]) -> Port:
     return bound
 
 
-def _let_in(bound: socket.socket) -> Iterator[socket.socket]:
+def _accept_backlog(bound: socket.socket) -> Iterator[socket.socket]:
     bound.setblocking(False)
-    with suppress(OSError):  # nobody waits any more, or the next one has left
+    with suppress(OSError):  # the backlog is empty, or its next client has disconnected
         while True:
             client, _ = bound.accept()
             yield client

@@ -1,4 +1,4 @@
-"""Variables that were meant as settings and are none, which nobody would notice."""
+"""Finds `MUMIC_*` environment variables that are not settings, such as mistyped names."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from app.core.files import nearest
 from app.settings import Settings
 
 PREFIX = "MUMIC_"
-# What Kubernetes sets in every pod for a service whose name is mumic or begins with mumic-.
+# Kubernetes sets these in every pod for a service named mumic or mumic-*.
 SERVICE_LINK = re.compile(
     r"""(\w+_)? ( SERVICE_HOST | SERVICE_PORT(_\w+)?
                 | PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))? ) =
@@ -16,14 +16,14 @@ SERVICE_LINK = re.compile(
 )
 
 
-def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
-    """Tell of each variable that begins as a setting's does and is none.
+def unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
+    """Find variables with the prefix of settings that are not settings.
 
     Args:
-        environment: names and values. Their case is as irrelevant as it is for settings.
+        environment: names and values. As for settings, the case of names does not matter.
 
     Yields:
-        A line for each, with the setting that is most like it, if any is.
+        A log line per variable, with the closest valid name if there is one.
     """
     known = {name.upper() for name in Settings.model_fields}
     for variable, value in environment.items():
@@ -31,5 +31,5 @@ def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
         if prefix != PREFIX or name in known or SERVICE_LINK.match(f"{name}={value}"):
             continue
         close = nearest(name, known, 1)
-        hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
-        yield f"{variable} is no setting and changes nothing{hint}"
+        hint = f"; the closest valid name is {PREFIX}{close[0]}" if close else ""
+        yield f"Unknown setting {variable}{hint}"

@@ -1,6 +1,6 @@
 """Several server processes on one port, kept alive by uvicorn's supervisor.
 
-The supervising process serves nothing and never imports torch.
+The supervisor does not serve requests and never imports torch.
 """
 
 import logging
@@ -24,38 +24,38 @@ from app.serving.observability import SHARED_DIRECTORY, note_replaced, shared_mo
 from app.serving.process.server import Port, Server, announcement, bind, server_config
 from app.settings import Settings
 
-# Metrics are mapped into memory, and a process ends that writes to a mapping on a full disk.
-MEMORY = Path("/dev/shm")
-STOPS = (signal.SIGINT, signal.SIGTERM)
-# A worker may be silent while it imports torch, long on a slow disk; it must not be killed for it.
-SILENT_WORKER_S = 60.0
-# Between replacements of workers that do not come to answer, doubled each time.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-ENDS_WITHIN_S = 10.0  # a worker whose last request has been answered
+# Metrics are memory-mapped files; on a full disk, writing to one would kill the process (SIGBUS).
+SHARED_MEMORY = Path("/dev/shm")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A worker does not answer pings while it imports torch, which takes long on a slow disk.
+PING_TIMEOUT_S = 60.0
+# Back-off between replacements of workers that fail to start; doubled each time.
+MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
+EXIT_TIMEOUT_S = 10.0  # for a worker whose last request has been answered
 logger = logging.getLogger("mumic.workers")
 
 
 def run_workers(
     settings: Settings, create_app: Callable[[Settings], ASGIApp], announce: Callable[[str], None]
 ) -> int:
-    """Serve until a signal stops it, which then acts as it would on one process.
+    """Serve until a signal; after shutdown the signal is raised again with its previous handler.
 
     Args:
-        settings: what to serve, where, how and in how many processes.
-        create_app: makes a worker's app in its process, or says what is wrong and exits; it must
-            be importable.
-        announce: given the one line that says so, once every worker answers.
+        settings: the settings, including the number of workers.
+        create_app: builds a worker's app in its process, or reports an error and exits; it must be
+            importable.
+        announce: called with the start-up line when all workers are ready.
 
     Returns:
-        The exit code, when a worker could not start; the others have been stopped.
+        The exit code if a worker failed to start; the others have been stopped.
 
     Raises:
-        OptionError: the address is taken or is none of this machine's.
-        DiskError: there is no place for the metrics that the workers share.
+        OptionError: the address is in use or does not belong to this machine.
+        DiskError: the directory for shared metrics cannot be created.
     """
-    handlers = {stop: signal.getsignal(stop) for stop in STOPS}
+    handlers = {stop: signal.getsignal(stop) for stop in STOP_SIGNALS}
     with bind(settings.host, settings.port) as bound, _shared_directory() as directory:
-        os.environ[SHARED_DIRECTORY] = directory  # which the workers inherit
+        os.environ[SHARED_DIRECTORY] = directory  # inherited by the workers
         workers = _Workers(settings, create_app, bound, announce)
         workers.run()
     for stop, handler in handlers.items():
@@ -66,25 +66,25 @@ def run_workers(
 
 
 class _Worker(Process):
-    """A process with our server in it."""
+    """A worker process that runs our `Server`."""
 
     @cached_property
     def server(self) -> Server:
-        """The server, made where it runs."""
+        """The server, created in the worker process."""
         return Server(self.config)
 
     def target(self, sockets: list[socket] | None = None) -> None:
-        """Serve until a signal stops it, or nobody is left to send one."""
+        """Serve until a signal, or until the supervisor has died."""
         threading.Thread(target=_stop_without_supervisor, daemon=True).start()
         super().target(sockets)
 
 
 class _Workers(Multiprocess):
-    """A worker that ends is replaced; where one cannot start at the beginning, all end.
+    """Supervisor: replaces workers that exit; if one fails at the first start, all stop.
 
     Attributes:
-        stopped_by: the signal that stopped it.
-        exit_code: the command's, where no signal did.
+        stopped_by: the signal that stopped the server, or None.
+        exit_code: the command's exit code if no signal stopped it.
     """
 
     def __init__(
@@ -102,56 +102,56 @@ class _Workers(Multiprocess):
         self._create_app = create_app
         self._announce = announce
         self._announced = False
-        self._pause_s = FIRST_PAUSE_S
-        self._pause_ends = 0.0
+        self._backoff_s = MIN_BACKOFF_S
+        self._backoff_ends = 0.0
         self.stopped_by: signal.Signals | None = None
         self.exit_code = 0
 
     def init_processes(self) -> None:
-        """Start one worker and, once it answers, the others: what it refuses is said once."""
+        """Start one worker, then the others, so that a configuration error is reported once."""
         self.processes.append(self._start())
-        if not self._all_answer():
+        if not self._wait_until_ready():
             return
         model = shared_model()
-        # What `auto` came to, or the others might choose differently.
+        # Fix what `auto` selected: the other workers could select differently.
         placed = {"device": model["device"], "precision": model["precision"]}
         self.config.app = partial(self._create_app, self._settings.model_copy(update=placed))
         self.processes += [self._start() for _ in range(self._settings.workers - 1)]
-        if self._all_answer():
+        if self._wait_until_ready():
             line = announcement(self._settings, self.sockets[0], model)
             self._announce(f"{line}, {self._settings.workers} workers")
             self._announced = True
 
     def keep_subprocess_alive(self) -> None:
-        """Replace a worker that has ended, or is silent for too long.
+        """Replace a worker that has exited or does not answer pings.
 
-        What it counted stays, what it held is forgotten. Where its replacements end as well, as
-        when there is no memory for them, each is awaited longer than the one before.
+        Its counters stay in the metrics, its gauges are removed. If replacements exit too, for
+        example for lack of memory, the back-off doubles.
         """
-        if time.monotonic() < self._pause_ends:
+        if time.monotonic() < self._backoff_ends:
             return
-        if self._pause_s > FIRST_PAUSE_S and all(each.is_ready(1) for each in self.processes):
-            logger.info("all workers answer again")
-            self._pause_s = FIRST_PAUSE_S
+        if self._backoff_s > MIN_BACKOFF_S and all(each.is_ready(1) for each in self.processes):
+            logger.info("All workers are ready again")
+            self._backoff_s = MIN_BACKOFF_S
         for place, process in enumerate(self.processes):
-            # The worker's own end of the pipe: with a copy here, its death would go unnoticed
-            # by a ping that it has just missed.
+            # The worker's end of the pipe. While this process has it open too, a ping to a worker
+            # that has just died would wait instead of failing.
             process.child_conn.close()
-            lives = self._lives(process)
+            alive = self._answers_ping(process)
             if self.should_exit.is_set():
                 return
-            if not lives:
+            if not alive:
                 process.kill()
                 process.join()
                 self._replace(place, process)
 
     def join_all(self) -> None:
-        """Wait for what the workers have accepted, and no longer for one that does not end."""
-        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + ENDS_WITHIN_S
+        """Wait until the workers have answered open requests; kill those that do not exit."""
+        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + EXIT_TIMEOUT_S
         for process in self.processes:
             process.process.join(max(0.0, deadline - time.monotonic()))
             if process.exitcode is None:
-                logger.error("worker %d does not end and is killed", process.pid)
+                logger.error("Worker %d does not exit; killing it", process.pid)
                 process.kill()
                 process.join()
 
@@ -166,9 +166,9 @@ class _Workers(Multiprocess):
         super().handle_term()
 
     def handle_hup(self) -> None:
-        """Have each worker load the checkpoint again, once all have started.
+        """Forward SIGHUP, on which workers reload the checkpoint, once all have started.
 
-        One that is starting again is ended by it: its replacement reads what is there now.
+        The signal ends a worker that is just starting; its replacement loads the new checkpoint.
         """
         if not self._announced:
             self.signal_queue.append(signal.SIGHUP)
@@ -178,7 +178,7 @@ class _Workers(Multiprocess):
                 os.kill(process.pid, signal.SIGHUP)
 
     def handle_ttin(self) -> None:
-        """As many workers stay as the settings say; uvicorn would start one of its own kind."""
+        """Ignore the signal: uvicorn would start one of its own worker processes."""
 
     handle_ttou = handle_ttin
 
@@ -187,9 +187,9 @@ class _Workers(Multiprocess):
         process.start()
         return process
 
-    def _lives(self, process: Process) -> bool:
-        """Whether it answers a ping in time; the wait for it ends when all shall."""
-        deadline = time.monotonic() + SILENT_WORKER_S
+    def _answers_ping(self, process: Process) -> bool:
+        """Whether a worker answers a ping in time; returns early on shutdown."""
+        deadline = time.monotonic() + PING_TIMEOUT_S
         while process.exitcode is None and time.monotonic() < deadline:
             if process.ping(1):
                 return True
@@ -200,31 +200,33 @@ class _Workers(Multiprocess):
 
     def _replace(self, place: int, ended: Process) -> None:
         logger.warning(
-            "worker %d has ended (%s), another is started; if that ends too, the next in %g s",
+            "Worker %d has exited (%s); replacing it. The next replacement waits at least %g s",
             ended.pid,
-            _way_out(ended),
-            self._pause_s,
+            _exit_reason(ended),
+            self._backoff_s,
         )
-        assert ended.pid is not None  # it was started
+        assert ended.pid is not None  # it has been started
         mark_process_dead(ended.pid)
         note_replaced(os.environ[SHARED_DIRECTORY], ended.pid)
-        self._pause_ends = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._backoff_ends = time.monotonic() + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
         self.processes[place] = self._start()
 
     def _give_up(self, process: Process) -> None:
-        """Stop, since a worker ended that could not start; where it was killed it said nothing."""
+        """Stop because a worker failed to start; log it if the worker was killed by a signal."""
         code = process.exitcode or 0
         if code < 0:
-            logger.error("worker %d has ended (%s) when it started", process.pid, _way_out(process))
+            logger.error(
+                "Worker %d has exited (%s) at start-up", process.pid, _exit_reason(process)
+            )
         self.exit_code = max(1, code)
         self.should_exit.set()
 
-    def _all_answer(self) -> bool:
-        """Wait until they do, or a signal or a worker's failure stops the start."""
+    def _wait_until_ready(self) -> bool:
+        """Wait until all workers are ready; False after a signal or a failed worker."""
         for process in self.processes:
             while not process.wait_until_ready(1, self.should_exit):
-                self.handle_signals()  # which may have ended the worker as well
+                self.handle_signals()  # first: a signal may be the reason why the worker has exited
                 if not self.should_exit.is_set() and process.exitcode is not None:
                     self._give_up(process)
                 if self.should_exit.is_set():
@@ -236,17 +238,17 @@ def _stop_without_supervisor() -> None:
     supervisor = parent_process()
     assert supervisor is not None
     supervisor.join()
-    # It was killed. Whoever starts another finds the port free, and no old worker answering there.
+    # The supervisor was killed. Exit, so that the port is free for a new server.
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _shared_directory() -> tempfile.TemporaryDirectory[str]:
-    with disk_errors(MEMORY, "the workers have no place to share their metrics"):
+    with disk_errors(SHARED_MEMORY, "cannot create the directory for the workers' shared metrics"):
         return tempfile.TemporaryDirectory(
-            prefix="mumic-metrics-", dir=MEMORY if MEMORY.is_dir() else None
+            prefix="mumic-metrics-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
         )
 
 
-def _way_out(ended: Process) -> str:
+def _exit_reason(ended: Process) -> str:
     code = ended.exitcode or 0
     return f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""From an HTTP request to uploads and options, within limits."""
+"""Reads an HTTP request into uploads and options, within limits."""
 
 from app.serving.request.body import (
     RequestDependencies,

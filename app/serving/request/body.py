@@ -1,8 +1,7 @@
-"""A request's body, in any of the three forms that carry images.
+"""Reads request bodies with images: multipart form, JSON, or the raw bytes of one image.
 
-Nothing is decoded here: each image becomes a function that gives its bytes, which the engine
-calls in its pool. A body never holds more bytes in memory than the limit allows, and never
-touches the disk.
+Images are not decoded here: each one becomes a function that returns its bytes, which the engine
+calls in its thread pool. A body never uses more memory than its limit and never touches the disk.
 """
 
 import asyncio
@@ -33,20 +32,20 @@ from app.serving.request.url_fetcher import Fetcher
 from app.serving.schemas import JsonImage
 from app.settings import Settings
 
-# A value of three bytes becomes an object of up to two hundred. Far more than options and images
-# have; the commas of texts count as well.
+# A value of 3 bytes becomes an object of up to 200 bytes. The limit is far above what options and
+# images need. It is checked by counting commas and brackets, also those within texts.
 MAX_JSON_VALUES = 100_000
 JSON = "application/json"
-RunBeside = Callable[[Callable[[], Any]], Awaitable[Any]]
+RunInThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image as it was sent.
+    """One image of a request.
 
     Attributes:
-        id: how its result is named.
-        source: gives the bytes, or raises ImageError.
+        id: the id of its result.
+        source: returns the bytes, or raises ImageError.
     """
 
     id: str
@@ -55,17 +54,17 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class RequestDependencies:
-    """What reading a request needs.
+    """The dependencies of reading a request.
 
     Attributes:
         settings: the limits.
-        run: runs a function beside the event loop.
-        refuse_when_full: raises OverloadedError while not one image more is taken.
-        fetcher: of images that are given by URL, where that is allowed.
+        run_in_thread: runs a function off the event loop.
+        refuse_when_full: raises OverloadedError if the queue has no place for one more image.
+        fetcher: fetches images by URL; None if URLs are not allowed.
     """
 
     settings: Settings
-    run: RunBeside
+    run_in_thread: RunInThread
     refuse_when_full: Callable[[], None]
     fetcher: Fetcher | None
 
@@ -76,23 +75,24 @@ async def read_uploads(
     """Read a request that carries images.
 
     Args:
-        request: not yet read.
-        options: the endpoint's options, as form fields or query parameters give them.
-        json_body: the endpoint's JSON form, which holds `images` as well.
-        dependencies: limits and helpers.
+        request: the request, with an unread body.
+        options: the endpoint's options, for form fields and query parameters.
+        json_body: the endpoint's JSON body, which includes `images`.
+        dependencies: limits and collaborators.
 
     Returns:
-        The images in the order sent and the options; no images where the JSON form may leave
-        them out and does.
+        The images in request order, and the options. There are no images if the JSON body may
+        omit them and does.
 
     Raises:
         MalformedBodyError: the body does not parse.
-        UnsupportedMediaError: the content type carries no images.
+        UnsupportedMediaError: the content type is not supported.
         BodyTooLargeError: the body is over its limit.
-        SlowBodyError: it did not arrive within the request's time.
-        DeadlineError: it did, but was not parsed, or its URLs not fetched, within that.
-        OverloadedError: no image is taken, or the bodies of all requests together are over theirs.
-        OptionError: an option, an image's form or the number of images is not allowed.
+        SlowBodyError: the body did not arrive before the deadline.
+        DeadlineError: the body arrived, but the deadline passed before it was parsed and its URLs
+            were fetched.
+        OverloadedError: the queue is full, or the bodies of all requests are over their limit.
+        OptionError: an option, an image or the number of images is not allowed.
     """
     allowed = allowed_s(request, dependencies.settings.request_timeout_s)
     request.state.received = False
@@ -103,7 +103,7 @@ async def read_uploads(
         if request.state.received:
             raise DeadlineError(allowed) from error
         raise SlowBodyError(
-            f"not received within {allowed:g} s; send fewer bytes, or over a faster line"
+            f"not received within {allowed:g} s; send fewer bytes or use a faster connection"
         ) from error
 
 
@@ -142,18 +142,18 @@ async def _read_json(
     data = await _read_bytes(request, dependencies.settings)
 
     def parse() -> Any:
-        if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:  # a value follows each
-            raise MalformedBodyError(f"the JSON may have at most {MAX_JSON_VALUES} values")
+        if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+            raise MalformedBodyError(f"the JSON body may have at most {MAX_JSON_VALUES} values")
         try:
             return from_json(data, allow_inf_nan=False)
         except ValueError as error:
             raise MalformedBodyError(f"the body is not JSON: {error}") from error
 
-    parsed = await dependencies.run(parse)
+    parsed = await dependencies.run_in_thread(parse)
     if not isinstance(parsed, dict):
         raise MalformedBodyError("the body must be a JSON object, {...}")
     if isinstance(images := parsed.get(IMAGES_FIELD), list) and images:
-        _check_count(len(images), dependencies.settings)  # before each of too many is validated
+        _check_count(len(images), dependencies.settings)  # before pydantic validates each image
     return validated(model, parsed)
 
 
@@ -169,15 +169,17 @@ def _query(request: Request) -> dict[str, list[str]]:
 def _refuse_query(request: Request, place: str) -> None:
     if request.query_params:
         name = next(iter(request.query_params))
-        raise OptionError(name, f"options of this content type go into {place}, not the query")
+        raise OptionError(
+            name, f"with this content type, options belong in {place}, not in the query"
+        )
 
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    announced = request.headers.get("content-length", "")
-    # Of a number as long as a head may be the first digits say that it is too large.
-    received = int(announced.lstrip("0")[:20] or 0) if announced.isdecimal() else 0
+    header = request.headers.get("content-length", "")
+    # 20 digits are enough to compare; converting thousands of digits would be slow.
+    content_length = int(header.lstrip("0")[:20] or 0) if header.isdecimal() else 0
     error = BodyTooLargeError(f"a request may have at most {max_bytes} bytes; send fewer images")
-    if received > max_bytes:
+    if content_length > max_bytes:
         raise error
     received = 0
     async for chunk in request.stream():
@@ -200,18 +202,18 @@ async def _read_bytes(request: Request, settings: Settings) -> bytes:
 def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     _check_count(len(files), settings)
     ids = _ids([file.name for file in files])
-    return [Upload(id, partial(b"".join, file.pieces)) for id, file in zip(ids, files, strict=True)]
+    return [Upload(id, partial(b"".join, file.chunks)) for id, file in zip(ids, files, strict=True)]
 
 
 def _ids(names: Sequence[str | None]) -> list[str]:
-    """Each file's name, or its place where it has none or not for itself; no two are the same.
+    """Choose unique ids: each file's name, or its index if the name is missing or repeated.
 
-    Where places are used, a name that is one belongs to nobody.
+    If any index is used, a name that equals an index is not used as an id.
     """
-    times = Counter(names)
-    if not all(names) or len(times) < len(names):
-        times.update(map(str, range(len(names))))
-    return [name if name and times[name] == 1 else str(place) for place, name in enumerate(names)]
+    counts = Counter(names)
+    if not all(names) or len(counts) < len(names):
+        counts.update(map(str, range(len(names))))
+    return [name if name and counts[name] == 1 else str(index) for index, name in enumerate(names)]
 
 
 async def _json_uploads(
@@ -219,9 +221,9 @@ async def _json_uploads(
 ) -> list[Upload]:
     _check_count(len(images), dependencies.settings)
     ids = [str(index) if image.id is None else image.id for index, image in enumerate(images)]
-    id, times = Counter(ids).most_common(1)[0]
-    if times > 1:
-        raise OptionError(IMAGES_FIELD, f"the id {id!r} is given to {times} images; use it once")
+    id, count = Counter(ids).most_common(1)[0]
+    if count > 1:
+        raise OptionError(IMAGES_FIELD, f"{count} images have the id {id!r}; ids must be unique")
     sources = [
         partial(_json_bytes, image, dependencies.settings.max_image_bytes) for image in images
     ]
@@ -236,7 +238,7 @@ async def _with_fetched(
     sources: Sequence[partial[bytes]],
     fetcher: Fetcher,
 ) -> list[partial[bytes]]:
-    """The sources, those of URLs with what they name in their places; all are fetched at once."""
+    """Fetch all URLs concurrently; return the sources with each URL's replaced by its image."""
 
     async def fetched(url: str) -> partial[bytes]:
         try:
@@ -245,8 +247,8 @@ async def _with_fetched(
             return partial(_raise, error)
 
     tasks = {
-        place: asyncio.create_task(fetched(image.url))
-        for place, image in enumerate(images)
+        index: asyncio.create_task(fetched(image.url))
+        for index, image in enumerate(images)
         if image.url is not None
     }
     try:
@@ -255,7 +257,7 @@ async def _with_fetched(
         for task in tasks.values():
             task.cancel()
     return [
-        tasks[place].result() if place in tasks else source for place, source in enumerate(sources)
+        tasks[index].result() if index in tasks else source for index, source in enumerate(sources)
     ]
 
 
@@ -273,11 +275,11 @@ def _check_count(images: int, settings: Settings) -> None:
 
 def _json_bytes(image: JsonImage, max_bytes: int) -> bytes:
     if image.data is None:
-        raise ImageError("url_not_allowed", "image URLs are switched off; send the data as base64")
+        raise ImageError("url_not_allowed", "image URLs are disabled; send the data as base64")
     if len(image.data) * 3 // 4 > max_bytes + 2:
         raise ImageError("too_many_bytes", f"an image may have at most {max_bytes} bytes")
     try:
         return base64.b64decode(image.data, validate=True)
     except (binascii.Error, ValueError) as error:
-        hint = "; send only what follows the comma" if image.data.startswith("data:") else ""
+        hint = "; send only the part after the comma" if image.data.startswith("data:") else ""
         raise ImageError("invalid_base64", f"data is not base64: {error}{hint}") from error

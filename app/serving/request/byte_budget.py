@@ -1,4 +1,4 @@
-"""How many bytes of requests' bodies the server holds at a time."""
+"""Bounds the memory of all request bodies."""
 
 from collections.abc import Callable
 
@@ -6,38 +6,37 @@ from app.errors import OverloadedError
 
 
 class ByteBudget:
-    """Bounds the bodies of all requests together, as they come in.
+    """Bounds the bytes of all request bodies in memory, counted while they arrive.
 
     Args:
-        most: bytes.
-        retry_after_s: when to try again, in seconds, asked when it is needed.
-        on_change: told the bytes that are held.
+        max_bytes: the limit.
+        retry_after_s: returns the seconds after which a refused client should retry.
+        on_change: called with the number of bytes in use.
     """
 
     def __init__(
-        self, most: int, retry_after_s: Callable[[], int], on_change: Callable[[int], None]
+        self, max_bytes: int, retry_after_s: Callable[[], int], on_change: Callable[[int], None]
     ) -> None:
-        self._most = most
+        self._max_bytes = max_bytes
         self._retry_after_s = retry_after_s
         self._on_change = on_change
         self._held = 0
 
     def take(self, size_bytes: int) -> None:
-        """Hold so many more; what is taken is given back by `give_back`.
+        """Reserve bytes; `give_back` releases them.
 
         Raises:
-            OverloadedError: they do not fit; they are not held.
+            OverloadedError: the limit would be exceeded; no bytes are reserved.
         """
-        if self._held + size_bytes > self._most:
+        if self._held + size_bytes > self._max_bytes:
             raise OverloadedError(
-                f"the requests in flight hold {self._held} bytes and may hold {self._most}; "
-                "try again later",
+                f"the requests in flight use {self._held} of {self._max_bytes} bytes; retry later",
                 self._retry_after_s(),
             )
         self._hold(self._held + size_bytes)
 
     def give_back(self, size_bytes: int) -> None:
-        """Hold so many less."""
+        """Release reserved bytes."""
         self._hold(self._held - size_bytes)
 
     def _hold(self, size_bytes: int) -> None:
@@ -46,18 +45,18 @@ class ByteBudget:
 
 
 class Share:
-    """What one request holds of a budget."""
+    """The bytes that one request has reserved in a budget."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self._held = 0
 
     def take(self, size_bytes: int) -> None:
-        """Hold so many more; the errors are the budget's."""
+        """Reserve more bytes; raises OverloadedError like the budget."""
         self._budget.take(size_bytes)
         self._held += size_bytes
 
     def give_back(self) -> None:
-        """Hold none any more."""
+        """Release all bytes of the request."""
         self._budget.give_back(self._held)
         self._held = 0

@@ -1,4 +1,4 @@
-"""How long a request may take, and what it has left of that."""
+"""The deadline of a request."""
 
 import asyncio
 import re
@@ -12,20 +12,20 @@ VALID = re.compile(r"0{0,9}[1-9][0-9]{0,9}")
 
 
 def allowed_s(request: Request, most_s: float) -> float:
-    """Seconds that a request may take: what it asks for in `X-Request-Timeout-Ms`, or the most.
+    """Return the request's timeout in seconds: `X-Request-Timeout-Ms`, at most `most_s`.
 
     Raises:
-        OptionError: the header is no number of milliseconds.
+        OptionError: the header is not a positive number of milliseconds.
     """
-    asked = request.headers.get(HEADER)
-    if asked is None:
+    header = request.headers.get(HEADER)
+    if header is None:
         return most_s
-    if not VALID.fullmatch(asked):
-        raise OptionError(HEADER, f"must be a whole number of milliseconds, got {asked[:60]!r}")
-    return min(most_s, int(asked) / 1000)
+    if not VALID.fullmatch(header):
+        raise OptionError(HEADER, f"must be a whole number of milliseconds, got {header[:60]!r}")
+    return min(most_s, int(header) / 1000)
 
 
 def left_s(request: Request, allowed_s: float) -> float:
-    """Seconds until a request that may take so long is late; not above 0 once it is."""
+    """Return the seconds until the deadline; zero or negative once it has passed."""
     arrived: float = request.state.arrived
     return arrived + allowed_s - asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Names -> addresses, asked for in threads that nobody waits for."""
+"""DNS look-ups in daemon threads."""
 
 import asyncio
 import socket
@@ -11,35 +11,35 @@ Lookup = Callable[[str, int], Sequence[str]]
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Every address of a name, by the system's resolver; it may take half a minute.
+    """Return every address of a host from the system's resolver; this may take 30 s.
 
     Raises:
-        OSError: there is none, or nobody answers.
-        UnicodeError: it is no name.
+        OSError: the host has no address, or no name server answers.
+        UnicodeError: the host is not a valid name.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 class Resolver:
-    """Looks names up beside the event loop, so many at a time.
+    """Looks up hosts off the event loop, with bounded concurrency.
 
-    A look-up cannot be stopped. One that is given up keeps its thread until the system is done with
-    it; asyncio's or uvloop's own threads would hold the process's end as well.
+    A look-up cannot be cancelled: an abandoned one occupies its thread until the system returns.
+    The threads are daemons, since those of asyncio and uvloop would delay the process's exit.
 
     Args:
-        at_once: most look-ups.
-        look_up: a host and port -> its addresses.
+        max_concurrent: maximum concurrent look-ups.
+        look_up: returns the addresses of a host and port.
     """
 
-    def __init__(self, at_once: int, look_up: Lookup = addresses) -> None:
-        self._threads = DaemonThreads(at_once, "resolver")
+    def __init__(self, max_concurrent: int, look_up: Lookup = addresses) -> None:
+        self._threads = DaemonThreads(max_concurrent, "resolver")
         self._look_up = look_up
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """Every address of a name; the errors are those of the look-up."""
+        """Return every address of a host; raises like the look-up."""
         try:
             found = self._threads.call(partial(self._look_up, host, port))
         except RuntimeError as error:
-            raise OSError("the system has no thread more to look a name up") from error
+            raise OSError("the system cannot start a thread for a DNS look-up") from error
         return await asyncio.wrap_future(found)

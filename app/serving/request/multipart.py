@@ -1,8 +1,8 @@
-"""A multipart body, taken apart in memory.
+"""Parses multipart bodies in memory.
 
-The parser runs on the event loop, which is the quickest way for the photos that clients send. What
-would make it slow is bounded: places where a part may end, blanks after a boundary, parameters of a
-header. Where many parts come at once the loop has turns in between.
+The parser runs on the event loop, which is fastest for a few large photos. Everything that makes it
+slow is bounded: boundaries, spaces after a boundary, parameters of a header. Between small chunks
+with many parts it yields to the event loop.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ IMAGES_FIELD = "images"
 MAX_PARTS = 2000
 MAX_FIELD_BYTES = 64 * 1024
 MAX_NAME_CHARS = 256
-MAX_BOUNDARIES = 2 * MAX_PARTS + 1  # as many as the files and fields that are allowed have
-MAX_SEMICOLONS = 64  # of a header: two or three parameters, and those within a file's name
+MAX_BOUNDARIES = 2 * MAX_PARTS + 1  # of MAX_PARTS files, MAX_PARTS fields and the end
+MAX_SEMICOLONS = 64  # per header: two or three parameters, and some within a file name
 FEW_BOUNDARIES = 16
-PIECE_BYTES = 4096  # of parts as short as they can be: some milliseconds' work
+CHUNK_BYTES = 4096  # full of the shortest possible parts this takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class File:
     """One file part.
 
     Attributes:
-        name: its file name, where it has one.
-        pieces: its bytes as they came; to join them is left to whoever has the time.
+        name: its file name, or None.
+        chunks: its bytes as they arrived; they are joined later, off the event loop.
     """
 
     name: str | None
-    pieces: Sequence[bytes]
+    chunks: Sequence[bytes]
 
 
 async def read_form(
@@ -45,22 +45,22 @@ async def read_form(
     """Read a multipart body.
 
     Args:
-        headers: the request's, for the boundary.
-        stream: the body; whoever gives it bounds it, since all of it is held in memory.
+        headers: the request's headers, for the boundary.
+        stream: the body; the caller must bound it, since all of it is kept in memory.
 
     Returns:
         The file parts named `images`, and the values of each field.
 
     Raises:
-        MalformedBodyError: the body does not parse, ends too early, is not in UTF-8, or is made
-            to be slow to parse.
-        OptionError: a file part has another name, a part named `images` is no file, or a file's
-            name is too long.
+        MalformedBodyError: the body does not parse, is truncated, is not UTF-8, or exceeds a limit
+            on what is slow to parse.
+        OptionError: a file part is not named `images`, a part named `images` is not a file, or a
+            file name is too long.
     """
     boundary = _boundary(headers["content-type"])
     parser = _Parser(
         headers,
-        _in_pieces(stream, b"\r\n--" + boundary),
+        _split_dense_chunks(stream, b"\r\n--" + boundary),
         max_files=MAX_PARTS,
         max_fields=MAX_PARTS,
         max_part_size=MAX_FIELD_BYTES,
@@ -79,7 +79,7 @@ class _Parser(MultiPartParser):
     """Keeps files in memory, and refuses a body that ends before its closing boundary.
 
     Attributes:
-        contents: the pieces of each file, in the place of starlette's temporary files.
+        contents: the chunks of each file; starlette would write them to temporary files.
     """
 
     _complete = False
@@ -106,7 +106,7 @@ class _Parser(MultiPartParser):
         if self._current_part.file is None:
             try:
                 self._current_part.data.decode()
-            except UnicodeDecodeError as error:  # starlette would take it for Latin-1
+            except UnicodeDecodeError as error:  # starlette would fall back to Latin-1
                 raise MultiPartException("a field is not in UTF-8") from error
         super().on_part_end()
 
@@ -114,62 +114,67 @@ class _Parser(MultiPartParser):
         self._complete = True
 
     async def parse(self) -> FormData:
-        self.stream = self._to_the_end(self.stream)
+        self.stream = self._require_end(self.stream)
         return await super().parse()
 
-    async def _to_the_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        # An error raised in here, and not after parse(), makes it close the files it has begun.
+    async def _require_end(
+        self, stream: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        # Raised within parse(), so that starlette closes the files that it has opened.
         async for chunk in stream:
             yield chunk
         if not self._complete:
-            raise MultiPartException("it ends before its closing boundary")
+            raise MultiPartException("it ends before the closing boundary")
 
 
-async def _in_pieces(
-    stream: AsyncGenerator[bytes, None], line: bytes
+async def _split_dense_chunks(
+    stream: AsyncGenerator[bytes, None], delimiter: bytes
 ) -> AsyncGenerator[bytes, None]:
-    """A body as it comes, but in small pieces where it has many boundaries.
+    """Pass a body on; split chunks with many boundaries and yield to the event loop in between.
 
     Args:
         stream: the body.
-        line: what a boundary begins with, from the line end before it.
+        delimiter: the line end, the two hyphens and the boundary.
     """
-    seen, before = 0, b""
+    total, tail = 0, b""
     async for chunk in stream:
-        _count(line, before + chunk[: len(line)])  # a blank may follow in the next chunk
-        before = (before + chunk[-len(line) :])[-len(line) :]
-        here = _count(line, chunk)  # but for one that two chunks share: each chunk costs more
-        seen += here
-        if seen > MAX_BOUNDARIES:
-            raise MultiPartException(f"its boundary is more than {MAX_BOUNDARIES} times in it")
-        if here <= FEW_BOUNDARIES:
+        # A delimiter may end in one chunk and its space follow in the next.
+        _count_delimiters(delimiter, tail + chunk[: len(delimiter)])
+        tail = (tail + chunk[-len(delimiter) :])[-len(delimiter) :]
+        # Misses a delimiter across two chunks, which is harmless: there is one per chunk at most.
+        in_chunk = _count_delimiters(delimiter, chunk)
+        total += in_chunk
+        if total > MAX_BOUNDARIES:
+            raise MultiPartException(f"it contains its boundary more than {MAX_BOUNDARIES} times")
+        if in_chunk <= FEW_BOUNDARIES:
             yield chunk
             continue
-        for begin in range(0, len(chunk), PIECE_BYTES):
-            yield chunk[begin : begin + PIECE_BYTES]
+        for begin in range(0, len(chunk), CHUNK_BYTES):
+            yield chunk[begin : begin + CHUNK_BYTES]
             await asyncio.sleep(0)
 
 
-def _count(line: bytes, text: bytes) -> int:
-    """How often a boundary is in a text, or a number above the bound.
+def _count_delimiters(delimiter: bytes, text: bytes) -> int:
+    """Count the delimiters in a text, up to one above the limit.
 
-    Blanks after one are refused: nobody sends them, and the parser goes over them one by one.
+    A space after a delimiter is refused: clients do not send it, and the parser skips spaces one
+    by one in Python.
     """
-    count, found = 0, text.find(line)
+    count, found = 0, text.find(delimiter)
     while found >= 0 and count <= MAX_BOUNDARIES:
-        after = found + len(line)
+        after = found + len(delimiter)
         if text[after : after + 1] in (b" ", b"\t"):
-            raise MultiPartException("a blank follows a boundary")
+            raise MultiPartException("a space follows a boundary")
         count += 1
-        found = text.find(line, after)
+        found = text.find(delimiter, after)
     return count
 
 
 def _boundary(content_type: str) -> bytes:
-    """What is between the parts, by a form's content type; empty where it does not say.
+    """Return the boundary from a content type; empty if it has none.
 
-    No codec but one: some of Python's raise, others give half a character that nobody can send. The
-    standard for forms (RFC 7578) has no such parameter.
+    Only UTF-8 is allowed: some of Python's codecs raise, others produce lone surrogates. The
+    standard for forms (RFC 7578) has no charset parameter.
     """
     if content_type.count(";") > MAX_SEMICOLONS:
         raise MalformedBodyError(f"the content type has more than {MAX_SEMICOLONS} semicolons")
@@ -204,5 +209,5 @@ def _check_name(name: str) -> None:
     if len(name) > MAX_NAME_CHARS:
         raise OptionError(
             IMAGES_FIELD,
-            f"a file's name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed",
+            f"a file name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed",
         )

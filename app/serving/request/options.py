@@ -1,4 +1,4 @@
-"""Options as a body or a query has them -> an endpoint's model, or an error that helps."""
+"""Validates options from a body or a query, with helpful errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,14 +10,15 @@ from app.errors import OptionError
 from app.serving.schemas import JsonImage, Options
 
 Opts = TypeVar("Opts", bound=Options)
-LONGEST_NAME = 60
+MAX_QUOTED_CHARS = 60
 
 
 def parse_options(model: type[Opts], fields: Mapping[str, Sequence[str]]) -> Opts:
-    """Read options from repeated text fields, as forms and queries have them.
+    """Read options from the text fields of a form or query; lists are repeated fields.
 
     Raises:
-        OptionError: a name is unknown, a single value is given twice, or a value is not allowed.
+        OptionError: a name is unknown, a field that is not a list is repeated, or a value is not
+            allowed.
     """
     raw: dict[str, Any] = {}
     for name, values in fields.items():
@@ -31,7 +32,7 @@ def parse_options(model: type[Opts], fields: Mapping[str, Sequence[str]]) -> Opt
 
 
 def validated(model: type[Opts], raw: Mapping[str, Any]) -> Opts:
-    """Check options that were parsed.
+    """Validate parsed options.
 
     Raises:
         OptionError: a name is unknown or a value is not allowed.
@@ -43,7 +44,7 @@ def validated(model: type[Opts], raw: Mapping[str, Any]) -> Opts:
 
 
 def _option_error(model: type[Options], error: ValidationError) -> OptionError:
-    # A misspelt name is told before what is missing: it is likely to be the reason.
+    # Unknown names first: a mistyped name is often the reason for a missing one.
     first = min(
         error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
     )
@@ -53,17 +54,17 @@ def _option_error(model: type[Options], error: ValidationError) -> OptionError:
         known = sorted((JsonImage if in_an_image else model).model_fields)
         close = nearest(_shortened(str(first["loc"][-1])), known)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-        return OptionError(field, f"there is no such option; {hint}")
+        return OptionError(field, f"unknown option; {hint}")
     if first["type"] == "missing":
         return OptionError(field, "is missing")
     message = first["msg"].removeprefix("Value error, ")
-    message = message.replace("Tuple", "List").replace("tuple", "list")  # as JSON has it
+    message = message.replace("Tuple", "List").replace("tuple", "list")  # the JSON term
     value = first["input"]
     if isinstance(value, str):
-        value = value[: LONGEST_NAME + 1]  # it may be the whole body
+        value = value[: MAX_QUOTED_CHARS + 1]  # it may be megabytes long
     got = "" if isinstance(value, dict) else f", got {_shortened(repr(value))}"
     return OptionError(field, f"{message}{got}")
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
+    return text if len(text) <= MAX_QUOTED_CHARS else f"{text[:MAX_QUOTED_CHARS]}…"

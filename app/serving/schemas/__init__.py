@@ -1,4 +1,4 @@
-"""What requests may say and what responses look like."""
+"""Schemas of requests and responses."""
 
 from app.serving.schemas.requests import (
     EmbedBody,

@@ -1,4 +1,4 @@
-"""What requests may say; openapi.yaml is made from these."""
+"""Schemas of request options and bodies; openapi.yaml is generated from them."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic import (
 from app.core.labels import LabelSet, Selection, make_selection
 from app.core.model import Scoring
 
-# Far more than a tokenizer's context holds: what these bound is the cost of finding that out.
+# Far longer than a tokenizer's context: the limit bounds the cost of tokenizing a text.
 LabelText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
@@ -24,61 +24,61 @@ Template = Annotated[
     str, StringConstraints(max_length=200), Field(json_schema_extra={"pattern": r"\{\}"})
 ]
 LabelName = Annotated[str, StringConstraints(max_length=200)]
-# Each name is looked for among all: more of them than any label set has would hold up the others.
+# Each name is searched for in the label set, so their number is bounded.
 LabelNames = Annotated[tuple[LabelName, ...], Field(max_length=1000, strict=False, fail_fast=True)]
 
-# JSON knows no integers beside its numbers: 3.0 is one, as JSON Schema has it.
+# In JSON Schema 3.0 is an integer too.
 Count = Annotated[
     int,
     Field(ge=1),
     BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n),
 ]
 
-MAX_NAMES = 100  # in an object or a form: far more than there are
+MAX_NAMES = 100  # in an object or a form; no endpoint has as many options
 
 
-def either(first: str, second: str) -> dict[str, Any]:
-    """What JSON Schema says of two properties of which one must be there; null is as good as none.
+def exactly_one_of(first: str, second: str) -> dict[str, Any]:
+    """Build the JSON Schema rule that exactly one of two properties is set; null counts as unset.
 
     Args:
-        first: a property's name.
-        second: the other's.
+        first: name of one property.
+        second: name of the other property.
     """
-    given, left_out = {"not": {"type": "null"}}, {"type": "null"}
+    is_set, is_unset = {"not": {"type": "null"}}, {"type": "null"}
     return {
         "oneOf": [
-            {"required": [one], "properties": {one: given, other: left_out}}
+            {"required": [one], "properties": {one: is_set, other: is_unset}}
             for one, other in ((first, second), (second, first))
         ]
     }
 
 
 class Options(BaseModel):
-    """Base of all options: a name that is not known is an error, never ignored."""
+    """Base of all options. An unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _few_names(cls, given: object) -> object:
-        """An error for each of 100,000 names would take a second."""
+    def _limit_names(cls, given: object) -> object:
+        """Bound the number of names: one error for each of 100,000 names would take a second."""
         if isinstance(given, dict) and len(given) > MAX_NAMES:
             raise ValueError(f"{len(given)} names were sent; known: {', '.join(cls.model_fields)}")
         return given
 
 
 class JsonOptions(Options):
-    """Base of what JSON holds: its numbers are no texts, as those of forms and queries are.
+    """Base of JSON bodies. Values must have their JSON type: the text "3" is not a number.
 
-    Fields that hold lists are to be `strict=False`, since JSON knows no tuples, and `fail_fast`: an
-    error for each of many items would take seconds.
+    Fields with lists need `strict=False`, since JSON has no tuples, and `fail_fast`: one error for
+    each of many items would take seconds.
     """
 
     model_config = ConfigDict(strict=True)
 
 
 class PredictOptions(Options):
-    """Which labels an answer names."""
+    """Which labels a response contains."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -113,7 +113,7 @@ class PredictOptions(Options):
     )
 
     @model_validator(mode="after")
-    def _all_means_all(self) -> "PredictOptions":
+    def _refuse_limits_with_all_scores(self) -> "PredictOptions":
         if self.all_scores and (self.max_labels is not None or self.min_confidence is not None):
             raise ValueError("all_scores does not go with max_labels or min_confidence")
         return self
@@ -137,7 +137,7 @@ class PredictOptions(Options):
 
 
 class EmbedOptions(Options):
-    """How embeddings are written."""
+    """The format of embeddings."""
 
     encoding: Literal["float", "base64"] = Field(
         "float", description="a list of numbers, or base64 of little-endian float32"
@@ -145,7 +145,7 @@ class EmbedOptions(Options):
 
 
 class ZeroShotOptions(Options):
-    """Which texts to score, and how."""
+    """Which texts to score, and the scoring method."""
 
     labels: tuple[LabelText, ...] = Field(
         min_length=1,
@@ -165,14 +165,14 @@ class ZeroShotOptions(Options):
 class JsonImage(JsonOptions):
     """One image of a JSON request."""
 
-    model_config = ConfigDict(json_schema_extra=either("data", "url"))
+    model_config = ConfigDict(json_schema_extra=exactly_one_of("data", "url"))
 
     id: str | None = Field(None, min_length=1, max_length=256, description="comes back as it is")
     data: str | None = Field(None, description="the file, base64")
     url: str | None = Field(None, description="switched off unless the operator allows it")
 
     @model_validator(mode="after")
-    def _one_source(self) -> "JsonImage":
+    def _data_or_url(self) -> "JsonImage":
         if (self.data is None) == (self.url is None):
             raise ValueError("give either data (base64) or url")
         return self
@@ -196,7 +196,7 @@ class PredictBody(PredictOptions, JsonImages):
 class EmbedBody(EmbedOptions, JsonOptions):
     """POST /embed as JSON: images or texts."""
 
-    model_config = ConfigDict(json_schema_extra=either("images", "texts"))
+    model_config = ConfigDict(json_schema_extra=exactly_one_of("images", "texts"))
 
     images: tuple[JsonImage, ...] | None = Field(
         None,
@@ -214,7 +214,7 @@ class EmbedBody(EmbedOptions, JsonOptions):
     )
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "EmbedBody":
+    def _images_or_texts(self) -> "EmbedBody":
         if (self.images is None) == (self.texts is None):
             raise ValueError("give either images or texts")
         return self

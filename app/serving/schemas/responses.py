@@ -1,4 +1,4 @@
-"""What answers look like; openapi.yaml is made from these."""
+"""Schemas of responses; openapi.yaml is generated from them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ Probability = Annotated[float, AfterValidator(lambda value: round(value, DIGITS)
 
 
 class ModelInfo(BaseModel):
-    """Which checkpoint answered."""
+    """The checkpoint that produced the response."""
 
     name: str
     version: str
@@ -36,7 +36,7 @@ class ItemError(BaseModel):
 
 
 class FailedResult(BaseModel):
-    """One image that could not be used, in its place."""
+    """One image that cannot be used. It keeps its position in the results."""
 
     id: str
     status: Literal["error"] = "error"
@@ -44,7 +44,7 @@ class FailedResult(BaseModel):
 
 
 def failed_result(id: str, error: ImageError) -> FailedResult:
-    """One image's error as a result."""
+    """Build the result of an image that cannot be used."""
     return FailedResult(id=id, error=ItemError(code=error.code, message=error.message))
 
 
@@ -97,7 +97,7 @@ def predict_result(id: str, width: int, height: int, tags: Sequence[Tag]) -> Pre
 
 
 class EmbedResult(BaseModel):
-    """One L2-normalised embedding; a text's has no width and height."""
+    """One L2-normalised embedding; texts have no width and height."""
 
     id: str
     status: Literal["ok"] = "ok"

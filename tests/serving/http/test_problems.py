@@ -17,7 +17,7 @@ from app.errors import (
     ServiceError,
     UnusableImagesError,
 )
-from app.serving.http.problems import KINDS
+from app.serving.http.problems import PROBLEM_KINDS
 from tests.support.imports import modules
 
 CLASSES = {
@@ -56,13 +56,13 @@ def test_the_drawn_tree_is_the_real_one() -> None:
 def test_every_error_that_a_request_can_meet_has_an_answer() -> None:
     answered_in_place = {ImageError}
     met = {leaf for leaf in LEAVES if issubclass(leaf, InputError | ServiceError)}
-    assert met - answered_in_place == KINDS.keys()
+    assert met - answered_in_place == PROBLEM_KINDS.keys()
 
 
 def test_codes_are_unique_and_statuses_tell_whose_fault_it_is() -> None:
-    codes = [kind.code for kind in KINDS.values()]
+    codes = [kind.code for kind in PROBLEM_KINDS.values()]
     assert len(set(codes)) == len(codes)
-    for error, kind in KINDS.items():
+    for error, kind in PROBLEM_KINDS.items():
         wanted = 4 if issubclass(error, InputError | OverloadedError) else 5
         assert kind.status // 100 == wanted, error
 
@@ -100,5 +100,5 @@ def test_texts_say_what_is_wrong() -> None:
     assert str(OptionError("template", "must hold {}")) == "template: must hold {}"
     assert OverloadedError("the queue is full", 2).retry_after_s == 2
     none = UnusableImagesError([("a.jpg", image), ("b.jpg", image)])
-    assert str(none) == "the image 'a.jpg': the image has no bytes (1 more cannot be used)"
+    assert str(none) == "image 'a.jpg': the image has no bytes (1 more cannot be used)"
     assert not issubclass(UnusableImagesError, BodyError)

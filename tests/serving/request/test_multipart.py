@@ -7,7 +7,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.errors import MalformedBodyError
-from app.serving.request.multipart import MAX_PARTS, PIECE_BYTES, File, read_form
+from app.serving.request.multipart import MAX_PARTS, CHUNK_BYTES, File, read_form
 
 HEADERS = Headers({"content-type": "multipart/form-data; boundary=xyz"})
 FIELD = b'--xyz\r\ncontent-disposition: form-data; name="n"\r\n\r\n1\r\n'
@@ -41,7 +41,7 @@ def test_others_have_turns_while_many_parts_that_came_at_once_are_read() -> None
     files, fields, turns = asyncio.run(read(body))
     assert not files
     assert fields == {"n": ["1"] * MAX_PARTS}
-    assert turns >= len(body) // PIECE_BYTES
+    assert turns >= len(body) // CHUNK_BYTES
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -50,7 +50,7 @@ def test_files_are_whole_however_they_come(size: int) -> None:
     body = b"".join(FILE % (n, photo) for n, photo in enumerate(photos)) + END
     chunks = [body[begin : begin + size] for begin in range(0, len(body), size)]
     files, _, _ = asyncio.run(read(*chunks))
-    assert [(file.name, b"".join(file.pieces)) for file in files] == [
+    assert [(file.name, b"".join(file.chunks)) for file in files] == [
         (str(n), photo) for n, photo in enumerate(photos)
     ]
 
@@ -58,7 +58,7 @@ def test_files_are_whole_however_they_come(size: int) -> None:
 @pytest.mark.parametrize("cut", range(len(b"\r\n--xyz") + 2))
 def test_a_blank_after_a_boundary_is_seen_however_it_comes(cut: int) -> None:
     body, padded = (FILE % (0, b"photo"))[:-2], b"\r\n--xyz\t\r\n"
-    with pytest.raises(MalformedBodyError, match="a blank follows a boundary"):
+    with pytest.raises(MalformedBodyError, match="a space follows a boundary"):
         asyncio.run(read(body + padded[:cut], padded[cut:] + END))
 
 

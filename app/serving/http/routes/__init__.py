@@ -1,1 +1,1 @@
-"""One module for each endpoint that takes images, one for all that only read."""
+"""The routes: one module per endpoint or group of endpoints."""

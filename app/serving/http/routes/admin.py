@@ -1,4 +1,4 @@
-"""What an operator may do; there only where a token is set."""
+"""POST /admin/reload, which exists only if an admin token is set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from app.serving.http.openapi import problem_responses
 from app.serving.inference import Engine, Reloader
 from app.serving.schemas import ModelInfo, model_info
 
-# In the query: a body would be read before anybody asks who sends it.
+# In the query: FastAPI would read a body before it checks the token.
 Checkpoint = Annotated[
     str,
     Query(description="a directory on the server; default: the one that it was started with"),
@@ -18,18 +18,19 @@ Checkpoint = Annotated[
 
 
 def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
-    """The routes, bound to what they use; whoever includes them says who may."""
+    """Build the router of /admin. The caller adds the authentication."""
     router = APIRouter(prefix="/admin", tags=["administration"])
 
     @router.post(
         "/reload",
-        summary="Answer from another checkpoint, or from the same as it is now on disk",
+        summary="Load another checkpoint, or reload the current one from disk",
         response_model=ModelInfo,
         responses=problem_responses(422, 503),
     )
     async def reload(request: Request, checkpoint: Checkpoint = "") -> ModelInfo:
-        if unknown := request.query_params.keys() - {"checkpoint"}:  # which would load another
-            raise OptionError(min(unknown)[:60], "there is no such option; known: checkpoint")
+        # A mistyped name must not reload the default checkpoint.
+        if unknown := request.query_params.keys() - {"checkpoint"}:
+            raise OptionError(min(unknown)[:60], "unknown option; known: checkpoint")
         await reloader.reload(Path(checkpoint) if checkpoint else None)
         return model_info(engine.served.classifier)
 

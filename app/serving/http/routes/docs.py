@@ -1,4 +1,4 @@
-"""A page on which everything can be tried; all of it comes from this server."""
+"""GET /docs: Swagger UI, served without external resources."""
 
 import base64
 import hashlib
@@ -15,9 +15,9 @@ SCRIPT, STYLE = "swagger-ui-bundle.js", "swagger-ui.css"
 
 
 def docs_router() -> APIRouter:
-    """The page, and what it loads."""
+    """Build the router of /docs and its static files."""
     router = APIRouter(include_in_schema=False)
-    # Addresses are relative, so that the page works behind a prefix as well.
+    # URLs are relative, so that the page works behind a path prefix.
     html = bytes(
         get_swagger_ui_html(
             openapi_url="openapi.json",
@@ -25,7 +25,7 @@ def docs_router() -> APIRouter:
             swagger_js_url=f"docs/{SCRIPT}",
             swagger_css_url=f"docs/{STYLE}",
             swagger_favicon_url="data:,",
-            swagger_ui_parameters={"validatorUrl": None},  # which would be sent the document
+            swagger_ui_parameters={"validatorUrl": None},  # an external service
         ).body
     ).decode()
     policy = {"Content-Security-Policy": _policy(html)}
@@ -46,11 +46,11 @@ def docs_router() -> APIRouter:
 
 
 def _policy(html: str) -> str:
-    """What the page may load and run: files of this server, and the script within it."""
-    within = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
-    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in within]
-    scripts = " ".join(f"'sha256-{each}'" for each in hashes)
+    """Build a Content-Security-Policy: files of this server and the inline scripts."""
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
-        f"default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+        f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
     )

@@ -1,4 +1,4 @@
-"""POST /embed: embeddings of images, or of texts as they are."""
+"""POST /embed: embeddings of images, or of texts without a template."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ NPY = "application/x-npy"
 
 
 def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter:
-    """The route, bound to what it uses."""
+    """Build the router of POST /embed."""
     router = APIRouter(tags=["images"])
     settings = dependencies.settings
 
@@ -39,7 +39,9 @@ def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter
         if isinstance(options, EmbedBody) and options.texts is not None:
             most = settings.max_zero_shot_labels
             if len(options.texts) > most:
-                raise OptionError("texts", f"{len(options.texts)} were sent; at most {most} may be")
+                raise OptionError(
+                    "texts", f"{len(options.texts)} were sent; at most {most} are allowed"
+                )
             rows = await answer_within(
                 request, settings.request_timeout_s, engine.embed_texts(served, options.texts)
             )
@@ -49,7 +51,7 @@ def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter
         )
         response.headers["Server-Timing"] = timing
         if as_npy:
-            return _npy(_all_rows(uploads, outcomes), timing)
+            return _npy(_stack_embeddings(uploads, outcomes), timing)
 
         def build(id: str, image: EmbeddedImage) -> EmbedResult:
             return EmbedResult(
@@ -81,8 +83,10 @@ def _texts_response(classifier: Classifier, rows: Tensor, options: EmbedOptions)
     )
 
 
-def _all_rows(uploads: Sequence[Upload], outcomes: Sequence[EmbeddedImage | ImageError]) -> Tensor:
-    """(N, D): one row an image; a bad image refuses the whole, since rows would shift."""
+def _stack_embeddings(
+    uploads: Sequence[Upload], outcomes: Sequence[EmbeddedImage | ImageError]
+) -> Tensor:
+    """Stack embeddings to (N, D). Raise on any bad image, since later rows would shift."""
     bad = [
         (upload.id, outcome)
         for upload, outcome in zip(uploads, outcomes, strict=True)

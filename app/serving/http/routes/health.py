@@ -1,4 +1,4 @@
-"""What probes and monitors read."""
+"""Health checks and metrics."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -10,12 +10,12 @@ from app.serving.inference import Engine, Readiness
 from app.serving.observability import Metrics
 from app.serving.schemas import Health
 
-# The slowest CPU takes seconds for its largest batch; what takes longer will not end.
+# The slowest CPU needs seconds for its largest batch; after a minute the model is stuck.
 STUCK_S = 60.0
 
 
 def health_router(engine: Engine) -> APIRouter:
-    """Liveness and readiness, of the engine that is given."""
+    """Build the router of the liveness and readiness checks."""
     router = APIRouter(tags=["information"])
     readiness = Readiness(engine)
 
@@ -27,17 +27,17 @@ def health_router(engine: Engine) -> APIRouter:
     )
     async def healthz() -> Health:
         if engine.longest_batch_s > STUCK_S:
-            raise NotReadyError(f"the model has worked on one batch for more than {STUCK_S:g} s")
+            raise NotReadyError(f"the model has computed one batch for more than {STUCK_S:g} s")
         return Health()
 
     @router.get(
         "/readyz",
-        summary="A golden image that goes the way of all gets its embedding",
+        summary="The model is loaded and a golden image gets its expected embedding",
         response_model=Health,
         responses=problem_responses(503),
     )
     async def readyz(request: Request) -> Health:
-        if getattr(request.state, "stopping", False):  # what has been sent is still answered
+        if getattr(request.state, "stopping", False):  # open requests are still answered
             raise DrainingError
         await readiness.check()
         return Health()
@@ -46,11 +46,11 @@ def health_router(engine: Engine) -> APIRouter:
 
 
 def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
-    """The metrics that are given, and the device's memory as it is when they are asked for."""
+    """Build the router of GET /metrics."""
     router = APIRouter(tags=["information"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
-    def read_metrics() -> Response:  # in a thread: about 2000 lines would hold up the event loop
+    def read_metrics() -> Response:  # not async: FastAPI runs it in a thread (about 2000 lines)
         engine.note_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 

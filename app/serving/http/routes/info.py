@@ -1,4 +1,4 @@
-"""What only reads: the label set, the checkpoint's card."""
+"""GET /labels and GET /model: the label set and the checkpoint's card."""
 
 from fastapi import APIRouter
 
@@ -7,7 +7,7 @@ from app.serving.schemas import LabelInfo, LabelsResponse, ModelCard
 
 
 def model_router(engine: Engine) -> APIRouter:
-    """The routes, bound to what they use."""
+    """Build the router of /labels and /model."""
     router = APIRouter(tags=["information"])
 
     @router.get("/labels", summary="The label set", response_model=LabelsResponse)

@@ -1,4 +1,4 @@
-"""POST /zero-shot: any label texts."""
+"""POST /zero-shot: score photos against label texts of the request."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ from app.serving.schemas import (
 
 
 def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter:
-    """The route, bound to what it uses."""
+    """Build the router of POST /zero-shot."""
     router = APIRouter(tags=["images"])
     settings = dependencies.settings
 
@@ -35,9 +35,11 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
         uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, dependencies)
         most = settings.max_zero_shot_labels
         if len(options.labels) > most:
-            raise OptionError("labels", f"{len(options.labels)} were sent; at most {most} may be")
-        if twice := [label for label, times in Counter(options.labels).items() if times > 1]:
-            raise OptionError("labels", f"{twice[0]!r} is given twice; give each label once")
+            raise OptionError(
+                "labels", f"{len(options.labels)} were sent; at most {most} are allowed"
+            )
+        if repeated := [label for label, n in Counter(options.labels).items() if n > 1]:
+            raise OptionError("labels", f"{repeated[0]!r} is given twice; give each label once")
         prompts = [render(options.template, label) for label in options.labels]
 
         served = engine.served
@@ -62,7 +64,7 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
                     ],
                 )
 
-            # Tens of thousands of scores would hold up the event loop.
+            # Off the event loop: building tens of thousands of scores would block it.
             results = await engine.in_decoder(lambda: build_results(uploads, outcomes, build))
             return ZeroShotResponse(model=model_info(served.classifier), results=results)
 
