@@ -6,7 +6,7 @@ ARGS ?=
 # Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
 ACCEPTED :=
 
-.PHONY: serve test monitoring contract audit sbom lint types openapi bench
+.PHONY: serve test monitoring contract audit sbom lint types words openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
@@ -24,6 +24,10 @@ lint: .venv/.dev-installed
 
 types: .venv/.dev-installed
 	$(BIN)/mypy
+
+# Prints file:line: 'term' -> replacement for each retired term of tests/support/retired_terms.py.
+words: $(BIN)/python
+	$(BIN)/python -m tests.support.retired_terms
 
 openapi: .venv/.serve-installed
 	$(BIN)/mumic openapi > openapi.yaml
