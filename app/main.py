@@ -93,14 +93,14 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         redirect_slashes=False,  # to whatever host a client says it asks
     )
     admission = engine.admission
-    budget = ByteBudget(settings.max_queued_bytes, admission.retry_after_s, metrics.note_bytes)
+    budget = ByteBudget(settings.max_queued_bytes, admission.retry_after_s, metrics.requests.set_body_bytes)
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
     deliver_spans = _trace(app, settings)
     add_problem_handlers(app)
     clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     fetcher = Fetcher(settings) if settings.allow_image_urls else None
     dependencies = RequestDependencies(
-        settings, engine.in_decoder, admission.refuse_when_full, fetcher
+        settings, engine.images.run_in_decode_thread, admission.refuse_when_full, fetcher
     )
     for router in (
         predict_router(engine, dependencies),
@@ -176,6 +176,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
 def _prepare_process(settings: Settings) -> int:
     """Set up memory and threads before anything is loaded; gives this process's share of cores."""
     keep_freed_memory()
+    # torch's own default respects OMP_NUM_THREADS and physical cores, but no cgroup quota.
     cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
     compute_with(1)  # app/core/runtime/threads.py says why
     return cores

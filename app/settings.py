@@ -1,12 +1,13 @@
 """Settings from `MUMIC_*` environment variables, read once at start."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.cpus import usable_cpus
 
 Precision = Literal["fp32", "bf16", "fp16"]
 MIN_TOKEN_CHARS = 16
@@ -15,8 +16,8 @@ SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
 
 
 def cores_per_worker(workers: int) -> int:
-    """CPU cores that each of so many server processes may fill; at least one."""
-    return max(1, (os.cpu_count() or 1) // workers)
+    """Return each server process's share of the usable CPUs; at least one."""
+    return max(1, usable_cpus() // workers)
 
 
 def _decode_threads(given: dict[str, Any]) -> int:
