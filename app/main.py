@@ -1,4 +1,4 @@
-"""Composition root of the server: settings and a classifier in, an ASGI app out."""
+"""Composition root of the server: creates the app from settings and a classifier, and runs it."""
 
 import gc
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from app import __version__
 from app.core.classifier import Classifier
-from app.core.runtime import compute_with, keep_freed_memory
+from app.core.runtime import keep_freed_memory, set_torch_threads
 from app.serving.http import (
     ApiKeys,
     Check,
@@ -30,7 +30,7 @@ from app.serving.http import (
     token,
     zero_shot_router,
 )
-from app.serving.inference import Engine, Reloader, names_of
+from app.serving.inference import Engine, Reloader, model_metric_labels
 from app.serving.observability import Metrics, log_to_stderr
 from app.serving.process import Server, announcement, bind, server_config
 from app.serving.request import ByteBudget, Fetcher, RequestDependencies
@@ -38,22 +38,56 @@ from app.settings import Settings, cores_per_worker
 
 
 class MumicApp(FastAPI):
-    """FastAPI with the bodies that are read by hand in its OpenAPI document."""
+    """FastAPI with an OpenAPI document that includes the bodies parsed outside FastAPI."""
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """Return the document, which is built once."""
         if self.openapi_schema is None:
             self.openapi_schema = describe(self)
         return self.openapi_schema
+
+
+def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve in this process until a signal stops it.
+
+    Args:
+        settings: the server's settings.
+        announce: called with one line once requests are answered.
+
+    Raises:
+        OptionError: the address is in use or does not belong to this machine.
+        MumicError: the checkpoint cannot be served; the port was never opened.
+    """
+    cores = _prepare_process(settings)
+    # Bind first, since it fails fast; the socket listens only once the model is loaded.
+    with bind(settings.host, settings.port) as bound:
+        classifier = load_classifier(settings)
+        line = announcement(settings, bound, model_metric_labels(classifier))
+        config = server_config(create_app(settings, classifier, cores), settings)
+        _freeze_garbage_collector()
+        Server(config, lambda: announce(line)).run(sockets=[bound])
+
+
+def create_worker(settings: Settings) -> FastAPI:
+    """Create the app of one of several server processes, with its share of the CPU cores.
+
+    Raises:
+        MumicError: the checkpoint cannot be served.
+    """
+    log_to_stderr(settings.log_format)
+    cores = _prepare_process(settings)
+    app = create_app(settings, load_classifier(settings), cores)
+    _freeze_garbage_collector()
+    return app
 
 
 def load_classifier(settings: Settings) -> Classifier:
     """Load the checkpoint that the settings name.
 
     Raises:
-        CheckpointError: it is not what it says.
-        LabelSetError: its label set is not valid.
-        OptionError: the device or precision cannot be had.
+        CheckpointError: the checkpoint is invalid or was altered.
+        LabelSetError: its label set is invalid.
+        OptionError: the device or precision is unknown or not available.
     """
     return Classifier.load(
         settings.checkpoint,
@@ -64,12 +98,12 @@ def load_classifier(settings: Settings) -> Classifier:
 
 
 def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> FastAPI:
-    """Wire the server. Its engine runs between the lifespan's start and end.
+    """Create the app. Its lifespan starts and stops the inference engine.
 
     Args:
-        settings: what to serve, where and how.
+        settings: the server's settings.
         classifier: the loaded checkpoint.
-        cores: of the CPU that torch may use.
+        cores: CPU cores that torch may use.
     """
     metrics = Metrics()
     engine = Engine(classifier, settings, metrics, cores)
@@ -81,7 +115,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         with reloader.on_hangup():
             yield
         await engine.close()
-        deliver_spans()
+        flush_spans()
 
     app = MumicApp(
         title="MuMIC",
@@ -90,37 +124,46 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # to whatever host a client says it asks
+        redirect_slashes=False,  # a redirect would send clients to the host of their Host header
     )
-    admission = engine.admission
-    budget = ByteBudget(settings.max_queued_bytes, admission.retry_after_s, metrics.requests.set_body_bytes)
+    budget = ByteBudget(
+        settings.max_queued_bytes, engine.admission.retry_after_s, metrics.requests.set_body_bytes
+    )
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
-    deliver_spans = _trace(app, settings)
+    flush_spans = _add_tracing(app, settings)
     add_problem_handlers(app)
-    clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
-    fetcher = Fetcher(settings) if settings.allow_image_urls else None
+    _add_routes(app, settings, engine, metrics, reloader)
+    return app
+
+
+def _add_routes(
+    app: FastAPI, settings: Settings, engine: Engine, metrics: Metrics, reloader: Reloader
+) -> None:
     dependencies = RequestDependencies(
-        settings, engine.images.run_in_decode_thread, admission.refuse_when_full, fetcher
+        settings,
+        engine.images.run_in_decode_thread,
+        engine.admission.refuse_when_full,
+        Fetcher(settings) if settings.allow_image_urls else None,
     )
+    clients = api_key(ApiKeys(path)) if (path := settings.api_keys_file) else None
     for router in (
         predict_router(engine, dependencies),
         embed_router(engine, dependencies),
         zero_shot_router(engine, dependencies),
         model_router(engine),
     ):
-        app.include_router(router, **_guarded_by(clients))
+        app.include_router(router, **_require(clients))
     app.include_router(docs_router())
     app.include_router(health_router(engine))
-    monitors = _bearer_of(settings.metrics_token, "MetricsToken")
-    app.include_router(metrics_router(metrics, engine), **_guarded_by(monitors))
-    operators = _bearer_of(settings.admin_token, "AdminToken")
-    if operators and settings.workers == 1:  # it would reach one of them
-        app.include_router(admin_router(engine, reloader), **_guarded_by(operators))
-    return app
+    monitors = _bearer_token(settings.metrics_token, "MetricsToken")
+    app.include_router(metrics_router(metrics, engine), **_require(monitors))
+    operators = _bearer_token(settings.admin_token, "AdminToken")
+    if operators and settings.workers == 1:  # a request reaches only one of several workers
+        app.include_router(admin_router(engine, reloader), **_require(operators))
 
 
-def _trace(app: FastAPI, settings: Settings) -> Callable[[], None]:
-    """Trace requests, if the settings say so; gives what to call when the server stops."""
+def _add_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
+    """Trace requests if the settings enable it; return the function that flushes the spans."""
     if not settings.traces:
         return lambda: None
     from app.serving.observability.tracing import trace_requests
@@ -128,61 +171,26 @@ def _trace(app: FastAPI, settings: Settings) -> Callable[[], None]:
     return trace_requests(app)
 
 
-def _bearer_of(secret: SecretStr | None, scheme_name: str) -> Check | None:
+def _bearer_token(secret: SecretStr | None, scheme_name: str) -> Check | None:
     return None if secret is None else token(secret.get_secret_value(), scheme_name)
 
 
-def _guarded_by(check: Check | None) -> dict[str, Any]:
-    """What a router needs to let those pass alone whom a check lets pass, and to say so."""
+def _require(check: Check | None) -> dict[str, Any]:
+    """Return `include_router` arguments that enforce a check and document its 401 response."""
     if check is None:
         return {}
     return {"dependencies": [Depends(check)], "responses": problem_responses(401)}
 
 
-def create_worker(settings: Settings) -> FastAPI:
-    """The app of one of several server processes, with its share of the cores.
-
-    Raises:
-        MumicError: the checkpoint cannot be served.
-    """
-    log_to_stderr(settings.log_format)
-    cores = _prepare_process(settings)
-    app = create_app(settings, load_classifier(settings), cores)
-    _spare_what_stays()
-    return app
-
-
-def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve in this process until a signal stops it.
-
-    Args:
-        settings: what to serve, where and how.
-        announce: given the one line that says so, once requests are answered.
-
-    Raises:
-        OptionError: the address is taken or is none of this machine's.
-        MumicError: the checkpoint cannot be served; nothing has listened yet.
-    """
-    cores = _prepare_process(settings)
-    # Bound first, since that is quick to fail; it listens once the model is ready.
-    with bind(settings.host, settings.port) as bound:
-        classifier = load_classifier(settings)
-        line = announcement(settings, bound, names_of(classifier))
-        config = server_config(create_app(settings, classifier, cores), settings)
-        _spare_what_stays()
-        Server(config, lambda: announce(line)).run(sockets=[bound])
-
-
 def _prepare_process(settings: Settings) -> int:
-    """Set up memory and threads before anything is loaded; gives this process's share of cores."""
+    """Configure memory and threads before anything is loaded; return this process's CPU cores."""
     keep_freed_memory()
-    # torch's own default respects OMP_NUM_THREADS and physical cores, but no cgroup quota.
     cores = min(torch.get_num_threads(), cores_per_worker(settings.workers))
-    compute_with(1)  # app/core/runtime/threads.py says why
+    set_torch_threads(1)  # see app/core/runtime/threads.py
     return cores
 
 
-def _spare_what_stays() -> None:
-    """Keep the garbage collector from looking through libraries and model again and again."""
+def _freeze_garbage_collector() -> None:
+    """Exclude the loaded libraries and the model from garbage collection."""
     gc.collect()
     gc.freeze()

@@ -27,7 +27,7 @@ from torch import Tensor
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, load_pixels, stack
 from app.core.images.preprocessing import resize
-from app.core.runtime import compute_with, keep_freed_memory
+from app.core.runtime import keep_freed_memory, set_torch_threads
 from benchmarks.support.photos import SIZES, photos
 
 BATCH_SIZES = (4, 8, 16)
@@ -68,7 +68,7 @@ def pace(one_batch: Callable[[], int], threads: int, seconds: float) -> float:
     paces: list[float] = []
 
     def work() -> None:
-        compute_with(1)
+        set_torch_threads(1)
         one_batch()
         begin.wait()
         started = now = time.perf_counter()
@@ -192,7 +192,7 @@ def _alone(one_image: Callable[[], int], cores: int) -> float:
     found: list[float] = []
 
     def work() -> None:
-        compute_with(cores)
+        set_torch_threads(cores)
         _seconds(one_image)  # warms up
         found.append(_seconds(one_image))
 

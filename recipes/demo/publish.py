@@ -14,19 +14,24 @@ from prepare import classes_of_labels
 from scored import SCORED
 
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, write_checkpoint
-from app.core.labels import reference
-from app.dataset.labelled import LabelledPhotos, load_labelled
+from app.core.labels import reference_histograms
+from app.dataset.labelled import LabelledPhotos, load_labelled_photos
 from app.dataset.manifest import Split, load_names
-from app.evaluation.metrics import average_precision, draw_images, interval, macro_map
-from app.evaluation.metrics.bootstrap import calibration_error_of_draws
-from app.evaluation.metrics.calibration import reliability
+from app.evaluation.metrics import (
+    average_precision,
+    draw_bootstrap_samples,
+    macro_map,
+    percentile_interval,
+)
+from app.evaluation.metrics.bootstrap import bootstrap_calibration_error
+from app.evaluation.metrics.calibration import reliability_diagram
 from app.evaluation.predictions import Predictions, predict_photos
 from app.evaluation.thresholds import (
     ThresholdRules,
-    evidence_of,
+    apply_thresholds,
     fit_thresholds,
-    summarise,
-    with_thresholds,
+    serve_evidence,
+    summarise_thresholds,
 )
 
 HERE = Path(__file__).parent
@@ -54,7 +59,7 @@ def main() -> None:
     model = load_model(checkpoint)
     label_set = checkpoint.labels
     names = load_names(HERE / "names.yaml", label_set)
-    data = load_labelled(
+    data = load_labelled_photos(
         args.manifest, args.photos, label_set, names=names, soft_targets=args.soft_targets
     )
     columns = data.columns_of(label_set.prompts)
@@ -63,16 +68,16 @@ def main() -> None:
     validation = predictions(checkpoint, data, "validation").label_probabilities
     rules, word = ThresholdRules(), teacher.float().numpy()
     fitted = fit_thresholds(human, validation, rules, word)
-    labels = with_thresholds(label_set, fitted)
-    rests_on = evidence_of(human, fitted, rules.min_positives)
+    labels = apply_thresholds(label_set, fitted)
+    rests_on = serve_evidence(human, fitted, rules.min_positives)
     learned = data.targets[data.indices("train")][:, columns].numpy()
     evidence = evidence_of_labels(labels, learned, set(classes_of_labels(label_set)))
     both = (human == 1).any(axis=0) & (human == 0).any(axis=0)
     judged, sure = human[:, both], validation[:, both]
-    calibration = reliability(judged, sure)
-    off = calibration_error_of_draws(judged, sure, draw_images(len(human)))
-    low, high = interval(off)
-    _, _, summary = summarise(human, validation, fitted, rules, word)
+    calibration = reliability_diagram(judged, sure)
+    off = bootstrap_calibration_error(judged, sure, draw_bootstrap_samples(len(human)))
+    low, high = percentile_interval(off)
+    _, _, summary = summarise_thresholds(human, validation, fitted, rules, word)
     print(summary.text(rules))
 
     own = list(data.classes.values())
@@ -120,7 +125,7 @@ def main() -> None:
                 "part": "validation",
                 "expected_calibration_error": round(calibration.calibration_error, 4),
             },
-            "score_histograms": reference(label_set.ids, validation),
+            "score_histograms": reference_histograms(label_set.ids, validation),
             **checkpoint.card.metrics,
         },
         exif_orientation=checkpoint.preprocess.exif_orientation,

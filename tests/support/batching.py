@@ -8,7 +8,8 @@ import torch
 
 from app.core.model import ScoredBatch
 from app.core.runtime import InferenceWorkers
-from app.serving.inference.batcher import Batcher, Model, ScoredImage
+from app.serving.inference.batcher import Batcher, ScoredImage
+from app.serving.inference.scoring_model import ScoringModel
 from app.serving.observability import Timings
 from tests.support.fakes import (
     GOOD,
@@ -18,33 +19,33 @@ from tests.support.fakes import (
     until,
 )
 
-ONE = InferenceWorkers(1, threads=1, threads_alone=1)
+ONE_WORKER = InferenceWorkers(1, threads=1, threads_single_image=1)
 
 
 class OneModel(Batcher):
-    """A batcher whose images all go to one model, unless another is named."""
+    """A batcher with one default model."""
 
     def __init__(
         self,
         score: Callable[[torch.Tensor], ScoredBatch],
         max_batch_size: int,
-        lanes: InferenceWorkers = ONE,
+        workers: InferenceWorkers = ONE_WORKER,
     ) -> None:
-        super().__init__(lanes, lambda _images, _seconds: self.note())
-        self.model = Model(score, max_batch_size)
+        super().__init__(workers, lambda _images, _seconds: self.observe_batch())
+        self.model = ScoringModel(score, max_batch_size)
 
-    def note(self) -> None:
-        """A batch has been answered."""
+    def observe_batch(self) -> None:
+        """Called after each batch."""
 
-    async def put(self, pixels: torch.Tensor, turn: int = 0) -> ScoredImage:
-        return await self.submit(self.model, pixels, turn, Timings())
+    async def put(self, pixels: torch.Tensor, virtual_start: int = 0) -> ScoredImage:
+        return await self.submit(self.model, pixels, virtual_start, Timings())
 
 
 @asynccontextmanager
 async def running(
-    tower: FakeTower, max_batch_size: int = 4, lanes: InferenceWorkers = ONE
+    tower: FakeTower, max_batch_size: int = 4, workers: InferenceWorkers = ONE_WORKER
 ) -> AsyncIterator[OneModel]:
-    batcher = OneModel(lambda pixels: scored(tower(pixels)), max_batch_size, lanes)
+    batcher = OneModel(lambda pixels: scored(tower(pixels)), max_batch_size, workers)
     batcher.start()
     try:
         yield batcher
@@ -56,7 +57,7 @@ async def running(
 async def submit_in_order(
     batcher: OneModel, tower: FakeTower, greys: Sequence[int]
 ) -> list[asyncio.Task[ScoredImage]]:
-    """Hold the model on a first image, let the others queue behind it, give all their tasks."""
+    """Block the model with a first image, queue the others, and return all their tasks."""
     tower.go.clear()
     first = asyncio.create_task(batcher.put(grey_pixels(GOOD)))
     await until(lambda: tower.batches == [1])

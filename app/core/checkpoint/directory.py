@@ -1,7 +1,7 @@
 """Read, check and write a checkpoint directory.
 
-The directory has open_clip's own format plus four files; docs/checkpoints.md describes each file.
-All hashes are verified before weights are loaded.
+The directory has open_clip's own format plus four files, which are described in
+docs/reference/checkpoint-directory.md. All hashes are verified before weights are loaded.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from app.core.checkpoint.directory import refuse_hub_text_tower, write_checkpoint
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
 from app.errors import CheckpointError, OptionError
@@ -93,7 +93,7 @@ def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
     """open_clip's own configuration, with MuMIC's squash instead of CLIP's crop."""
     known = open_clip.list_models()
     if architecture not in known:  # get_model_config would go to a hub for some names
-        close = nearest(architecture, known)
+        close = nearest_names(architecture, known)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise OptionError("architecture", f"open_clip has no {architecture!r}{hint}")
     tag = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}

@@ -7,8 +7,8 @@ from app.core.files.atomic import (
     staging_directory,
 )
 from app.core.files.nearest_name import (
-    nearest,
-    unknown,
+    nearest_names,
+    unknown_name_message,
 )
 from app.core.files.yaml_lines import (
     DUMPER,
@@ -26,8 +26,8 @@ __all__ = [
     "atomic_file",
     "disk_errors",
     "load_yaml",
-    "nearest",
+    "nearest_names",
     "refuse_foreign",
     "staging_directory",
-    "unknown",
+    "unknown_name_message",
 ]

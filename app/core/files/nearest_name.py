@@ -1,27 +1,27 @@
-"""The known names most like one that is not known."""
+"""Suggestions of similar names for an unknown name."""
 
 import difflib
 import reprlib
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """Find the known words most like a misspelt one, whatever their case.
+def nearest_names(word: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """Find the known names most similar to an unknown one, ignoring case.
 
     Args:
-        word: what was written.
-        known: what could have been meant.
-        n: the most to give back.
+        word: the unknown name.
+        known: the known names.
+        n: maximum number of results.
 
     Returns:
-        At most `n` of `known`, best first; empty when none is like it.
+        At most `n` of `known`, most similar first; empty if none is similar.
     """
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, n)]
 
 
-def unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    """Say that a word is not known, with the nearest known ones."""
-    close = nearest(word, known)
+def unknown_name_message(kind: str, word: str, known: Iterable[str]) -> str:
+    """Return the message `unknown KIND 'WORD'`, with the most similar known names."""
+    close = nearest_names(word, known)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return f"unknown {kind} {reprlib.repr(word)}{hint}"

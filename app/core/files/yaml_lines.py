@@ -19,7 +19,7 @@ from yaml.composer import ComposerError
 from yaml.constructor import SafeConstructor
 from yaml.reader import ReaderError
 
-from app.core.files.nearest_name import unknown
+from app.core.files.nearest_name import unknown_name_message
 from app.errors import FileError
 
 Location = tuple[str | int, ...]
@@ -208,7 +208,7 @@ def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             message = "field required"
         case "extra_forbidden":
-            message = unknown("key", str(location[-1]), _keys(model, location[:-1]))
+            message = unknown_name_message("key", str(location[-1]), _keys(model, location[:-1]))
         case "model_type":
             message = f"should be a mapping of {', '.join(_keys(model, location))}; got {got}"
         case "string_type":

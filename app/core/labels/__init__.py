@@ -4,7 +4,7 @@ from app.core.labels.drift import (
     BINS,
     histograms,
     population_stability_index,
-    reference,
+    reference_histograms,
 )
 from app.core.labels.label_set import (
     Label,
@@ -38,6 +38,6 @@ __all__ = [
     "load_label_set",
     "make_selection",
     "population_stability_index",
-    "reference",
+    "reference_histograms",
     "render",
 ]

@@ -25,7 +25,9 @@ def histograms(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(flat.ravel(), minlength=labels * BINS).reshape(labels, BINS)
 
 
-def reference(label_ids: Sequence[str], probabilities: NDArray[np.float32]) -> dict[str, list[int]]:
+def reference_histograms(
+    label_ids: Sequence[str], probabilities: NDArray[np.float32]
+) -> dict[str, list[int]]:
     """What the scores of photos to come are held against, as a card has it.
 
     Args:

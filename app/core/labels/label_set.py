@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.core.files import DUMPER, Problem, ProblemsError, load_yaml, nearest, unknown
+from app.core.files import DUMPER, Problem, ProblemsError, load_yaml, unknown_name_message
 from app.errors import LabelSetError, OptionError
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "builtin_label_set",
     "dump_label_set",
     "load_label_set",
-    "nearest",
     "render",
 ]
 
@@ -169,7 +168,7 @@ class LabelSet(BaseModel):
         """
         ids = self.ids
         if id not in ids:
-            raise ValueError(unknown("label", id, ids))
+            raise ValueError(unknown_name_message("label", id, ids))
         return ids.index(id)
 
     def ancestors(self, id: str) -> list[str]:
@@ -180,7 +179,7 @@ class LabelSet(BaseModel):
         """
         parents = {label.id: label.parents for label in self.labels}
         if id not in parents:
-            raise ValueError(unknown("label", id, parents))
+            raise ValueError(unknown_name_message("label", id, parents))
         found = list(dict.fromkeys(parents[id]))
         for ancestor in found:  # grows while it is walked
             found.extend(parent for parent in parents[ancestor] if parent not in found)
@@ -209,7 +208,9 @@ def _inconsistencies(label_set: LabelSet) -> Iterator[Problem]:
     for i, label in enumerate(label_set.labels):
         for j, parent in enumerate(label.parents):
             if parent not in ids:
-                yield Problem(("labels", i, "parents", j), unknown("label", parent, ids))
+                yield Problem(
+                    ("labels", i, "parents", j), unknown_name_message("label", parent, ids)
+                )
     try:
         TopologicalSorter({label.id: label.parents for label in label_set.labels}).prepare()
     except CycleError as error:
@@ -276,6 +277,8 @@ def builtin_label_set(name: str = "travel") -> LabelSet:
         for file in resources.files("app").joinpath("labelsets").iterdir()
     }
     if name not in files:
-        raise LabelSetError(f"{unknown('label set', name, files)} (known: {', '.join(files)})")
+        raise LabelSetError(
+            f"{unknown_name_message('label set', name, files)} (known: {', '.join(files)})"
+        )
     with resources.as_file(files[name]) as path:
         return load_label_set(path)

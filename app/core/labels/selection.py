@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.core.labels.label_set import Label, LabelSet
 from app.errors import OptionError
 
@@ -123,7 +123,7 @@ def make_selection(
 def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            close = nearest(name, known)
+            close = nearest_names(name, known)
             hint = (
                 f"did you mean {' or '.join(close)}?" if close else "the label set has none like it"
             )

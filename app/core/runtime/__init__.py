@@ -1,4 +1,4 @@
-"""Device, threads and memory of the process."""
+"""Device, threads and memory allocator of the process."""
 
 from app.core.runtime.allocator import (
     keep_freed_memory,
@@ -15,8 +15,8 @@ from app.core.runtime.device import (
 from app.core.runtime.threads import (
     DaemonThreads,
     SingleImageThreads,
-    compute_with,
-    in_passing,
+    run_in_new_thread,
+    set_torch_threads,
 )
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "choose_batch_size",
     "choose_inference_workers",
     "choose_placement",
-    "compute_with",
     "device_memory",
-    "in_passing",
     "keep_freed_memory",
+    "run_in_new_thread",
+    "set_torch_threads",
     "use_own_stream",
 ]

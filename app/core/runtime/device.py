@@ -1,4 +1,4 @@
-"""Where the model runs and how precisely."""
+"""Device, precision, batch size and inference workers."""
 
 import math
 import re
@@ -9,17 +9,17 @@ import torch
 
 from app.errors import OptionError
 
-TRIALS = 8
-WORTHWHILE_SPEEDUP = 1.3  # below this the digits are worth more
-INFERENCE_WORKERS_CUDA = 2  # one copies, one computes
-MAX_INFERENCE_WORKERS_CPU = 8  # more would wait for Python's lock
-THREADS_PER_WORKER = 4  # where there are more cores than lanes
+BF16_TRIALS = 8
+MIN_BF16_SPEEDUP = 1.3  # a smaller speedup does not justify the loss of precision
+INFERENCE_WORKERS_CUDA = 2  # one copies while the other computes
+MAX_INFERENCE_WORKERS_CPU = 8  # more would contend for the GIL
+THREADS_PER_WORKER = 4  # if there are more cores than workers
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and the precision of the image tower on it."""
+    """The device of the model and the precision of its image tower: fp32, bf16 or fp16."""
 
     device: torch.device
     precision: str
@@ -32,28 +32,28 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class InferenceWorkers:
-    """How many batches the model works on at a time, and with how many threads each.
+    """The number of concurrent model calls, and the CPU threads of each call.
 
     Args:
-        count: most batches at a time.
-        threads: of each.
-        threads_alone: of a batch beside which nothing runs, in the first lane, unless `threads`
-            are faster (app/core/runtime/threads.py).
-        own_cores: whether each computes on cores of its own, or all on one device in turn.
+        count: maximum number of concurrent model calls.
+        threads: CPU threads per call.
+        threads_single_image: CPU threads for a single in-flight image, unless `threads` is faster
+            (see `SingleImageThreads`).
+        dedicated_cores: whether each worker has its own CPU cores; False if all share one GPU.
     """
 
     count: int
     threads: int
-    threads_alone: int
-    own_cores: bool = True
+    threads_single_image: int
+    dedicated_cores: bool = True
 
 
 def choose_placement(device: str, precision: str, *, transformer: bool) -> Placement:
-    """Resolve `auto` for the machine at hand.
+    """Resolve `auto` for this machine.
 
-    CUDA runs bf16 where it can, else fp16. A CPU whose bf16 instructions pay runs transformers in
-    bf16; convolutional towers stay in fp32 there, whose probabilities do not depend on the batch
-    (docs/adr/0003-precision.md).
+    A GPU runs bf16 if it supports it, else fp16. A CPU runs transformers in bf16 if its bf16
+    instructions are faster. Convolutional towers run in fp32 on a CPU, since their probabilities
+    would depend on the batch in bf16 (docs/adr/0003-precision.md).
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -61,12 +61,12 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
         transformer: whether the image tower is a transformer.
 
     Raises:
-        OptionError: device or precision is none of these, the device is not there, or it cannot
-            run the precision.
+        OptionError: the device or precision is unknown, the device is not available, or it does not
+            support the precision.
     """
     chosen = torch.device(_choose_device(device))
     if precision not in ("auto", *DTYPES):
-        raise OptionError("precision", f"{precision!r} is none of auto, {', '.join(DTYPES)}")
+        raise OptionError("precision", f"{precision!r} is not one of auto, {', '.join(DTYPES)}")
     if precision != "auto":
         if precision == "fp16" and chosen.type == "cpu":
             raise OptionError("precision", "fp16 needs a GPU; use fp32 or bf16 on a CPU")
@@ -77,12 +77,12 @@ def choose_placement(device: str, precision: str, *, transformer: bool) -> Place
 
 
 def choose_batch_size(placement: Placement, *, transformer: bool) -> int:
-    """Up to how many images a batch gains more than it costs (docs/performance.md).
+    """Choose the maximum batch size (docs/performance.md).
 
-    On a CPU a convolution's outputs leave the caches with larger batches.
+    On a CPU, the outputs of convolutions do not fit into the caches with larger batches.
 
     Args:
-        placement: where the model runs.
+        placement: device and precision of the model.
         transformer: whether the image tower is a transformer.
     """
     if placement.device.type == "cuda":
@@ -91,38 +91,41 @@ def choose_batch_size(placement: Placement, *, transformer: bool) -> int:
 
 
 def choose_inference_workers(placement: Placement, cores: int) -> InferenceWorkers:
-    """Share out a CPU's cores, or keep a GPU busy (docs/adr/0005-lanes.md).
+    """Divide the cores of a CPU among workers, or keep a GPU busy (docs/adr/0005-lanes.md).
 
     Args:
-        placement: where the model runs.
-        cores: of the CPU that this process may use.
+        placement: device and precision of the model.
+        cores: CPU cores that this process may use.
     """
     if placement.device.type == "cuda":
-        return InferenceWorkers(INFERENCE_WORKERS_CUDA, threads=1, threads_alone=1, own_cores=False)
+        return InferenceWorkers(
+            INFERENCE_WORKERS_CUDA, threads=1, threads_single_image=1, dedicated_cores=False
+        )
     if cores <= MAX_INFERENCE_WORKERS_CPU:
-        return InferenceWorkers(cores, threads=1, threads_alone=cores)
-    lanes = min(cores // THREADS_PER_WORKER, MAX_INFERENCE_WORKERS_CPU)
-    return InferenceWorkers(lanes, threads=cores // lanes, threads_alone=cores // lanes)
+        return InferenceWorkers(cores, threads=1, threads_single_image=cores)
+    workers = min(cores // THREADS_PER_WORKER, MAX_INFERENCE_WORKERS_CPU)
+    threads = cores // workers
+    return InferenceWorkers(workers, threads=threads, threads_single_image=threads)
 
 
 def use_own_stream(placement: Placement) -> None:
-    """Let a GPU do the calling thread's work beside that of other threads; nothing on a CPU."""
+    """Give the calling thread its own CUDA stream; no effect on a CPU."""
     if placement.device.type == "cuda":
         torch.accelerator.set_stream(torch.Stream(placement.device))
 
 
 def device_memory(device: torch.device) -> dict[str, int]:
-    """How much of a GPU's memory is taken, in bytes; nothing of a CPU.
+    """Return the memory use of a GPU in bytes; empty for a CPU.
 
     Returns:
-        `allocated` by this process's tensors, `reserved` for them by torch, `total` of the GPU.
+        `allocated` by tensors of this process, `reserved` by torch's allocator, `total` of the GPU.
     """
     if device.type != "cuda":
         return {}
-    taken = torch.cuda.memory_stats_as_nested_dict(device)
+    stats = torch.cuda.memory_stats_as_nested_dict(device)
     return {
-        "allocated": taken["allocated_bytes"]["all"]["current"],
-        "reserved": taken["reserved_bytes"]["all"]["current"],
+        "allocated": stats["allocated_bytes"]["all"]["current"],
+        "reserved": stats["reserved_bytes"]["all"]["current"],
         "total": torch.cuda.get_device_properties(device).total_memory,
     }
 
@@ -131,21 +134,22 @@ def _choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise OptionError("device", f"{device!r} is none of auto, cpu, cuda and cuda:N")
+        raise OptionError("device", f"{device!r} is not one of auto, cpu, cuda and cuda:N")
     if device != "cpu":
         index = int(device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
             raise OptionError(
-                "device", f"{device} is not there: {torch.cuda.device_count()} CUDA devices found"
+                "device",
+                f"{device} is not available: {torch.cuda.device_count()} CUDA devices found",
             )
     return device
 
 
 def _cpu_gains_from_bf16() -> bool:
-    """Whether the CPU has bf16 instructions and they pay.
+    """Return whether the CPU has bf16 instructions that are faster than fp32.
 
-    With AMX they do; with AVX512-BF16 alone they do on some processors and not on others, so a
-    matrix product of a ViT-B/32's size is timed in both.
+    This is always so with AMX, but not on all processors with AVX512-BF16 alone. Therefore a matrix
+    product of the size in a ViT-B/32 is timed in both precisions.
     """
     capabilities = torch.cpu.get_capabilities()
     if not (capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")):
@@ -155,9 +159,9 @@ def _cpu_gains_from_bf16() -> bool:
         dtype: (torch.ones(128, 768, dtype=dtype), torch.ones(3072, 768, dtype=dtype))
         for dtype in seconds
     }
-    for _ in range(TRIALS):
+    for _ in range(BF16_TRIALS):
         for dtype, (rows, weights) in operands.items():
             started = time.perf_counter()
             torch.nn.functional.linear(rows, weights)
             seconds[dtype] = min(seconds[dtype], time.perf_counter() - started)
-    return seconds[torch.float32] > WORTHWHILE_SPEEDUP * seconds[torch.bfloat16]
+    return seconds[torch.float32] > MIN_BF16_SPEEDUP * seconds[torch.bfloat16]

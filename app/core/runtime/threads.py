@@ -1,10 +1,10 @@
-"""How many threads compute, and threads that hold nothing up when they do not end.
+"""Thread counts of torch, and daemon threads that never block the exit of the process.
 
-OpenMP keeps a team of helpers for each thread that has ever computed with more than one. Once there
-are more of them than cores, GNU's OpenMP lets none wait actively any more, and every layer of a
-model waits for the system to wake them up: on two cores an image took 34 ms in place of 18. So only
-the batcher's lanes keep teams; the server's main thread computes alone, and what else needs many
-threads does so in one that ends and takes its team with it.
+OpenMP keeps a thread team for each thread that has ever run a parallel region. As soon as all teams
+together have more threads than there are cores, GNU OpenMP stops busy-waiting, and each layer of a
+model waits for the kernel to wake its threads: on two cores an image took 34 ms instead of 18 ms.
+Therefore only inference workers keep teams. The server's main thread computes with one thread, and
+other parallel work runs in a new thread, whose team ends with it.
 """
 
 import math
@@ -18,15 +18,15 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-TRY_OTHER_EVERY = 50  # lone images
-FIRST_TRY = 10  # soon, where a neighbour is busy from the start, but not while caches are cold
+PROBE_INTERVAL = 50  # single images
+FIRST_PROBE = 10  # early, in case a core is busy from the start, but after caches are warm
 
 
-def compute_with(threads: int) -> None:
-    """Set how many threads torch uses in the calling thread, whatever other threads set.
+def set_torch_threads(threads: int) -> None:
+    """Set the number of threads that torch uses in the calling thread.
 
-    A thread that torch has not yet asked for its number takes the one that any thread set last,
-    when it first computes: so it is asked before.
+    A new thread takes the number that any thread set last, at its first use of torch. Reading the
+    number first counts as that use, so that later calls in other threads have no effect here.
 
     Args:
         threads: at least 1.
@@ -36,70 +36,71 @@ def compute_with(threads: int) -> None:
 
 
 class SingleImageThreads:
-    """How many threads a lone image gets: many, or few where those have lately been faster.
+    """Chooses the number of threads for a batch of one image, from measured times.
 
-    Many threads wait for the slowest of them after every layer. Where another process takes one of
-    the cores for a moment, that one holds up all, and an image takes several times as long as one
-    thread would need for it.
+    Parallel layers wait for their slowest thread. If another process uses one of the cores, an
+    image can take several times as long with all threads as with one.
 
     Args:
-        many: what is tried first.
-        few: the other.
+        preferred: the number of threads to start with.
+        fallback: the number of threads to use while it is faster.
     """
 
-    def __init__(self, many: int, few: int) -> None:
-        self._many, self._few = many, few
-        self._seconds = {many: math.inf, few: math.inf}
+    def __init__(self, preferred: int, fallback: int) -> None:
+        self._preferred, self._fallback = preferred, fallback
+        self._seconds = {preferred: math.inf, fallback: math.inf}
         self._chosen = 0
 
     def choose(self) -> int:
-        """For the next lone image; now and then the slower number, which may have become faster."""
+        """Return the faster number of threads; every `PROBE_INTERVAL` images, the other one."""
         self._chosen += 1
-        few_are_faster = self._seconds[self._few] < self._seconds[self._many]
-        try_other = self._chosen % TRY_OTHER_EVERY == FIRST_TRY
-        return self._few if few_are_faster != try_other else self._many
+        fallback_is_faster = self._seconds[self._fallback] < self._seconds[self._preferred]
+        probe = self._chosen % PROBE_INTERVAL == FIRST_PROBE
+        return self._fallback if fallback_is_faster != probe else self._preferred
 
-    def note(self, threads: int, seconds: float) -> None:
-        """A lone image took so long with so many threads."""
+    def record(self, threads: int, seconds: float) -> None:
+        """Record the inference time of one image with a number of threads."""
         before = self._seconds[threads]
         self._seconds[threads] = seconds if before == math.inf else (before + seconds) / 2
 
 
-def in_passing(threads: int, function: Callable[[], T]) -> Future[T]:
-    """Start a function in a thread of its own that ends with it.
+def run_in_new_thread(threads: int, function: Callable[[], T]) -> Future[T]:
+    """Run a function in a new thread that ends with it.
 
     Args:
-        threads: that torch may use in it.
-        function: what to compute.
+        threads: the number of threads that torch may use in the function.
+        function: the function to run.
     """
-    passing = DaemonThreads(1, "passing", partial(compute_with, threads))
-    future = passing.call(function)
-    passing.end()
+    pool = DaemonThreads(1, "once", partial(set_torch_threads, threads))
+    future = pool.submit(function)
+    pool.shutdown()
     return future
 
 
 class DaemonThreads:
-    """Threads that take calls in the order they come, and hold no process back at its end.
+    """A pool of daemon threads that run functions in the order of submission.
 
-    At its exit Python waits for every thread of a ThreadPoolExecutor, and so for ever for one that
-    is stuck in a model.
+    Unlike ThreadPoolExecutor, whose threads Python joins at exit, a thread that is stuck in a model
+    call does not prevent the process from exiting.
 
     Args:
-        most: how many; each of the first calls starts one.
-        name: what their names begin with.
-        begin: called first in each.
+        max_threads: maximum number of threads; each of the first calls starts one.
+        name: prefix of the thread names.
+        initializer: called first in each thread.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None] = lambda: None) -> None:
-        self._most = most
+    def __init__(
+        self, max_threads: int, name: str, initializer: Callable[[], None] = lambda: None
+    ) -> None:
+        self._max_threads = max_threads
         self._name = name
-        self._begin = begin
+        self._initializer = initializer
         self._started = 0
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-    def call(self, function: Callable[[], T]) -> Future[T]:
-        """Call a function in one of the threads; cancelling keeps a call that waits from it."""
-        if self._started < self._most:
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run a function in one of the threads; a queued call can be cancelled."""
+        if self._started < self._max_threads:
             name = f"{self._name}-{self._started}"
             Thread(target=self._work, name=name, daemon=True).start()
             self._started += 1
@@ -107,16 +108,16 @@ class DaemonThreads:
         self._calls.put(partial(_call, function, future))
         return future
 
-    def end(self) -> None:
-        """Let each thread end after the calls that wait; it is not awaited."""
+    def shutdown(self) -> None:
+        """End the threads after all queued calls, without waiting for them."""
         for _ in range(self._started):
             self._calls.put(None)
 
     def _work(self) -> None:
-        self._begin()
+        self._initializer()
         for call in iter(self._calls.get, None):
             call()
-            del call  # or what it holds would stay until the next
+            del call  # otherwise its arguments would stay alive until the next call
 
 
 def _call(function: Callable[[], T], future: Future[T]) -> None:
@@ -124,7 +125,7 @@ def _call(function: Callable[[], T], future: Future[T]) -> None:
         return
     try:
         future.set_result(function())
-    except BaseException as error:  # whatever it is, it is for who waits
+    except BaseException as error:  # the caller of future.result() handles every error
         future.set_exception(error)
     finally:
-        del function, future  # which the error's traceback would hold, and they it
+        del function, future  # breaks a reference cycle through the traceback of the error

@@ -1,7 +1,9 @@
 """From uploads to embeddings: admission, decoding, batches, the served checkpoint."""
 
-from app.serving.inference.engine import (
+from app.serving.inference.embedded_image import (
     EmbeddedImage,
+)
+from app.serving.inference.engine import (
     Engine,
 )
 from app.serving.inference.readiness import (
@@ -12,7 +14,7 @@ from app.serving.inference.reloader import (
 )
 from app.serving.inference.served_model import (
     ServedModel,
-    names_of,
+    model_metric_labels,
 )
 
 __all__ = [
@@ -21,5 +23,5 @@ __all__ = [
     "Readiness",
     "Reloader",
     "ServedModel",
-    "names_of",
+    "model_metric_labels",
 ]

@@ -1,4 +1,4 @@
-"""How many images are accepted and not yet answered, and when there is room again."""
+"""Admission control: bounds the images in flight and refuses new work while draining."""
 
 import asyncio
 import math
@@ -6,66 +6,79 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from app.errors import OverloadedError
+from app.errors import DrainingError, OverloadedError
 
 
 class Admission:
-    """Bounds the images of all requests together, and measures at what pace they go.
+    """Bounds the images in flight over all requests and measures the throughput.
 
     Args:
-        most: images.
-        on_change: told how many are accepted.
+        max_images: most images in flight.
+        on_change: called with the number of images in flight.
     """
 
-    def __init__(self, most: int, on_change: Callable[[int], None]) -> None:
-        self._most = most
+    def __init__(self, max_images: int, on_change: Callable[[int], None]) -> None:
+        self._max_images = max_images
         self._on_change = on_change
         self._in_flight = 0
-        self._seconds_per_image = 0.0
+        self._seconds_per_image = 0.0  # moving average
+        self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def refuse_when_full(self, images: int = 1) -> None:
-        """Tell whoever brings more images than there is room for when to come back.
-
-        Args:
-            images: how many more there would be.
+    def refuse_when_draining(self) -> None:
+        """Refuse new work while the service is stopping.
 
         Raises:
-            OverloadedError: there is no room for them.
+            DrainingError: the service is stopping.
         """
-        if self._in_flight + images > self._most:
+        if self._draining:
+            raise DrainingError
+
+    def refuse_when_full(self, images: int = 1) -> None:
+        """Refuse images that exceed the limit.
+
+        Args:
+            images: how many images to admit.
+
+        Raises:
+            OverloadedError: the limit would be exceeded; has the seconds to wait.
+        """
+        if self._in_flight + images > self._max_images:
             raise OverloadedError(
-                f"{self._in_flight} images are waiting and at most {self._most} may; "
+                f"{self._in_flight} images are in flight, of at most {self._max_images}; "
                 "try again later",
                 self.retry_after_s(),
             )
 
     @contextmanager
-    def accepted(self, images: int) -> Iterator[None]:
-        """A request's images take room within.
+    def admit(self, images: int) -> Iterator[None]:
+        """Count a request's images as in flight inside the context.
 
         Args:
-            images: how many it has.
+            images: how many images the request has.
 
         Raises:
-            OverloadedError: there is no room for them.
+            OverloadedError: the limit would be exceeded.
+            DrainingError: the service is stopping.
         """
+        self.refuse_when_draining()
         self.refuse_when_full(images)
-        began = time.perf_counter()
+        started_s = time.perf_counter()
         self._add(images)
         try:
             yield
         finally:
             self._add(-images)
-        self._note_pace(images, time.perf_counter() - began)
+        self._observe_pace(images, time.perf_counter() - started_s)
 
     def retry_after_s(self) -> int:
-        """When what is accepted now will have been answered, in seconds from now; at least 1."""
+        """Estimate the seconds until all images in flight are answered; at least 1."""
         return max(1, math.ceil(self._in_flight * self._seconds_per_image))
 
-    async def wait_until_idle(self) -> None:
-        """Wait until all that was accepted is answered."""
+    async def drain(self) -> None:
+        """Refuse new work from now on and wait until no image is in flight."""
+        self._draining = True
         await self._idle.wait()
 
     def _add(self, images: int) -> None:
@@ -76,7 +89,7 @@ class Admission:
         else:
             self._idle.clear()
 
-    def _note_pace(self, images: int, seconds: float) -> None:
-        # What an image costs while others are in flight too.
+    def _observe_pace(self, images: int, seconds: float) -> None:
+        # Seconds per image while other requests are in flight too.
         pace = seconds / max(images, self._in_flight + images)
         self._seconds_per_image += 0.1 * (pace - self._seconds_per_image)

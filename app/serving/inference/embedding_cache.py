@@ -1,43 +1,28 @@
-"""A bounded cache of image embeddings, for photos that callers send again."""
+"""A bounded cache of image embeddings, for photos that are sent repeatedly."""
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
 
-from torch import Tensor
+from app.serving.inference.embedded_image import EmbeddedImage
 
-# Of a digest, two tensors and the entry around them: about 1,300 bytes were seen, rounded up.
+# Digest, two tensor objects and the entry itself: measured at about 1,300 bytes, rounded up.
 ENTRY_BYTES = 1536
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownImage:
-    """What the model said of one photo.
-
-    Args:
-        embedding: (D,) float32, unit length.
-        probabilities: (C,) float32 in [0, 1].
-        width: the photo's own, in pixels, after EXIF.
-        height: likewise.
-    """
-
-    embedding: Tensor
-    probabilities: Tensor
-    width: int
-    height: int
-
-
 class EmbeddingCache:
-    """Least recently used embeddings by the sha256 of a photo's bytes; safe in several threads.
+    """LRU cache of embedded images, keyed by the sha256 of a photo's bytes; thread-safe.
 
     Args:
-        max_bytes: most memory that its entries take; 0 keeps nothing.
+        max_bytes: most memory that the entries use; 0 disables the cache.
+
+    Attributes:
+        size_bytes: memory that the entries use.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[bytes, KnownImage] = OrderedDict()
+        self._entries: OrderedDict[bytes, EmbeddedImage] = OrderedDict()
         self._lock = Lock()
         self.size_bytes = 0
 
@@ -46,31 +31,31 @@ class EmbeddingCache:
 
     @staticmethod
     def key(data: bytes) -> bytes:
-        """The name of a photo: the same bytes, the same embedding."""
+        """Return the cache key of a photo's bytes."""
         return hashlib.sha256(data).digest()
 
-    def get(self, key: bytes) -> KnownImage | None:
-        """The photo of that key, where it is kept."""
+    def get(self, key: bytes) -> EmbeddedImage | None:
+        """Return the cached image of a key, or None."""
         with self._lock:
-            known = self._entries.get(key)
-            if known is not None:
+            image = self._entries.get(key)
+            if image is not None:
                 self._entries.move_to_end(key)
-            return known
+            return image
 
-    def put(self, key: bytes, image: KnownImage) -> None:
-        """Keep a photo's embedding, and let go of those that were asked for longest ago."""
-        # Cloned, or one kept row would keep its whole batch alive.
-        kept = KnownImage(
+    def put(self, key: bytes, image: EmbeddedImage) -> None:
+        """Add an image and evict the least recently used ones beyond the limit."""
+        # Cloned, because a row is a view that keeps its whole batch in memory.
+        copied = EmbeddedImage(
             image.embedding.clone(), image.probabilities.clone(), image.width, image.height
         )
         with self._lock:
             if key not in self._entries:
-                self.size_bytes += _size_bytes(kept)
-            self._entries[key] = kept
+                self.size_bytes += _size_bytes(copied)
+            self._entries[key] = copied
             while self.size_bytes > self._max_bytes:
-                _, dropped = self._entries.popitem(last=False)
-                self.size_bytes -= _size_bytes(dropped)
+                _, evicted = self._entries.popitem(last=False)
+                self.size_bytes -= _size_bytes(evicted)
 
 
-def _size_bytes(image: KnownImage) -> int:
+def _size_bytes(image: EmbeddedImage) -> int:
     return image.embedding.nbytes + image.probabilities.nbytes + ENTRY_BYTES

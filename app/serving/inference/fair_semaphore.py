@@ -1,4 +1,4 @@
-"""Who is next: images of different requests take turns, however many each request has."""
+"""A semaphore with start-time fair queueing, so that large requests do not delay small ones."""
 
 import asyncio
 import heapq
@@ -8,43 +8,43 @@ from itertools import count
 
 
 class FairSemaphore:
-    """A semaphore that lets the lowest turn pass first, and equal ones in the order they came.
+    """Admits the waiter with the lowest virtual start time first; equal ones in order of arrival.
 
     Args:
-        free: how many may be inside at a time.
+        value: how many holders there may be concurrently.
     """
 
-    def __init__(self, free: int) -> None:
-        self._free = free  # where it is not 0, nobody waits
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+    def __init__(self, value: int) -> None:
+        self._value = value  # free permits; if positive, there are no waiters
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
         self._arrivals = count()
 
     @asynccontextmanager
-    async def slot(self, turn: int) -> AsyncIterator[None]:
-        """Be inside, once it is this turn's turn."""
-        await self._enter(turn)
+    async def acquire(self, virtual_start: int) -> AsyncIterator[None]:
+        """Hold the semaphore inside the context."""
+        await self._acquire(virtual_start)
         try:
             yield
         finally:
-            self._leave()
+            self._release()
 
-    async def _enter(self, turn: int) -> None:
-        if self._free:
-            self._free -= 1
+    async def _acquire(self, virtual_start: int) -> None:
+        if self._value:
+            self._value -= 1
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (turn, next(self._arrivals), admitted))
+        heapq.heappush(self._waiters, (virtual_start, next(self._arrivals), admitted))
         try:
             await admitted
         except asyncio.CancelledError:
-            if not admitted.cancelled():  # admitted, but its owner had left
-                self._leave()
+            if not admitted.cancelled():  # admitted, but its task was cancelled before it ran
+                self._release()
             raise
 
-    def _leave(self) -> None:
-        while self._waiting:
-            _, _, admitted = heapq.heappop(self._waiting)
+    def _release(self) -> None:
+        while self._waiters:
+            _, _, admitted = heapq.heappop(self._waiters)
             if not admitted.done():
                 admitted.set_result(None)
                 return
-        self._free += 1
+        self._value += 1

@@ -1,4 +1,4 @@
-"""Another checkpoint in the place of the one that answers, while requests come in."""
+"""Replaces the served checkpoint while requests are answered."""
 
 import asyncio
 import logging
@@ -9,25 +9,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.core.classifier import Classifier
-from app.core.runtime import in_passing
+from app.core.runtime import run_in_new_thread
 from app.errors import DrainingError, MumicError, RefusedCheckpointError
 from app.serving.inference.engine import Engine
-from app.serving.inference.served_model import served
+from app.serving.inference.readiness import check_golden_image
+from app.serving.inference.served_model import make_served_model
 from app.serving.observability import Metrics
 from app.settings import Settings
 
-OLD_ONE = "the old checkpoint answers on"
+STILL_SERVED = "the old checkpoint is still served"
 logger = logging.getLogger("mumic.serving")
 
 
 class Reloader:
-    """Loads a checkpoint beside the one that answers, checks it, and changes over between batches.
+    """Loads a checkpoint in a thread, checks it in the engine and serves it from then on.
 
     Args:
-        engine: that answers.
-        settings: whose checkpoint is loaded again where no other is named.
-        metrics: of the new checkpoint's scores.
-        load: reads a checkpoint directory and checks its golden inputs.
+        engine: the engine that serves.
+        settings: name the default checkpoint.
+        metrics: receives the new checkpoint's scores.
+        load: reads a checkpoint directory and verifies its golden inputs.
     """
 
     def __init__(
@@ -44,41 +45,45 @@ class Reloader:
         self._reloading = asyncio.Lock()
 
     async def reload(self, directory: Path | None = None) -> None:
-        """Answer from a checkpoint from now on; requests that have begun end with the old one.
+        """Serve a checkpoint to new requests; running requests finish with the old one.
 
         Args:
-            directory: the checkpoint; by default the one of the settings, as it is there now.
+            directory: the checkpoint; by default that of the settings, read from disk again.
 
         Raises:
-            RefusedCheckpointError: something is wrong with it; the old one answers on.
+            RefusedCheckpointError: the checkpoint is invalid; the old one is still served.
             DrainingError: the service is stopping.
         """
-        self._engine.refuse_when_draining()
+        self._engine.admission.refuse_when_draining()
         path = directory or self._settings.checkpoint
         settings = self._settings.model_copy(update={"checkpoint": path})
         async with self._reloading:
             try:
-                loaded = await asyncio.wrap_future(in_passing(1, lambda: self._load(settings)))
-                new = served(loaded, settings, self._metrics)
-                await self._engine.check_golden(new, settings.request_timeout_s)
+                loaded = await asyncio.wrap_future(
+                    run_in_new_thread(1, lambda: self._load(settings))
+                )
+                new = make_served_model(loaded, settings, self._metrics)
+                await check_golden_image(self._engine.images, new, settings.request_timeout_s)
             except DrainingError:
                 raise
             except (MumicError, OSError) as error:
                 logger.warning("the checkpoint %s is not loaded: %s", path, error)
-                raise RefusedCheckpointError(f"{error}; {OLD_ONE}") from error
-            except Exception as error:  # whatever it is, as when there is no memory for two
+                raise RefusedCheckpointError(f"{error}; {STILL_SERVED}") from error
+            except Exception as error:  # such as a lack of memory for two checkpoints
                 logger.exception("the checkpoint %s is not loaded", path)
                 raise RefusedCheckpointError(
-                    f"it failed with {type(error).__name__}, of which the log has more; {OLD_ONE}"
+                    f"it failed with {type(error).__name__}; the log has the traceback; "
+                    f"{STILL_SERVED}"
                 ) from error
-            self._engine.serve(new)
+            self._engine.models.replace(new)
         card = loaded.checkpoint.card
-        logger.info("checkpoint %s %s (%s) answers from now on", card.name, card.version, path)
+        logger.info("checkpoint %s %s (%s) is served from now on", card.name, card.version, path)
 
     @contextmanager
     def on_hangup(self) -> Iterator[None]:
-        """Meanwhile SIGHUP loads the settings' checkpoint again; what is wrong is in the log."""
-        if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        """Reload the settings' checkpoint on SIGHUP inside the context; errors are logged."""
+        # Python delivers signals to the main thread only.
+        if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
@@ -88,12 +93,12 @@ class Reloader:
             with suppress(RefusedCheckpointError, DrainingError):
                 await self.reload()
 
-        def begin() -> None:
+        def start_reload() -> None:
             task = loop.create_task(reload())
             running.add(task)
             task.add_done_callback(running.discard)
 
-        loop.add_signal_handler(signal.SIGHUP, begin)
+        loop.add_signal_handler(signal.SIGHUP, start_reload)
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
-"""What only this service can tell of its answers: how often each label scores how high."""
+"""Counts the scores of the served checkpoint by label and bin of width 0.1, and measures their drift."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,95 +13,106 @@ from torch import Tensor
 
 from app.core.labels import BINS, LabelSet, histograms, population_stability_index
 from app.core.model import ScoredBatch
-from app.serving.observability import Metrics
+from app.serving.observability import ScoreMetrics
 
-WINDOW_IMAGES = 10_000  # that drift looks back on, older ones fading
-FEWEST_IMAGES = 500  # below these a distribution is noise
-TELL_EVERY_S = 1.0
-HISTOGRAMS = "score_histograms"  # in the card's metrics, as `mumic thresholds` writes them
+WINDOW_IMAGES = 10_000  # of the recent distribution; older images have a decaying weight
+MIN_DRIFT_IMAGES = 500  # with fewer images a distribution is mostly noise
+REPORT_INTERVAL_S = 1.0
+HISTOGRAMS = "score_histograms"  # the key in the card's metrics that `mumic thresholds` writes
 logger = logging.getLogger("mumic.serving")
 
 
 class ScoreStatistics:
-    """Counts one checkpoint's scores by label and tenth, and tells the metrics now and then.
+    """Counts one checkpoint's scores and reports them to the metrics periodically.
 
     Args:
         labels: the checkpoint's label set.
-        card_metrics: what its card says that it reached.
-        metrics: told at most once a second.
+        card_metrics: the metrics of the checkpoint's card, which may have reference histograms.
+        metrics: updated at most once per `REPORT_INTERVAL_S`.
     """
 
-    def __init__(self, labels: LabelSet, card_metrics: Mapping[str, Any], metrics: Metrics) -> None:
+    def __init__(
+        self, labels: LabelSet, card_metrics: Mapping[str, Any], metrics: ScoreMetrics
+    ) -> None:
         self._ids = labels.ids
         self._metrics = metrics
         self._reference = _reference(self._ids, card_metrics)
         self._lock = threading.Lock()
-        # As float32 has them, like probabilities.
+        # In float32 like the probabilities, so that both compare exactly.
         self._thresholds = np.array([label.thresholds.serve for label in labels.labels], np.float32)
-        self._untold = np.zeros((len(self._ids), BINS), dtype=np.int64)
-        self._untold_positives = np.zeros(len(self._ids), dtype=np.int64)
+        self._unreported = np.zeros((len(self._ids), BINS), dtype=np.int64)
+        self._unreported_positives = np.zeros(len(self._ids), dtype=np.int64)
         self._recent = np.zeros((len(self._ids), BINS))
-        self._told_at = 0.0
-        self._tell_every_s = TELL_EVERY_S
+        self._reported_at_s = 0.0
+        self._report_interval_s = REPORT_INTERVAL_S
+        self._drift_reported = False
 
     def counting(self, score: Callable[[Tensor], ScoredBatch]) -> Callable[[Tensor], ScoredBatch]:
-        """The same function, whose scores are counted; in whatever thread it is called."""
+        """Wrap a score function, which several threads may call, so that its scores are counted."""
 
-        def counted(pixels: Tensor) -> ScoredBatch:
+        def score_and_count(pixels: Tensor) -> ScoredBatch:
             scored = score(pixels)
             self.add(scored.probabilities)
             return scored
 
-        return counted
+        return score_and_count
 
     def add(self, probabilities: Tensor) -> None:
-        """Count the scores of some images.
+        """Count the scores of a batch.
 
         Args:
-            probabilities: (B, C) float32 in [0, 1]; rows with other values are left out.
+            probabilities: (B, C) float32 in [0, 1]; rows that are not finite are ignored.
         """
         rows = probabilities.numpy()
         rows = rows[np.isfinite(rows).all(axis=1)]
-        found, positives = histograms(rows), (rows >= self._thresholds).sum(axis=0)
+        counts, positives = histograms(rows), (rows >= self._thresholds).sum(axis=0)
         with self._lock:
-            self._untold += found
-            self._untold_positives += positives
+            self._unreported += counts
+            self._unreported_positives += positives
             self._recent *= max(0.0, 1 - len(rows) / WINDOW_IMAGES)
-            self._recent += found
-            now = time.monotonic()
-            if now < self._told_at + self._tell_every_s:
+            self._recent += counts
+            now_s = time.monotonic()
+            if now_s < self._reported_at_s + self._report_interval_s:
                 return
-            self._told_at = now
-            self._tell_counts()
-            if self._reference is not None and self._recent[0].sum() >= FEWEST_IMAGES:
+            self._reported_at_s = now_s
+            self._report_counts()
+            if self._reference is not None and self._recent[0].sum() >= MIN_DRIFT_IMAGES:
                 drift = population_stability_index(self._recent, self._reference)
-                self._metrics.note_drift(self._ids, drift)
+                self._metrics.set_drift(self._ids, drift)
+                self._drift_reported = True
 
     def retire(self) -> None:
-        """Another checkpoint answers: tell counts at once, with its last batches, and no drift."""
+        """Stop reporting drift, since another checkpoint is served, and report counts at once.
+
+        The counts of batches that are still running are reported as they end.
+        """
         with self._lock:
             self._reference = None
-            self._tell_every_s = 0
-            self._tell_counts()
+            if self._drift_reported:  # prometheus_client cannot remove a series of several workers
+                self._metrics.set_drift(self._ids, np.full(len(self._ids), math.nan))
+            self._report_interval_s = 0
+            self._report_counts()
 
-    def _tell_counts(self) -> None:
-        self._metrics.count_scores(self._ids, self._untold, self._untold_positives)
-        self._untold[:] = 0
-        self._untold_positives[:] = 0
+    def _report_counts(self) -> None:
+        self._metrics.count(self._ids, self._unreported, self._unreported_positives)
+        self._unreported[:] = 0
+        self._unreported_positives[:] = 0
 
 
 def _reference(ids: list[str], card_metrics: Mapping[str, Any]) -> NDArray[np.floating[Any]] | None:
-    """(C, BINS) of the scores that the checkpoint was judged on, where its card has them."""
-    told = card_metrics.get(HISTOGRAMS)
-    if told is None:
+    """Return the card's (C, BINS) histograms of validation scores; None if it has none."""
+    stored = card_metrics.get(HISTOGRAMS)
+    if stored is None:
         return None
     try:
-        reference = np.array([told[id] for id in ids], dtype=np.float64)
+        reference = np.array([stored[id] for id in ids], dtype=np.float64)
     except (KeyError, TypeError, ValueError, IndexError):
         reference = np.empty(0)
     if reference.shape != (len(ids), BINS) or (reference < 0).any():
         logger.warning(
-            "no drift is told: the card's %s are not %d tenths of each label", HISTOGRAMS, BINS
+            "score drift is not reported: the card's %s do not have %d counts for each label",
+            HISTOGRAMS,
+            BINS,
         )
         return None
     return reference

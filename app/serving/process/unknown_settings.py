@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.settings import Settings
 
 PREFIX = "MUMIC_"
@@ -16,7 +16,7 @@ SERVICE_LINK = re.compile(
 )
 
 
-def unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
+def find_unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
     """Find variables with the prefix of settings that are not settings.
 
     Args:
@@ -30,6 +30,6 @@ def unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
         prefix, name = variable[: len(PREFIX)].upper(), variable[len(PREFIX) :].upper()
         if prefix != PREFIX or name in known or SERVICE_LINK.match(f"{name}={value}"):
             continue
-        close = nearest(name, known, 1)
+        close = nearest_names(name, known, 1)
         hint = f"; the closest valid name is {PREFIX}{close[0]}" if close else ""
         yield f"Unknown setting {variable}{hint}"

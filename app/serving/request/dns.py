@@ -39,7 +39,7 @@ class Resolver:
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         """Return every address of a host; raises like the look-up."""
         try:
-            found = self._threads.call(partial(self._look_up, host, port))
+            found = self._threads.submit(partial(self._look_up, host, port))
         except RuntimeError as error:
             raise OSError("the system cannot start a thread for a DNS look-up") from error
         return await asyncio.wrap_future(found)

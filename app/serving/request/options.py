@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.errors import OptionError
 from app.serving.schemas import JsonImage, Options
 
@@ -52,7 +52,7 @@ def _option_error(model: type[Options], error: ValidationError) -> OptionError:
     if first["type"] == "extra_forbidden":
         in_an_image = len(first["loc"]) > 1
         known = sorted((JsonImage if in_an_image else model).model_fields)
-        close = nearest(_shortened(str(first["loc"][-1])), known)
+        close = nearest_names(_shortened(str(first["loc"][-1])), known)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
         return OptionError(field, f"unknown option; {hint}")
     if first["type"] == "missing":

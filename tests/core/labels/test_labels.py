@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.core.labels import (
     Label,
     LabelSet,
@@ -111,9 +111,9 @@ def test_render_replaces_the_place_only() -> None:
 
 
 def test_nearest_ignores_case_and_gives_nothing_for_nonsense() -> None:
-    assert nearest("Swiming-Pool", ["sauna", "swimming_pool"]) == ["swimming_pool"]
-    assert nearest("SOFA", ["Sofa", "bed"]) == ["Sofa"]
-    assert nearest("qqqq", ["sauna", "swimming_pool"]) == []
+    assert nearest_names("Swiming-Pool", ["sauna", "swimming_pool"]) == ["swimming_pool"]
+    assert nearest_names("SOFA", ["Sofa", "bed"]) == ["Sofa"]
+    assert nearest_names("qqqq", ["sauna", "swimming_pool"]) == []
 
 
 def test_a_label_set_made_in_code_is_checked_too() -> None:

@@ -1,4 +1,4 @@
-"""The batch loop: it takes what waits, and nothing that fails in it hurts others."""
+"""The batch loop: batches form while the model is busy, and failures stay contained."""
 
 import asyncio
 
@@ -22,42 +22,42 @@ from tests.support.fakes import (
 )
 
 
-def test_a_batch_is_what_waited_while_the_model_was_busy() -> None:
+def test_busy_model_images_queue_into_full_batches() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower, max_batch_size=4) as batcher:
             tasks = await submit_in_order(batcher, tower, [GOOD] * 7)
             tower.go.set()
-            embeddings = await asyncio.gather(*tasks)
+            images = await asyncio.gather(*tasks)
         assert tower.batches == [1, 4, 3]
-        assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
+        assert all(image.embedding.norm() == 1 for image in images)
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("grey", [GOOD, RAISES])
-def test_an_images_wait_and_its_batch_are_noted_well_or_not(grey: int) -> None:
+def test_timings_are_recorded_for_success_and_failure(grey: int) -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
             first, *_ = await submit_in_order(batcher, tower, [])
-            ways = [Timings() for _ in range(2)]
+            timings = [Timings() for _ in range(2)]
             tasks = [
-                asyncio.create_task(batcher.submit(batcher.model, grey_pixels(grey), 0, way))
-                for way in ways
+                asyncio.create_task(batcher.submit(batcher.model, grey_pixels(grey), 0, timing))
+                for timing in timings
             ]
             await until(lambda: len(batcher) == 2)
-            assert all(way.queue_began and not way.infer_began for way in ways)
+            assert all(timing.queue_began and not timing.infer_began for timing in timings)
             tower.go.set()
             await asyncio.gather(first, *tasks, return_exceptions=True)
-        for way in ways:
-            assert way.batch_size == 2
-            assert 0 < way.queue_began <= way.infer_began <= way.infer_ended
+        for timing in timings:
+            assert timing.batch_size == 2
+            assert 0 < timing.queue_began <= timing.infer_began <= timing.infer_ended
 
     asyncio.run(scenario())
 
 
-def test_a_lone_image_does_not_wait_for_company() -> None:
+def test_single_image_is_computed_without_linger() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
@@ -68,7 +68,7 @@ def test_a_lone_image_does_not_wait_for_company() -> None:
     asyncio.run(scenario())
 
 
-def test_each_image_gets_its_own_row() -> None:
+def test_each_image_receives_its_own_row() -> None:
     async def scenario() -> None:
         tower = FakeTower()
 
@@ -82,19 +82,19 @@ def test_each_image_gets_its_own_row() -> None:
         batcher.start()
         tasks = await submit_in_order(batcher, tower, range(100, 110))
         tower.go.set()
-        embeddings = await asyncio.gather(*tasks)
+        images = await asyncio.gather(*tasks)
         await batcher.close()
-        assert [int(e.embedding[1]) for e in embeddings] == [GOOD, *range(100, 110)]
+        assert [int(image.embedding[1]) for image in images] == [GOOD, *range(100, 110)]
 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("how", [RAISES, TOO_FEW])
-def test_a_failing_batch_fails_its_own_images_only(how: int) -> None:
+@pytest.mark.parametrize("grey", [RAISES, TOO_FEW])
+def test_failing_batch_fails_only_its_own_images(grey: int) -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower, max_batch_size=2) as batcher:
-            tasks = await submit_in_order(batcher, tower, [how, GOOD, GOOD, GOOD])
+            tasks = await submit_in_order(batcher, tower, [grey, GOOD, GOOD, GOOD])
             tower.go.set()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert [isinstance(outcome, InferenceError) for outcome in outcomes] == [
@@ -109,7 +109,7 @@ def test_a_failing_batch_fails_its_own_images_only(how: int) -> None:
     asyncio.run(scenario())
 
 
-def test_an_embedding_that_is_not_finite_fails_alone() -> None:
+def test_non_finite_embedding_fails_alone() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
@@ -123,7 +123,7 @@ def test_an_embedding_that_is_not_finite_fails_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_a_batch_for_which_the_device_has_no_memory_goes_on_in_halves() -> None:
+def test_out_of_memory_batch_is_split_in_halves() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         tower.memory = 3
@@ -132,12 +132,12 @@ def test_a_batch_for_which_the_device_has_no_memory_goes_on_in_halves() -> None:
             tower.go.set()
             outcomes = await asyncio.gather(*tasks)
         assert all(outcome.embedding.norm() == 1 for outcome in outcomes)
-        assert tower.batches == [1, 8, 4, 2, 2, 4, 2, 2, 2, 2, 2, 2]  # it learns once
+        assert tower.batches == [1, 8, 4, 2, 2, 4, 2, 2, 2, 2, 2, 2]  # the limit shrinks once
 
     asyncio.run(scenario())
 
 
-def test_an_image_for_which_the_device_has_no_memory_fails_alone() -> None:
+def test_out_of_memory_single_image_fails_alone() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         tower.memory = 0
@@ -150,7 +150,7 @@ def test_an_image_for_which_the_device_has_no_memory_fails_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_a_cancelled_image_never_reaches_the_model() -> None:
+def test_cancelled_image_is_never_computed() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
@@ -165,7 +165,7 @@ def test_a_cancelled_image_never_reaches_the_model() -> None:
     asyncio.run(scenario())
 
 
-def test_closing_answers_what_waits_then_refuses() -> None:
+def test_close_scores_queued_images_and_refuses_new_ones() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
@@ -177,13 +177,13 @@ def test_closing_answers_what_waits_then_refuses() -> None:
             tower.go.set()
             await closing
             assert all(task.done() for task in tasks)
-            embeddings = await asyncio.gather(*tasks)
-            assert all(embedding.embedding.norm() == 1 for embedding in embeddings)
+            images = await asyncio.gather(*tasks)
+            assert all(image.embedding.norm() == 1 for image in images)
 
     asyncio.run(scenario())
 
 
-def test_what_has_left_keeps_no_memory_while_the_model_is_stuck() -> None:
+def test_cancelled_images_leave_queue_while_model_is_stuck() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
@@ -199,17 +199,17 @@ def test_what_has_left_keeps_no_memory_while_the_model_is_stuck() -> None:
     asyncio.run(scenario())
 
 
-def test_what_cannot_be_counted_is_answered_all_the_same() -> None:
-    class Uncounted(OneModel):
-        def note(self) -> None:
+def test_failing_batch_observer_withholds_no_result() -> None:
+    class FailingObserver(OneModel):
+        def observe_batch(self) -> None:
             raise OSError("no metrics")
 
     async def scenario() -> None:
-        batcher = Uncounted(lambda pixels: scored(FakeTower()(pixels)), 4)
+        batcher = FailingObserver(lambda pixels: scored(FakeTower()(pixels)), 4)
         batcher.start()
         for _ in range(2):
-            answered = await asyncio.wait_for(batcher.put(grey_pixels(GOOD)), PATIENCE_S)
-            assert answered.embedding.norm() == 1
+            image = await asyncio.wait_for(batcher.put(grey_pixels(GOOD)), PATIENCE_S)
+            assert image.embedding.norm() == 1
         await batcher.close()
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Photos that were sent before cost no model pass, within a bound of bytes."""
+"""The embedding cache: repeated photos need no model pass, and memory is bounded."""
 
 import httpx
 import pytest
@@ -6,7 +6,8 @@ import torch
 
 from app.core.classifier import Classifier
 from app.main import create_app
-from app.serving.inference.embedding_cache import ENTRY_BYTES, EmbeddingCache, KnownImage
+from app.serving.inference import EmbeddedImage
+from app.serving.inference.embedding_cache import ENTRY_BYTES, EmbeddingCache
 from app.settings import Settings
 from tests.support.engine import served
 from tests.support.fakes import CLASSES, DIMENSION, FakeClassifier, FakeTower, grey_photo
@@ -18,7 +19,7 @@ def count(client: httpx.Client, result: str) -> float:
 
 
 @pytest.mark.parametrize(("cache_bytes", "passes", "hits"), [(0, 5, 0), (2**20, 2, 3)])
-def test_one_model_pass_whatever_the_route_and_form(
+def test_repeated_photo_is_embedded_once_for_all_routes(
     tiny_classifier: Classifier,
     small_settings: Settings,
     cache_bytes: int,
@@ -40,7 +41,7 @@ def test_one_model_pass_whatever_the_route_and_form(
         assert [first[name] for name in fields] == [again[name] for name in fields]
 
 
-def test_a_photo_that_cannot_be_used_is_not_remembered(
+def test_unusable_photo_is_not_cached(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     tower = FakeTower()
@@ -51,16 +52,16 @@ def test_a_photo_that_cannot_be_used_is_not_remembered(
         assert (count(client, "hit"), count(client, "miss")) == (0, 2)
 
 
-def test_the_longest_unused_go_first_and_the_bound_holds() -> None:
+def test_least_recently_used_images_are_evicted() -> None:
     entry = (DIMENSION + CLASSES) * 4 + ENTRY_BYTES
     cache = EmbeddingCache(max_bytes=2 * entry)
     keys = [cache.key(grey_photo(value)) for value in (1, 2, 3)]
     batch, scores = torch.eye(3, DIMENSION), torch.eye(3, CLASSES)
     for key, row in zip(keys[:2], batch, strict=False):
-        cache.put(key, KnownImage(row, scores[0], 8, 8))
+        cache.put(key, EmbeddedImage(row, scores[0], 8, 8))
     assert cache.get(keys[0]) is not None
-    cache.put(keys[2], KnownImage(batch[2], scores[2], 8, 8))
-    cache.put(keys[2], KnownImage(batch[2], scores[2], 8, 8))
+    cache.put(keys[2], EmbeddedImage(batch[2], scores[2], 8, 8))
+    cache.put(keys[2], EmbeddedImage(batch[2], scores[2], 8, 8))
     assert [cache.get(key) is not None for key in keys] == [True, False, True]
     assert cache.size_bytes == 2 * entry
     kept = cache.get(keys[0])

@@ -1,4 +1,4 @@
-"""The engine behind HTTP: batching, overload, clients that leave, draining."""
+"""The engine through HTTP: batching, overload, disconnected clients, draining."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from app.main import create_app
 from app.serving.inference import EmbeddedImage, Engine
 from app.serving.observability import Metrics
 from app.settings import Settings
-from tests.support.engine import Broken, embed, in_flight, post_beside, served
+from tests.support.engine import FailingClassifier, embed, in_flight, post_in_background, served
 from tests.support.fakes import (
     GOOD,
     NAN,
@@ -50,7 +50,7 @@ def make_app(
     return make
 
 
-def test_requests_of_many_images_and_of_one_share_a_batch(
+def test_requests_share_a_batch(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
     async def scenario() -> None:
@@ -78,7 +78,7 @@ def test_requests_of_many_images_and_of_one_share_a_batch(
     asyncio.run(scenario())
 
 
-def test_a_failing_model_fails_that_request_and_lives(
+def test_failing_model_fails_only_its_request(
     make_app: Callable[..., FastAPI], tower: FakeTower
 ) -> None:
     with served(make_app(), tower) as client:
@@ -91,16 +91,16 @@ def test_a_failing_model_fails_that_request_and_lives(
         assert client.post("/predict", **raw(grey_photo(GOOD))).status_code == 200
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back(
+def test_full_queue_answers_429_with_retry_after(
     make_app: Callable[..., FastAPI], tower: FakeTower
 ) -> None:
     with served(make_app(max_images_per_request=4, max_queued_images=4), tower) as client:
         tower.go.clear()
-        accepted = post_beside(client, *[grey_photo(GOOD)] * 3)
+        accepted = post_in_background(client, *[grey_photo(GOOD)] * 3)
         answer = client.post("/predict", **multipart(*[grey_photo(GOOD)] * 2))
         assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
         assert int(answer.headers["retry-after"]) >= 1
-        fits = post_beside(client, grey_photo(GOOD))
+        fits = post_in_background(client, grey_photo(GOOD))
         tower.go.set()
         assert accepted.result(PATIENCE_S).status_code == 200
         assert fits.result(PATIENCE_S).status_code == 200
@@ -109,12 +109,12 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(
 
 
 @pytest.mark.parametrize("requests", [1, 2])
-def test_work_whose_client_left_is_dropped(
+def test_work_of_disconnected_client_is_cancelled(
     make_app: Callable[..., FastAPI], tower: FakeTower, requests: int
 ) -> None:
     with served(make_app(), tower) as client:
         tower.go.clear()
-        stays = post_beside(client, grey_photo(GOOD))
+        stays = post_in_background(client, grey_photo(GOOD))
         wait_until(lambda: tower.batches == [1])
         photo = grey_photo(GOOD)
         head = (
@@ -135,7 +135,7 @@ def test_work_whose_client_left_is_dropped(
         )
 
 
-def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
+def test_close_waits_for_images_being_decoded(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
     async def scenario() -> None:
@@ -154,7 +154,7 @@ def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
         with pytest.raises(DrainingError):
             await embed(engine, slow_source, 1)
         with pytest.raises(DrainingError):
-            await engine.embed_texts(engine.served, ["beach"])
+            await engine.texts.embed(engine.models.current, ["beach"])
         uploaded.set()
         await closing
         outcomes = await accepted
@@ -163,7 +163,7 @@ def test_closing_answers_what_was_accepted_even_while_it_is_decoded(
     asyncio.run(scenario())
 
 
-def test_a_stopping_service_says_so(make_app: Callable[..., FastAPI]) -> None:
+def test_draining_service_answers_503(make_app: Callable[..., FastAPI]) -> None:
     async def scenario() -> None:
         app = make_app()
         transport = httpx.ASGITransport(app)
@@ -182,14 +182,14 @@ def test_a_stopping_service_says_so(make_app: Callable[..., FastAPI]) -> None:
     asyncio.run(scenario())
 
 
-def test_an_error_that_nobody_foresaw_tells_nothing_of_the_inside(
+def test_unexpected_error_exposes_no_internals(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
-    classifier = Broken(tiny_classifier, tower)
+    classifier = FailingClassifier(tiny_classifier, tower)
     with served(create_app(small_settings, classifier), tower) as client:
-        classifier.broken = True
+        classifier.failing = True
         answer = client.post("/predict", **raw(grey_photo(GOOD)), timeout=PATIENCE_S)
-        classifier.broken = False
+        classifier.failing = False
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
@@ -203,7 +203,7 @@ def test_an_error_that_nobody_foresaw_tells_nothing_of_the_inside(
         )
 
 
-def test_new_label_texts_from_many_clients_at_once_get_their_own_scores(
+def test_concurrent_zero_shot_requests_get_own_scores(
     client: httpx.Client,
 ) -> None:
     def score(words: tuple[str, str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Requests take turns, however many images each has."""
+"""Fair queueing: requests with many images do not delay those with one."""
 
 import asyncio
 import threading
@@ -22,65 +22,67 @@ from tests.support.fakes import (
 )
 
 
-def test_the_lowest_turn_passes_first_and_equal_ones_as_they_came() -> None:
+def test_lowest_virtual_start_is_admitted_first() -> None:
     async def scenario() -> None:
-        slots = FairSemaphore(1)
-        passed: list[str] = []
+        semaphore = FairSemaphore(1)
+        admitted_names: list[str] = []
 
-        async def pass_through(name: str, turn: int) -> None:
-            async with slots.slot(turn):
-                passed.append(name)
+        async def pass_through(name: str, virtual_start: int) -> None:
+            async with semaphore.acquire(virtual_start):
+                admitted_names.append(name)
                 await asyncio.sleep(0)
 
         names = {"first": 9, "late": 5, "a": 2, "b": 2, "early": 1}
-        await asyncio.gather(*(pass_through(name, turn) for name, turn in names.items()))
-        assert passed == ["first", "early", "a", "b", "late"]
+        await asyncio.gather(
+            *(pass_through(name, virtual_start) for name, virtual_start in names.items())
+        )
+        assert admitted_names == ["first", "early", "a", "b", "late"]
 
     asyncio.run(scenario())
 
 
-def test_no_more_are_inside_than_may_be_and_who_leaves_takes_no_slot_along() -> None:
+def test_cancelled_waiters_lose_no_permit() -> None:
     async def scenario() -> None:
-        slots = FairSemaphore(2)
-        inside = most = 0
+        semaphore = FairSemaphore(2)
+        holders = most = 0
 
-        async def stay(turn: int) -> None:
-            nonlocal inside, most
-            async with slots.slot(turn):
-                inside += 1
-                most = max(most, inside)
+        async def hold(virtual_start: int) -> None:
+            nonlocal holders, most
+            async with semaphore.acquire(virtual_start):
+                holders += 1
+                most = max(most, holders)
                 try:
                     await asyncio.sleep(0.001)
                 finally:
-                    inside -= 1
+                    holders -= 1
 
         for _ in range(3):
-            tasks = [asyncio.create_task(stay(turn)) for turn in range(12)]
+            tasks = [asyncio.create_task(hold(virtual_start)) for virtual_start in range(12)]
             await asyncio.sleep(0)
             for task in tasks[1::3]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert inside == 0
+            assert holders == 0
         assert most == 2
-        await asyncio.wait_for(asyncio.gather(stay(0), stay(0)), PATIENCE_S)
+        await asyncio.wait_for(asyncio.gather(hold(0), hold(0)), PATIENCE_S)
 
     asyncio.run(scenario())
 
 
-def test_one_that_is_cancelled_as_it_is_admitted_passes_its_slot_on() -> None:
+def test_waiter_cancelled_when_admitted_releases_permit() -> None:
     async def scenario() -> None:
-        slots = FairSemaphore(1)
-        holding = slots.slot(0)
+        semaphore = FairSemaphore(1)
+        holding = semaphore.acquire(0)
         await holding.__aenter__()
         entered = asyncio.Event()
 
-        async def enter(turn: int) -> None:
-            async with slots.slot(turn):
+        async def enter(virtual_start: int) -> None:
+            async with semaphore.acquire(virtual_start):
                 entered.set()
 
-        admitted, next_one = (asyncio.create_task(enter(turn)) for turn in (1, 2))
+        admitted, next_one = (asyncio.create_task(enter(virtual_start)) for virtual_start in (1, 2))
         await asyncio.sleep(0)
-        await holding.__aexit__(None, None, None)  # admits the first, who has not run yet
+        await holding.__aexit__(None, None, None)  # admits the first, which has not run yet
         admitted.cancel()
         with pytest.raises(asyncio.CancelledError):
             await admitted
@@ -90,21 +92,21 @@ def test_one_that_is_cancelled_as_it_is_admitted_passes_its_slot_on() -> None:
     asyncio.run(scenario())
 
 
-def test_one_image_does_not_wait_for_all_of_another_request() -> None:
+def test_batcher_interleaves_requests() -> None:
     async def scenario() -> None:
         tower = FakeTower()
         ended: list[str] = []
 
         async with running(tower, max_batch_size=2) as batcher:
 
-            async def one(name: str, turn: int) -> None:
-                await batcher.put(grey_pixels(GOOD), turn)
+            async def one(name: str, virtual_start: int) -> None:
+                await batcher.put(grey_pixels(GOOD), virtual_start)
                 ended.append(name)
 
             tower.go.clear()
-            many = [asyncio.create_task(one("many", turn)) for turn in range(8)]
+            many = [asyncio.create_task(one("many", virtual_start)) for virtual_start in range(8)]
             await until(lambda: tower.batches == [2])
-            single = asyncio.create_task(one("single", batcher.turn))
+            single = asyncio.create_task(one("single", batcher.virtual_time))
             await until(lambda: len(batcher) == 7)
             tower.go.set()
             await asyncio.gather(single, *many)
@@ -114,7 +116,7 @@ def test_one_image_does_not_wait_for_all_of_another_request() -> None:
     asyncio.run(scenario())
 
 
-def test_in_the_engine_one_image_is_scored_before_the_last_ones_of_a_request_before_it(
+def test_engine_scores_single_image_before_end_of_large_request(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -123,29 +125,29 @@ def test_in_the_engine_one_image_is_scored_before_the_last_ones_of_a_request_bef
         engine = Engine(FakeClassifier(tiny_classifier, tower), settings, metrics, cores=1)
         engine.start()
 
-        def begin(ways: list[Timings]) -> asyncio.Task[object]:
-            sources = [lambda: grey_photo(GOOD)] * len(ways)
-            return asyncio.create_task(engine.embed(engine.served, sources, ways))
+        def start(timings: list[Timings]) -> asyncio.Task[object]:
+            sources = [lambda: grey_photo(GOOD)] * len(timings)
+            return asyncio.create_task(engine.images.embed(engine.models.current, sources, timings))
 
         async def until_decoded(images: int) -> None:
             await until(lambda: b"decode_seconds_count %d.0" % images in metrics.render())
 
         many, single = [Timings() for _ in range(8)], [Timings()]
         tower.go.clear()
-        first = begin(many)
+        first = start(many)
         await until_decoded(8)
-        second = begin(single)
+        second = start(single)
         await until_decoded(9)
         await asyncio.sleep(0)
         tower.go.set()
         await asyncio.gather(first, second)
         await engine.close()
-        assert len([way for way in many if way.infer_began > single[0].infer_began]) >= 4
+        assert len([timing for timing in many if timing.infer_began > single[0].infer_began]) >= 4
 
     asyncio.run(scenario())
 
 
-def test_in_the_engine_one_image_is_decoded_before_the_last_ones_of_a_request_before_it(
+def test_engine_decodes_single_image_before_end_of_large_request(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -155,18 +157,20 @@ def test_in_the_engine_one_image_is_decoded_before_the_last_ones_of_a_request_be
         decoded: list[str] = []
         go = threading.Event()
 
-        def begin(name: str, images: int) -> asyncio.Task[object]:
+        def start(name: str, images: int) -> asyncio.Task[object]:
             def source() -> bytes:
                 decoded.append(name)
                 assert go.wait(PATIENCE_S)
                 return grey_photo(GOOD)
 
-            ways = [Timings() for _ in range(images)]
-            return asyncio.create_task(engine.embed(engine.served, [source] * images, ways))
+            timings = [Timings() for _ in range(images)]
+            return asyncio.create_task(
+                engine.images.embed(engine.models.current, [source] * images, timings)
+            )
 
-        many = begin("many", 8)
+        many = start("many", 8)
         await until(lambda: decoded == ["many"])
-        single = begin("single", 1)
+        single = start("single", 1)
         await asyncio.sleep(0.01)
         go.set()
         await asyncio.gather(many, single)

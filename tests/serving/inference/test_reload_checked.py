@@ -1,4 +1,4 @@
-"""A checkpoint that is loaded, but computes something else in the engine, does not answer."""
+"""A reloaded checkpoint is verified in the engine before it is served."""
 
 import httpx
 import pytest
@@ -13,14 +13,14 @@ from tests.support.fakes import FakeClassifier, FakeTower
 TOKEN = "a token of the operator"
 
 
-class Other(FakeClassifier):
-    """Its embeddings in a batch are not those that it promises."""
+class WrongEmbeddings(FakeClassifier):
+    """Its embeddings do not match the golden ones."""
 
     def is_golden(self, embedding: Tensor) -> bool:
         return not super().is_golden(embedding)
 
 
-def test_a_checkpoint_is_checked_in_a_batch_before_it_answers(
+def test_new_checkpoint_is_verified_before_it_is_served(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tower, without_memory = FakeTower(), FakeTower()
@@ -36,11 +36,11 @@ def test_a_checkpoint_is_checked_in_a_batch_before_it_answers(
         return answer.status_code, answer.json().get("detail", "")
 
     with served(app, tower) as client:
-        status, detail = reloaded(client, Other(tiny_classifier, FakeTower()))
-        assert (status, "another embedding than it should" in detail) == (422, True)
+        status, detail = reloaded(client, WrongEmbeddings(tiny_classifier, FakeTower()))
+        assert (status, "is not the expected one" in detail) == (422, True)
         status, detail = reloaded(client, FakeClassifier(tiny_classifier, without_memory))
-        assert (status, "the old checkpoint answers on" in detail) == (422, True)
+        assert (status, "the old checkpoint is still served" in detail) == (422, True)
         assert tower.batches == []
         assert client.get("/readyz").status_code == 200
-        assert tower.batches == [1]  # the first one still answers
+        assert tower.batches == [1]  # the first one is still served
         assert reloaded(client, FakeClassifier(tiny_classifier, FakeTower())) == (200, "")

@@ -1,4 +1,4 @@
-"""Another checkpoint takes the place of the one that answers, and no request notices."""
+"""Reloading: another checkpoint is served without failed or mixed responses."""
 
 import asyncio
 import gc
@@ -15,11 +15,10 @@ from pydantic import SecretStr
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.serving.inference import Engine
-from app.serving.inference.served_model import served
+from app.serving.inference.served_model import make_served_model
 from app.serving.observability import Metrics
 from app.settings import Settings
-from tests.support.engine import embed
-from tests.support.engine import served as serving
+from tests.support.engine import embed, served
 from tests.support.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, until, wait_until
 from tests.support.reloading import HEADERS, TOKEN, reloadable, scores
 from tests.support.requests import metric, raw
@@ -36,7 +35,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
 
 
-def test_the_named_checkpoint_answers_from_then_on(checkpoints: tuple[Path, Path]) -> None:
+def test_named_checkpoint_is_served_after_reload(checkpoints: tuple[Path, Path]) -> None:
     first, second = checkpoints
     with reloadable(first) as client:
         version, before = scores(client)
@@ -52,7 +51,7 @@ def test_the_named_checkpoint_answers_from_then_on(checkpoints: tuple[Path, Path
         assert scores(client) == ("1.0.0", before)
 
 
-def test_swaps_under_load_fail_no_request_and_mix_no_versions(
+def test_reload_under_load_fails_and_mixes_no_response(
     checkpoints: tuple[Path, Path],
 ) -> None:
     with reloadable(checkpoints[0], embedding_cache_bytes=2**20) as client:
@@ -64,7 +63,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_versions(
         answered = 0
         stop = threading.Event()
 
-        def ask() -> None:
+        def send() -> None:
             nonlocal answered
             with httpx.Client(base_url=client.base_url, timeout=30) as own:
                 while not stop.is_set():
@@ -73,7 +72,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_versions(
                     if found != pytest.approx(expected[version], abs=2e-6):
                         wrong.append((version, found))
 
-        threads = [threading.Thread(target=ask) for _ in range(4)]
+        threads = [threading.Thread(target=send) for _ in range(4)]
         for thread in threads:
             thread.start()
         for directory in checkpoints * 3:
@@ -86,22 +85,20 @@ def test_swaps_under_load_fail_no_request_and_mix_no_versions(
         assert answered > 10
 
 
-def test_what_is_wrong_with_a_checkpoint_keeps_the_old_one(
-    checkpoints: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_invalid_checkpoint_keeps_old_one(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
     broken = Path(shutil.copytree(checkpoints[1], tmp_path / "broken"))
     weights = broken / "open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with reloadable(checkpoints[0]) as client:
         before = scores(client)
-        for directory, told in [(broken, "not a whol"), (tmp_path / "none", "no such")]:
+        for directory, detail in [(broken, "not a whol"), (tmp_path / "none", "no such")]:
             body = {"checkpoint": str(directory)}
             answer = client.post("/admin/reload", headers=HEADERS, params=body)
             assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
-            assert told in answer.json()["detail"]
-            assert "old checkpoint answers on" in answer.json()["detail"]
-        misspelt = {"chekpoint": str(checkpoints[1])}
-        answer = client.post("/admin/reload", headers=HEADERS, params=misspelt)
+            assert detail in answer.json()["detail"]
+            assert "old checkpoint is still served" in answer.json()["detail"]
+        unknown = {"chekpoint": str(checkpoints[1])}
+        answer = client.post("/admin/reload", headers=HEADERS, params=unknown)
         assert (answer.status_code, answer.json()["field"]) == (422, "chekpoint")
         assert scores(client) == before
         assert client.get("/readyz").status_code == 200
@@ -110,7 +107,7 @@ def test_what_is_wrong_with_a_checkpoint_keeps_the_old_one(
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA: secret"), MemoryError(), RuntimeError("secret")]
 )
-def test_an_error_that_nobody_foresaw_keeps_the_old_one_and_is_in_the_log(
+def test_unexpected_error_keeps_old_checkpoint_and_is_logged(
     checkpoints: tuple[Path, Path],
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
@@ -129,7 +126,7 @@ def test_an_error_that_nobody_foresaw_keeps_the_old_one_and_is_in_the_log(
         assert client.get("/model").json()["version"] == "1.0.0"
 
 
-def test_beside_a_stuck_model_a_reload_is_refused_and_later_it_is_not(
+def test_reload_is_refused_while_model_is_stuck(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tower = FakeTower()
@@ -137,7 +134,7 @@ def test_beside_a_stuck_model_a_reload_is_refused_and_later_it_is_not(
     monkeypatch.setattr("app.main.load_classifier", lambda _: classifier)
     changed = {"admin_token": SecretStr(TOKEN), "request_timeout_s": 0.5}
     app = create_app(small_settings.model_copy(update=changed), classifier)
-    with serving(app, tower) as client:
+    with served(app, tower) as client:
         tower.go.clear()
         assert client.post("/predict", **raw(grey_photo(GOOD))).status_code == 504
         for _ in range(2):
@@ -148,7 +145,7 @@ def test_beside_a_stuck_model_a_reload_is_refused_and_later_it_is_not(
         wait_until(lambda: client.post("/admin/reload", headers=HEADERS).status_code == 200)
 
 
-def test_a_stopping_server_loads_no_checkpoint(
+def test_draining_server_refuses_reload(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -164,7 +161,7 @@ def test_a_stopping_server_loads_no_checkpoint(
     asyncio.run(scenario())
 
 
-def test_the_cache_is_told_of_the_checkpoint_that_answers(
+def test_cache_metric_is_of_served_checkpoint(
     checkpoints: tuple[Path, Path],
 ) -> None:
     with reloadable(checkpoints[0], embedding_cache_bytes=2**20) as client:
@@ -177,7 +174,7 @@ def test_the_cache_is_told_of_the_checkpoint_that_answers(
         assert sizes[0] == sizes[1] > 0
 
 
-def test_a_request_of_the_old_checkpoint_tells_nothing_of_its_cache(
+def test_request_on_old_checkpoint_leaves_cache_metric(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -187,28 +184,28 @@ def test_a_request_of_the_old_checkpoint_tells_nothing_of_its_cache(
         engine = Engine(classifier, settings, metrics, cores=1)
         engine.start()
         tower.go.clear()
-        begun = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 1))
+        started = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 1))
         await until(lambda: tower.batches == [1])
-        engine.serve(served(classifier, settings, metrics))
+        engine.models.replace(make_served_model(classifier, settings, metrics))
         tower.go.set()
-        await begun
+        await started
         assert b"mumic_embedding_cache_bytes 0.0" in metrics.render()
         await engine.close()
 
     asyncio.run(scenario())
 
 
-def test_a_directory_that_can_be_none_keeps_the_old_one(checkpoints: tuple[Path, Path]) -> None:
+def test_impossible_directory_keeps_old_checkpoint(checkpoints: tuple[Path, Path]) -> None:
     with reloadable(checkpoints[0]) as client:
         for name in ("a\x00b", "a" * 5000, "a\r\nINFO b", "/proc/1/mem", "\u202e", "/"):
             params = {"checkpoint": name}
             answer = client.post("/admin/reload", headers=HEADERS, params=params)
             assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")
         answer = client.post("/admin/reload?checkpoint=", headers=HEADERS)
-        assert answer.json()["version"] == "1.0.0"  # none is named
+        assert answer.json()["version"] == "1.0.0"  # an empty name is the default checkpoint
 
 
-def test_without_the_token_nothing_is_reloaded(checkpoints: tuple[Path, Path]) -> None:
+def test_reload_without_token_is_unauthorized(checkpoints: tuple[Path, Path]) -> None:
     with reloadable(checkpoints[0]) as client:
         for sent in (None, "", "Bearer", "Bearer wrong", TOKEN, f"bearer {TOKEN}x"):
             headers = {} if sent is None else {"authorization": sent}
@@ -218,11 +215,11 @@ def test_without_the_token_nothing_is_reloaded(checkpoints: tuple[Path, Path]) -
             assert TOKEN not in answer.text
 
 
-def test_without_a_token_there_is_no_such_address(client: httpx.Client) -> None:
+def test_reload_does_not_exist_without_admin_token(client: httpx.Client) -> None:
     assert client.post("/admin/reload", headers=HEADERS).status_code == 404
 
 
-def test_an_old_checkpoint_is_let_go_without_the_garbage_collector(
+def test_old_checkpoint_is_freed_by_reference_counting(
     checkpoints: tuple[Path, Path],
 ) -> None:
     gc.disable()

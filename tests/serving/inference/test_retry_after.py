@@ -1,7 +1,4 @@
-"""When a refused client is told to come back: once what is queued is answered, at the pace so far.
-
-The pace is measured on a clock that the test puts forward.
-"""
+"""Retry-After: the images in flight times the measured seconds per image, on a fake clock."""
 
 import httpx
 import pytest
@@ -9,7 +6,7 @@ import pytest
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
-from tests.support.engine import in_flight, post_beside, served
+from tests.support.engine import in_flight, post_in_background, served
 from tests.support.fakes import GOOD, PATIENCE_S, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.support.requests import multipart
 
@@ -17,7 +14,7 @@ PHOTO = grey_photo(GOOD)
 
 
 class Clock:
-    """A clock that stands still."""
+    """A clock that the test advances."""
 
     now_s = 0.0
 
@@ -31,7 +28,7 @@ def refused_for_s(client: httpx.Client, images: int) -> int:
     return int(answer.headers["retry-after"])
 
 
-def test_more_in_the_queue_and_a_slower_pace_make_it_later(
+def test_retry_after_grows_with_queue_and_slower_pace(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -42,16 +39,16 @@ def test_more_in_the_queue_and_a_slower_pace_make_it_later(
         waits: list[tuple[int, int]] = []
         for _ in range(3):
             tower.go.clear()
-            two = post_beside(client, *[PHOTO] * 2)
+            two = post_in_background(client, *[PHOTO] * 2)
             with_two_in_flight = refused_for_s(client, 3)
-            others = post_beside(client, *[PHOTO] * 2)
+            others = post_in_background(client, *[PHOTO] * 2)
             waits.append((with_two_in_flight, refused_for_s(client, 1)))
             clock.now_s += 1000
             tower.go.set()
             for answer in (two, others):
                 assert answer.result(PATIENCE_S).status_code == 200
             wait_until(lambda: in_flight(client) == 0)
-    assert waits[0] == (1, 1)  # nothing is known of the pace yet
+    assert waits[0] == (1, 1)  # the pace is not measured yet
     for few, many in waits[1:]:
         assert few > 10
         assert many in (2 * few, 2 * few - 1)  # rounded up

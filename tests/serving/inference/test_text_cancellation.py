@@ -1,4 +1,4 @@
-"""Texts are embedded one request at a time, and no longer than somebody waits for them."""
+"""Text embedding: one request at a time, and cancellation after the current batch."""
 
 import asyncio
 import threading
@@ -17,26 +17,26 @@ from tests.support.fakes import PATIENCE_S, FakeClassifier, FakeTower, until
 
 
 class SlowTexts(FakeClassifier):
-    """Embeds texts once it may; counts how many it has, and how many threads are at it."""
+    """Blocks until `go` is set; counts texts and concurrent calls."""
 
     def __init__(self, real: Classifier) -> None:
         super().__init__(real, FakeTower())
         self.go = threading.Event()
-        self.begun = 0
-        self.at_once: list[int] = []
+        self.started = 0
+        self.concurrent: list[int] = []
         self._running = 0
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Zeros."""
-        self.begun += len(texts)
+        self.started += len(texts)
         self._running += 1
-        self.at_once.append(self._running)
+        self.concurrent.append(self._running)
         assert self.go.wait(PATIENCE_S)
         self._running -= 1
         return torch.zeros(len(texts), 32)
 
 
-def test_texts_that_nobody_waits_for_are_not_embedded(
+def test_cancelled_texts_are_not_embedded(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -44,17 +44,17 @@ def test_texts_that_nobody_waits_for_are_not_embedded(
         engine = Engine(classifier, small_settings, Metrics(), 1)
         texts = [str(n) for n in range(5 * TEXT_BATCH_SIZE)]
         for _ in range(3):
-            given_up = asyncio.create_task(engine.embed_texts(engine.served, texts))
-            await until(lambda: classifier.begun > 0)
-            given_up.cancel()
-        last = asyncio.create_task(engine.embed_texts(engine.served, texts))
+            cancelled = asyncio.create_task(engine.texts.embed(engine.models.current, texts))
+            await until(lambda: classifier.started > 0)
+            cancelled.cancel()
+        last = asyncio.create_task(engine.texts.embed(engine.models.current, texts))
         await asyncio.sleep(0.05)
-        assert classifier.begun == TEXT_BATCH_SIZE
+        assert classifier.started == TEXT_BATCH_SIZE
         classifier.go.set()
         assert (await last).shape == (len(texts), 32)
         with pytest.raises(asyncio.CancelledError):
-            await given_up
-        assert classifier.begun == TEXT_BATCH_SIZE + len(texts)
-        assert set(classifier.at_once) == {1}
+            await cancelled
+        assert classifier.started == TEXT_BATCH_SIZE + len(texts)
+        assert set(classifier.concurrent) == {1}
 
     asyncio.run(scenario())
