@@ -10,10 +10,11 @@ RUN python -m venv /opt/mumic
 WORKDIR /src
 # What changes seldom first: the libraries are one layer that survives a change of our code.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN mkdir app && touch app/__init__.py \
+RUN mkdir app mumic && touch app/__init__.py mumic/__init__.py \
     && /opt/mumic/bin/pip install -c constraints.txt "$INSTALL" \
     && /opt/mumic/bin/pip uninstall -y mumic
 COPY app app
+COPY mumic mumic
 RUN /opt/mumic/bin/pip install --no-deps .
 
 FROM python:3.11-slim

@@ -1,0 +1,316 @@
+"""Tags, embeds and scores photos in the calling process, without a server."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.core.classifier import Classifier
+from app.core.images import ImageLimits, Pixels, load_pixels, stack
+from app.core.labels import Tag, make_selection, render
+from app.core.model import Scoring
+from app.errors import ImageError, OptionError
+from app.settings import SHIPPED_CHECKPOINT
+
+Image = str | Path | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedPhoto:
+    """The labels of one photo.
+
+    Attributes:
+        id: the path as given; for bytes the index in the list.
+        width: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        height: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        tags: the selected labels, highest confidence first.
+        error: why the photo cannot be used; None if it was tagged.
+    """
+
+    id: str
+    width: int = 0
+    height: int = 0
+    tags: tuple[Tag, ...] = ()
+    error: ImageError | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhoto:
+    """The embedding of one photo.
+
+    Attributes:
+        id: the path as given; for bytes the index in the list.
+        width: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        height: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        embedding: (D,) float32, unit length; None if the photo cannot be used.
+        error: why the photo cannot be used; None if it was embedded.
+    """
+
+    id: str
+    width: int = 0
+    height: int = 0
+    embedding: NDArray[np.float32] | None = None
+    error: ImageError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """The score of one label text.
+
+    Attributes:
+        label: the text as given.
+        confidence: in [0, 1].
+    """
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPhoto:
+    """The scores of one photo.
+
+    Attributes:
+        id: the path as given; for bytes the index in the list.
+        width: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        height: in pixels, after EXIF orientation; 0 if the photo cannot be used.
+        scores: one score per label text, highest first.
+        error: why the photo cannot be used; None if it was scored.
+    """
+
+    id: str
+    width: int = 0
+    height: int = 0
+    scores: tuple[LabelScore, ...] = ()
+    error: ImageError | None = None
+
+
+class Tagger:
+    """Runs a checkpoint on photos: paths or the bytes of image files.
+
+    Every method takes a list of photos and returns one result per photo, in the same order. A
+    photo that cannot be used has an error in its result and does not affect the others. Results
+    equal those of the server up to float rounding. All methods are thread-safe.
+
+    Args:
+        classifier: the loaded checkpoint.
+        limits: the largest photo that is decoded.
+        batch_size: maximum photos per model call; by default what suits the device.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        limits: ImageLimits | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self._limits = limits or ImageLimits()
+        self._batch_size = batch_size or classifier.batch_size
+
+    def tag(
+        self,
+        images: Sequence[Image],
+        *,
+        min_confidence: float | None = None,
+        max_labels: int | None = None,
+        include_labels: Collection[str] = (),
+        include_categories: Collection[str] = (),
+        exclude_labels: Collection[str] = (),
+        exclude_categories: Collection[str] = (),
+        all_scores: bool = False,
+    ) -> list[TaggedPhoto]:
+        """Tag photos with the checkpoint's labels, as POST /predict does.
+
+        Args:
+            images: paths or the bytes of image files.
+            min_confidence: one threshold in [0, 1] for all labels; by default each label's own.
+            max_labels: maximum labels per photo, at least 1; by default all.
+            include_labels: label ids to keep.
+            include_categories: categories to keep.
+            exclude_labels: label ids to remove afterwards.
+            exclude_categories: categories to remove afterwards.
+            all_scores: return every label that the filters keep, without a threshold.
+
+        Raises:
+            OptionError: an option is out of range, a label or category is unknown, or a path is
+                not a file.
+        """
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise OptionError("min_confidence", f"{min_confidence} is not in [0, 1]")
+        if max_labels is not None and max_labels < 1:
+            raise OptionError("max_labels", f"{max_labels} is below 1")
+        if all_scores and (min_confidence is not None or max_labels is not None):
+            raise OptionError("all_scores", "cannot be combined with min_confidence or max_labels")
+        selection = make_selection(
+            self.classifier.labels,
+            min_confidence=min_confidence,
+            max_labels=max_labels,
+            include_labels=include_labels,
+            include_categories=include_categories,
+            exclude_labels=exclude_labels,
+            exclude_categories=exclude_categories,
+            all_scores=all_scores,
+        )
+
+        def probabilities(pixels: Tensor) -> Tensor:
+            return self.classifier.score_images(pixels).probabilities
+
+        return [
+            TaggedPhoto(id, error=output)
+            if isinstance(output, ImageError)
+            else TaggedPhoto(id, output.width, output.height, tuple(selection(output.row)))
+            for id, output in self._run(images, probabilities)
+        ]
+
+    def embed(self, images: Sequence[Image]) -> list[EmbeddedPhoto]:
+        """Embed photos, as POST /embed does.
+
+        Args:
+            images: paths or the bytes of image files.
+
+        Raises:
+            OptionError: a path is not a file.
+        """
+        return [
+            EmbeddedPhoto(id, error=output)
+            if isinstance(output, ImageError)
+            else EmbeddedPhoto(id, output.width, output.height, output.row.numpy())
+            for id, output in self._run(images, self.classifier.embed_images)
+        ]
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts without a template, as POST /embed does.
+
+        Args:
+            texts: at least one text.
+
+        Returns:
+            (N, D) float32 unit rows.
+
+        Raises:
+            OptionError: there is no text.
+            TextError: a text is empty or longer than the tokenizer's context.
+        """
+        _check_list("texts", texts)
+        if not texts:
+            raise OptionError("texts", "give at least one text")
+        rows: NDArray[np.float32] = self.classifier.embed_texts(texts).numpy()
+        return rows
+
+    def zero_shot(
+        self,
+        images: Sequence[Image],
+        labels: Sequence[str],
+        *,
+        template: str = "a photo with {}",
+        scoring: Scoring = "sigmoid",
+    ) -> list[ScoredPhoto]:
+        """Score photos against any label texts, as POST /zero-shot does.
+
+        Args:
+            images: paths or the bytes of image files.
+            labels: at least one text; no text twice.
+            template: the text around each label; must contain `{}`.
+            scoring: `sigmoid` (each label independently), `softmax` (exactly one of the labels) or
+                `pair` (each label against the text `a photo`).
+
+        Raises:
+            OptionError: there is no label, a label is repeated, the template contains no `{}`, or
+                a path is not a file.
+            TextError: a text is empty or longer than the tokenizer's context.
+        """
+        _check_list("labels", labels)
+        if not labels:
+            raise OptionError("labels", "give at least one label")
+        if len(set(labels)) < len(labels):
+            raise OptionError("labels", "give each label once")
+        texts = self.classifier.embed_texts([render(template, label) for label in labels])
+
+        def scored(embedding: Tensor) -> tuple[LabelScore, ...]:
+            confidences = self.classifier.zero_shot(embedding[None], texts, scoring)[0]
+            best, order = confidences.sort(descending=True, stable=True)
+            return tuple(
+                LabelScore(labels[column], confidence)
+                for column, confidence in zip(order.tolist(), best.tolist(), strict=True)
+            )
+
+        return [
+            ScoredPhoto(id, error=output)
+            if isinstance(output, ImageError)
+            else ScoredPhoto(id, output.width, output.height, scored(output.row))
+            for id, output in self._run(images, self.classifier.embed_images)
+        ]
+
+    def _run(
+        self, images: Sequence[Image], model: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[str, "_Output | ImageError"]]:
+        """Run a model on the photos, batch by batch; yield an id and an outcome per photo.
+
+        Args:
+            images: paths or the bytes of image files.
+            model: (B, 3, S, S) uint8 to B rows on the CPU.
+
+        Raises:
+            OptionError: a path is not a file; raised before the first photo is decoded.
+        """
+        _check_list("images", images)
+        paths = [Path(image) for image in images if not isinstance(image, bytes)]
+        if missing := [str(path) for path in paths if not path.is_file()]:
+            raise OptionError("images", f"no such file: {', '.join(missing)}")
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            photos = [self._decode(image) for image in batch]
+            pixels = [photo.values for photo in photos if isinstance(photo, Pixels)]
+            rows = iter(model(stack(pixels)) if pixels else ())
+            for index, (image, photo) in enumerate(zip(batch, photos, strict=True), start):
+                id = str(index) if isinstance(image, bytes) else str(image)
+                if isinstance(photo, ImageError):
+                    yield id, photo
+                else:
+                    yield id, _Output(photo.width, photo.height, next(rows))
+
+    def _decode(self, image: Image) -> Pixels | ImageError:
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+        try:
+            return load_pixels(data, self._limits, self.classifier.preprocess)
+        except ImageError as error:
+            return error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Output:
+    """The model's output for one photo, and the photo's size in pixels."""
+
+    width: int
+    height: int
+    row: Tensor
+
+
+def load(
+    directory: str | Path | None = None, *, device: str = "auto", precision: str = "auto"
+) -> Tagger:
+    """Load a checkpoint directory.
+
+    Args:
+        directory: the checkpoint; by default the shipped demonstration checkpoint.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        CheckpointError: the directory is invalid or the model fails its golden inputs.
+        LabelSetError: labels.yaml is invalid.
+        OptionError: the device or precision is unknown or not available.
+    """
+    path = SHIPPED_CHECKPOINT if directory is None else Path(directory)
+    return Tagger(Classifier.load(path, device=device, precision=precision))
+
+
+def _check_list(name: str, values: object) -> None:
+    """Refuse a single value: a text would be read as a list of its characters."""
+    if isinstance(values, str | bytes | Path):
+        raise OptionError(name, "give a list, as in [value]")
