@@ -25,7 +25,7 @@
         ├── DataError         a manifest or the photos that it lists
         └── DiskError         a file cannot be written
 
-`app.serving.http.problems` maps them to HTTP answers, `app.cli.commands` to exit codes.
+`app.serving.http.problems` maps them to HTTP answers, `app.cli.exit_codes` to exit codes.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
-"""`mumic ...`: one thin file a command; the work is done by the packages that it calls."""
+"""The command line: one thin file per command; the packages that it calls do the work."""
 
-from app.cli.commands import main, worker_app
+from app.cli.commands import main
+from app.cli.serve import worker_app
 
 __all__ = ["main", "worker_app"]

@@ -1,1 +1,1 @@
-"""Fine-tuning: from a manifest of photos with labels to a checkpoint directory."""
+"""Fine-tuning: from labelled photos to a checkpoint directory."""

@@ -16,35 +16,38 @@ class TrainConfig:
 
     Attributes:
         learning_rate: peak of AdamW's learning rate.
-        weight_decay: on weights that are neither gains nor biases.
-        batch_size: photos a step, over all devices and parts.
-        parts: in how many parts a device takes its share of a step; more need less memory.
-        epochs: passes over the photos of the part train.
-        warmup: share of the steps in which the learning rate rises to its peak, before a cosine
-            takes it to 0.
-        initial_logit_scale: where ln(1 / temperature) starts; None: where the weights have it.
-        max_logit_scale: its cap.
-        freeze_logit_scale: leave it where it starts.
-        soft_target_weight: of a teacher's targets beside the human labels.
-        freeze_text: leave the text tower as it is; its embeddings are computed once.
-        freeze_image: leave the image tower but its projection as it is; its features are
+        weight_decay: applied to weights other than gains and biases.
+        batch_size: photos per optimizer step, over all devices and micro-batches.
+        micro_batches: number of micro-batches that a device splits its share of a step into; more
+            need less memory.
+        epochs: passes over the photos of the train split.
+        warmup: share of the steps in which the learning rate rises linearly to its peak; a cosine
+            then takes it to 0.
+        initial_logit_scale: initial ln(1 / temperature); None: as in the initial weights.
+        max_logit_scale: upper bound of logit_scale.
+        freeze_logit_scale: do not train logit_scale.
+        soft_target_weight: weight of the loss on a teacher's targets, added to the loss on the
+            human labels.
+        freeze_text: do not train the text tower; its embeddings are computed once.
+        freeze_image: of the image tower, train only the projection; the features before it are
             computed once.
-        min_crop: smallest share of a photo's area that augmentation keeps; 1: all of it.
+        min_crop: smallest share of a photo's area that augmentation keeps; 1: no cropping.
         compile: compile the image tower (about a minute, then faster steps).
-        precision: of the towers' arithmetic; weights, updates and the loss are float32 in any.
-        ema_decay: of the moving average of the weights over steps, which is then what is validated
-            and written; a horizon of n steps is 1 - 1 / n. None: the weights themselves.
-        best_by: the validation metric whose best epoch gives the weights; `auto` is GAP@10 where
-            images know more than ten labels on the average, else macro mAP; `last` is no choice.
+        precision: of the towers' arithmetic; weights, updates and the loss are always float32.
+        ema_decay: decay per step of the moving average of the weights, which is then validated
+            and written; a horizon of n steps is 1 - 1 / n. None: no averaging.
+        best_by: the validation metric that selects the best epoch. `auto` is GAP@10 where images
+            have more than ten known labels on average, else macro mAP; `last` takes the last
+            epoch.
         seed: of the order of the photos and their augmentation.
         workers: processes that load photos.
-        save_every_steps: how often the state is saved for a resume, beside each epoch's end.
+        save_every_steps: steps between two saved states; a state is also saved after each epoch.
     """
 
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     batch_size: int = 64
-    parts: int = 1
+    micro_batches: int = 1
     epochs: int = 3
     warmup: float = 0.1
     initial_logit_scale: float | None = 3.652
@@ -63,10 +66,10 @@ class TrainConfig:
     save_every_steps: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are not finite.
+        """Reject numbers that are not finite.
 
         Raises:
-            OptionError: one is not.
+            OptionError: a number is infinite or NaN.
         """
         for field in fields(self):
             value = getattr(self, field.name)

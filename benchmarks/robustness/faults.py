@@ -57,7 +57,7 @@ class Server:
 @contextlib.contextmanager
 def serving(checkpoint: Path, *options: str) -> Iterator[Server]:
     """Start a server that logs JSON, and end it."""
-    command = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
     command += ["--precision", "fp32", "--checkpoint", str(checkpoint), *options]
     environment = os.environ | {"MUMIC_LOG_FORMAT": "json", "MUMIC_ADMIN_TOKEN": TOKEN}
     with tempfile.TemporaryDirectory() as folder:

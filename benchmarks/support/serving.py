@@ -29,7 +29,7 @@ def serving_process(checkpoint: Path, *options: str) -> Iterator[tuple[str, int]
         checkpoint: checkpoint directory.
         options: of `mumic serve`.
     """
-    command = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
     command += ["--checkpoint", str(checkpoint), *options]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:

@@ -86,6 +86,6 @@ def _free_port() -> int:
 def _command(system: str, checkpoint: Path, port: int) -> list[str]:
     if system == "mumic":
         options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--precision", "fp32"]
-        return [sys.executable, "-m", "app.cli.commands", "serve", *options, "--port", str(port)]
+        return [sys.executable, "-m", "app.cli", "serve", *options, "--port", str(port)]
     module = f"benchmarks.systems.{system}_app"
     return [sys.executable, "-m", module, str(checkpoint), "--port", str(port)]

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-timeout 60 "$PYTHON" -m app.cli.commands import ViT-B-32-quickgelu --random --out "$folder/ViT-B-32-random"
+timeout 60 "$PYTHON" -m app.cli import ViT-B-32-quickgelu --random --out "$folder/ViT-B-32-random"
 for checkpoint in weights/mumic-demo "$folder/ViT-B-32-random"; do
     timeout 120 "$PYTHON" -m benchmarks.throughput.device_check "$checkpoint" --device "${DEVICE:-cuda}"
     echo

@@ -45,7 +45,7 @@ def command_line(checkpoint: Path, precision: str, data: bytes) -> Scores:
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(data)
-        command = [sys.executable, "-m", "app.cli.commands", "predict", "--json", str(photo)]
+        command = [sys.executable, "-m", "app.cli", "predict", "--json", str(photo)]
         command += ["--checkpoint", str(checkpoint), "--precision", precision]
         run = subprocess.run(command, capture_output=True, check=True)
     labels = json.loads(run.stdout)["results"][0]["labels"]

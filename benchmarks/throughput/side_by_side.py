@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace, checkpoint: Path, folder: Path) -> Iterato
 def with_random_weights(folder: Path) -> Path:
     """A checkpoint of CLIP's own architecture, as fast or slow as a trained one."""
     checkpoint = folder / RANDOM
-    command = [sys.executable, "-m", "app.cli.commands", "import", RANDOM, "--random"]
+    command = [sys.executable, "-m", "app.cli", "import", RANDOM, "--random"]
     subprocess.run([*command, "--out", str(checkpoint)], stdout=subprocess.DEVNULL, check=True)
     return checkpoint
 

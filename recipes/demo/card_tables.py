@@ -10,12 +10,12 @@ from scored import SCORED
 from app.core.labels import LabelSet
 from app.evaluation.metrics import (
     average_precision,
-    average_precision_of_draws,
-    draw_images,
-    interval,
+    bootstrap_average_precision,
+    draw_bootstrap_samples,
+    percentile_interval,
 )
-from app.evaluation.metrics.calibration import Reliability
-from app.evaluation.report import as_markdown
+from app.evaluation.metrics.calibration import ReliabilityDiagram
+from app.evaluation.report import table_to_markdown
 
 Floats = NDArray[np.floating]
 
@@ -23,16 +23,16 @@ Floats = NDArray[np.floating]
 def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
     """A row a class: positives, AP and its interval."""
     rows = [["class", "positives", "AP", "95 % interval"]]
-    drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
+    drawn = bootstrap_average_precision(targets, scores, draw_bootstrap_samples(len(targets)))
     for i, (name, value) in enumerate(ap.items()):
         if math.isnan(value):
             rows.append([name, "0", "", ""])
             continue
-        low, high = interval(drawn[:, i])
+        low, high = percentile_interval(drawn[:, i])
         scored = " *" if name in SCORED else ""
         positives = str(int((targets[:, i] == 1).sum()))
         rows.append([name + scored, positives, f"{value:.3f}", f"{low:.3f} to {high:.3f}"])
-    return as_markdown(rows)
+    return table_to_markdown(rows)
 
 
 def evidence_of_labels(
@@ -42,7 +42,7 @@ def evidence_of_labels(
 
     Args:
         label_set: C labels.
-        targets: (N, C) presence by humans on the photos of the part train; negatives alone are no
+        targets: (N, C) presence by humans on the photos of the split train; negatives alone are no
             evidence of what a label looks like.
         taught: ids which some of the teacher's classes mean.
     """
@@ -66,7 +66,7 @@ def label_table(
         label_set: C labels with their thresholds.
         evidence: of each label, what it was learned from.
         rests_on: of each label, on whose word its `serve` threshold rests.
-        targets: (N, C) presence by humans on the photos of the part validation.
+        targets: (N, C) presence by humans on the photos of the split validation.
         scores: (N, C) probabilities of the labels on them.
     """
     rows = [["label", "learned from", "`serve` rests on", "positives", "negatives"]]
@@ -79,14 +79,14 @@ def label_table(
         thresholds = [f"{label.thresholds.serve:.4f}", f"{label.thresholds.store:.4f}"]
         known = [str(positives[i]), str(negatives[i])]
         rows.append([label.name, evidence[i], rests_on[i], *known, measured, *thresholds])
-    return as_markdown(rows, text_columns=3)
+    return table_to_markdown(rows, text_columns=3)
 
 
-def reliability_table(found: Reliability) -> str:
+def reliability_table(found: ReliabilityDiagram) -> str:
     """A row a bin that holds a pair: its pairs, what was predicted and what is so."""
     rows = [["probability", "known pairs", "mean probability", "share of positives"]]
     for b in np.flatnonzero(found.pairs):
         low, high = found.edges[b : b + 2]
         means = (f"{found.probability[b]:.3f}", f"{found.frequency[b]:.3f}")
         rows.append([f"{low:.1f} to {high:.1f}", str(found.pairs[b]), *means])
-    return as_markdown(rows)
+    return table_to_markdown(rows)

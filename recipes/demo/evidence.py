@@ -12,8 +12,8 @@ from vocabulary import imagenet_names
 
 from app.core.labels import LabelSet
 from app.core.model import MumicModel
-from app.dataset.labelled import UNKNOWN, LabelledPhotos
-from app.dataset.labelled.targets import Columns
+from app.dataset.labelled import UNKNOWN_TARGET, LabelledPhotos
+from app.dataset.labelled.targets import TextColumns
 from app.errors import DataError
 from app.evaluation.predictions import embed_texts
 
@@ -45,12 +45,12 @@ class Evidence:
         probabilities = logits.softmax(-1)
         probabilities = torch.where(probabilities < FLOOR, 0.0, probabilities)
         present = (probabilities @ self.of_class).clamp(max=1.0)
-        return torch.where(self.spoken, present, UNKNOWN)
+        return torch.where(self.spoken, present, UNKNOWN_TARGET)
 
     def soft_of_photos(self, logits: Tensor, photos: Tensor) -> Tensor:
         """The same for photos, on the pairs that no human annotated."""
         soft = torch.where(self.absent[photos], 0.0, self.soft(logits))
-        return torch.where(self.human[photos] >= 0, UNKNOWN, soft)
+        return torch.where(self.human[photos] >= 0, UNKNOWN_TARGET, soft)
 
 
 def gather_evidence(
@@ -73,9 +73,9 @@ def gather_evidence(
         )
     rows = [row_of[file] for file in data.files]
     rooms = [name for name in ROOMS if name not in leave_out]
-    nothing = torch.full((len(rows), 0), UNKNOWN)
+    nothing = torch.full((len(rows), 0), UNKNOWN_TARGET)
     ruled, ruled_out = add_sure_negatives([], nothing, rows, rooms, labels)
-    columns = Columns([*data.texts, *texts, *ruled])
+    columns = TextColumns([*data.texts, *texts, *ruled])
     own, size = [columns.add(text) for text in texts], len(columns.texts)
 
     of_class = torch.zeros(len(imagenet), size)
@@ -88,7 +88,7 @@ def gather_evidence(
     absent[:, [columns.add(text) for text in ruled]] = ruled_out == 0
     more = (0, size - len(data.texts))
     return Evidence(
-        human=nn.functional.pad(data.targets, more, value=UNKNOWN),
+        human=nn.functional.pad(data.targets, more, value=UNKNOWN_TARGET),
         absent=absent,
         of_class=of_class,
         spoken=spoken,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.model import cosines, l2_normalize
-from app.dataset.labelled import load_labelled
+from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
 from app.training.data import trunk_and_head
 from app.training.objective import tempered_bce
@@ -48,7 +48,7 @@ class Settings:
     """Of one run.
 
     Attributes:
-        epochs: passes over the photos of the part train, a view of each.
+        epochs: passes over the photos of the split train, a view of each.
         batch_size: photos a step.
         strange: strange pictures a step.
         learning_rate: peak.
@@ -80,7 +80,7 @@ class Views:
         stages: of the lower half.
         maps: (V, C, H, W) float16.
         logits: (V, 1000) float16 of the ImageNet network.
-        of_photos: (n, K) views of the n photos of the part train.
+        of_photos: (n, K) views of the n photos of the split train.
         photos: (n,) their positions in the data.
         strange: (M,) views of no photo.
     """
@@ -208,7 +208,7 @@ def fit(student: Student, views: Views, progress: Progress) -> None:
 
 
 def main() -> None:
-    """Write the fine-tuned checkpoint, and say how good it is on the part validation."""
+    """Write the fine-tuned checkpoint, and say how good it is on the split validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=Path, required=True, help="of fit_head.py")
     parser.add_argument("--views", type=Path, required=True, help="of make_views.py")
@@ -223,7 +223,7 @@ def main() -> None:
 
     start = read_checkpoint(args.start)
     model = load_model(start).eval()
-    data = load_labelled(
+    data = load_labelled_photos(
         args.manifest,
         args.photos,
         start.labels,

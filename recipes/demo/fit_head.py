@@ -26,7 +26,7 @@ from vocabulary import imagenet_names
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.labels import render
 from app.core.model import cosines, l2_normalize
-from app.dataset.labelled import UNKNOWN, LabelledPhotos, load_labelled
+from app.dataset.labelled import UNKNOWN_TARGET, LabelledPhotos, load_labelled_photos
 from app.dataset.manifest import load_names
 from app.evaluation.metrics import macro_map
 from app.evaluation.predictions import embed_texts
@@ -94,7 +94,7 @@ def set_up(
     bias: Tensor,
     prompts_of_class: Tensor,
 ) -> Problem:
-    """The problem of the part train, from the teacher's classifier of K classes.
+    """The problem of the split train, from the teacher's classifier of K classes.
 
     `prompts_of_class` (K, L) is -1 where nothing is known.
     """
@@ -105,9 +105,11 @@ def set_up(
     return Problem(
         features=features[0, train],
         targets=data.targets[train],
-        soft_targets=torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN)[train],
+        soft_targets=torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN_TARGET)[
+            train
+        ],
         moved=moved,
-        moved_targets=torch.where(prompts_of_class[0] < 0, UNKNOWN, present),
+        moved_targets=torch.where(prompts_of_class[0] < 0, UNKNOWN_TARGET, present),
         texts=texts,
         positive_weights=data.positive_weights,
     )
@@ -168,7 +170,7 @@ def main() -> None:
 
     start = read_checkpoint(args.start)
     model = load_model(start)
-    data = load_labelled(
+    data = load_labelled_photos(
         args.manifest,
         args.photos,
         start.labels,
@@ -188,10 +190,10 @@ def main() -> None:
     texts, of_class = soft_targets(torch.eye(len(imagenet)), imagenet, start.labels)
     columns = data.columns_of(texts)
     silenced = columns[of_class[~kept].any(0)]  # what a dropped class spoke of
-    prompts_of_class = torch.full((len(imagenet), len(data.texts)), UNKNOWN)
+    prompts_of_class = torch.full((len(imagenet), len(data.texts)), UNKNOWN_TARGET)
     prompts_of_class[:, columns] = of_class
-    prompts_of_class[:, silenced] = UNKNOWN
-    data.soft_targets[:, silenced] = UNKNOWN
+    prompts_of_class[:, silenced] = UNKNOWN_TARGET
+    data.soft_targets[:, silenced] = UNKNOWN_TARGET
 
     classifier = imagenet_network(args.tower).classifier
     weight, bias = (part.detach()[kept] for part in (classifier.weight, classifier.bias))

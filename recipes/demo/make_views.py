@@ -46,7 +46,7 @@ def main() -> None:
     start = read_checkpoint(args.start)
     size_px = start.preprocess.size_px
     names = load_names(HERE / "names.yaml", start.labels)
-    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.part == "train"]
+    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.split == "train"]
     stored = replace(start.preprocess, size_px=round(STORED * size_px))
     pixels = load_all([args.photos / row.file for row in rows], stored)
     network = imagenet_network(args.tower)

@@ -18,13 +18,13 @@ from rich.progress import track
 from scored import SCORED
 
 from app.core.labels import builtin_label_set
-from app.dataset.manifest import Name, Row, load_names, read_manifest
+from app.dataset.manifest import ManifestRow, NameDefinition, load_names, read_manifest
 from app.evaluation.metrics import (
     average_precision,
-    average_precision_of_draws,
-    draw_images,
-    interval,
+    bootstrap_average_precision,
+    draw_bootstrap_samples,
     macro_map,
+    percentile_interval,
 )
 from app.evaluation.metrics.ranking import lift_over_chance
 
@@ -33,7 +33,11 @@ BATCH_SIZE = 32
 
 
 def answers(
-    client: httpx.Client, path: str, rows: Sequence[Row], photos: Path, options: dict[str, Any]
+    client: httpx.Client,
+    path: str,
+    rows: Sequence[ManifestRow],
+    photos: Path,
+    options: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """One result a photo, in order; a photo's error ends the measurement."""
     starts = range(0, len(rows), BATCH_SIZE)
@@ -48,7 +52,10 @@ def answers(
 
 
 def zero_shot_scores(
-    client: httpx.Client, rows: Sequence[Row], photos: Path, names: dict[str, Name]
+    client: httpx.Client,
+    rows: Sequence[ManifestRow],
+    photos: Path,
+    names: dict[str, NameDefinition],
 ) -> NDArray[np.float64]:
     """(N, names) confidences of /zero-shot for the plain English names."""
     texts = [name.text for name in names.values()]
@@ -58,7 +65,10 @@ def zero_shot_scores(
 
 
 def predict_scores(
-    client: httpx.Client, rows: Sequence[Row], photos: Path, names: dict[str, Name]
+    client: httpx.Client,
+    rows: Sequence[ManifestRow],
+    photos: Path,
+    names: dict[str, NameDefinition],
 ) -> NDArray[np.float64]:
     """(N, names) confidences of /predict for the labels that names stand for."""
     labels = [name.label for name in names.values()]
@@ -68,7 +78,7 @@ def predict_scores(
     return np.array([[scores[label] for label in labels] for scores in by_id])
 
 
-def known_targets(rows: Sequence[Row], names: Sequence[str]) -> NDArray[np.float64]:
+def known_targets(rows: Sequence[ManifestRow], names: Sequence[str]) -> NDArray[np.float64]:
     """(N, names): 1 present, 0 absent, -1 nobody was asked."""
     return np.array(
         [
@@ -89,7 +99,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     names = load_names(HERE / "names.yaml", builtin_label_set())
-    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.part == args.part]
+    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.split == args.part]
     mapped = {key: name for key, name in names.items() if name.label}
     report: dict[str, object] = {}
     with httpx.Client(base_url=args.url, timeout=120) as client:
@@ -104,14 +114,16 @@ def main() -> None:
             keys = list(subset)
             scores, targets = measure(client, rows, args.photos, subset), known_targets(rows, keys)
             ap = average_precision(targets, scores)
-            drawn = average_precision_of_draws(targets, scores, draw_images(len(targets)))
+            drawn = bootstrap_average_precision(
+                targets, scores, draw_bootstrap_samples(len(targets))
+            )
             lift = lift_over_chance(targets, ap)
             values = dict(zip(keys, ap.tolist(), strict=True))
             print(f"\n{title}\n{'name':14}{'positives':>10}{'AP':>8}{'95 %':>16}{'lift':>8}")
             for i, key in enumerate(keys):
                 if args.only and key != args.only:
                     continue
-                low, high = interval(drawn[:, i])
+                low, high = percentile_interval(drawn[:, i])
                 positives = int((targets[:, i] == 1).sum())
                 print(f"{key:14}{positives:10}{ap[i]:8.3f}{low:8.3f}-{high:.3f}{lift[i]:8.3f}")
             scored = [values[key] for key in SCORED if key in values]

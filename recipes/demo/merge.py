@@ -6,7 +6,7 @@ is put together of two: in the span of the texts that humans found on some train
 mean of the fine-tuned one and the start's; in what is left of the embedding space, where no human
 label speaks, it is the start's alone, which was solved for from the class names' texts. That
 lengthens embeddings where no label looks and so shrinks the cosines; logit_scale is fitted anew, by
-the loss of the known pairs of the part validation. All else is the fine-tuned checkpoint's.
+the loss of the known pairs of the split validation. All else is the fine-tuned checkpoint's.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.model import cosines
-from app.dataset.labelled import load_labelled
+from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
 from app.evaluation.metrics import average_precision
 from app.evaluation.predictions import embed_photos, embed_texts
@@ -67,7 +67,7 @@ def best_logit_scale(cosine: Tensor, targets: Tensor) -> Tensor:
 
 
 def main() -> None:
-    """Write the merged checkpoint, and say how good it is on the part validation."""
+    """Write the merged checkpoint, and say how good it is on the split validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("start", "finetuned", "manifest", "photos", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -76,7 +76,7 @@ def main() -> None:
     args = parser.parse_args()
 
     checkpoint = read_checkpoint(args.finetuned)
-    data = load_labelled(
+    data = load_labelled_photos(
         args.manifest,
         args.photos,
         checkpoint.labels,

@@ -20,11 +20,11 @@ from vocabulary import imagenet_names
 
 from app.core.images import Preprocess, normalize
 from app.core.labels import LabelSet, load_label_set, render
-from app.dataset.labelled import UNKNOWN
+from app.dataset.labelled import UNKNOWN_TARGET
 from app.dataset.labelled.soft_targets import write_soft_targets
-from app.dataset.manifest import Name, Part, load_names
+from app.dataset.manifest import NameDefinition, Split, load_names
 from app.dataset.manifest.manifest_file import COLUMNS
-from app.dataset.photos import Photos
+from app.dataset.photos import PhotoDataset
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32
@@ -42,13 +42,15 @@ NATURE = {
 INDOORS = ("Room", "Bathroom")
 
 
-def part_of(photo: bytes) -> Part:
+def part_of(photo: bytes) -> Split:
     """The one split: a photo's part is decided by its bytes."""
     digit = int(sha256(photo).hexdigest(), 16) % 10
     return "validation" if digit == 8 else "test" if digit == 9 else "train"
 
 
-def manifest_row(row: dict[str, str], photos: Path, names: dict[str, Name]) -> dict[str, str]:
+def manifest_row(
+    row: dict[str, str], photos: Path, names: dict[str, NameDefinition]
+) -> dict[str, str]:
     """One photo's line: it was annotated for its own source's names, and for no others."""
     positive = row["positive"].split("|") if row["positive"] else []
     asked = [key for key, name in names.items() if name.source == row["source"]]
@@ -79,7 +81,7 @@ def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
     config = yaml.safe_load((HERE / "model_config.json").read_text())["preprocess_cfg"]
     preprocess = Preprocess.from_config(config, exif_orientation=True)
     teacher = imagenet_network(weights)
-    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=1)
+    loader = DataLoader(PhotoDataset(paths, preprocess), BATCH_SIZE, num_workers=1)
     rows = []
     for pixels in track(loader, "teacher"):
         rows.append(teacher(normalize(pixels, preprocess, torch.float32)).softmax(-1))
@@ -129,7 +131,7 @@ def add_sure_negatives(
     indoors = [prompts[label.id] for label in label_set.labels if label.category in INDOORS]
     indoors.append(prompts["kitchen"])
     texts = [*texts, *(text for text in [*nature, *indoors] if text not in texts)]
-    wider = torch.full((len(rows), len(texts)), UNKNOWN)
+    wider = torch.full((len(rows), len(texts)), UNKNOWN_TARGET)
     wider[:, : targets.shape[1]] = targets
     for i, row in enumerate(rows):
         absent = nature if row["positive"] in rooms else indoors if row["source"] == "miml" else []

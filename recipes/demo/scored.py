@@ -1,4 +1,4 @@
-"""Which classes of the photo set are judged: those with at least 29 positives in the part test."""
+"""Which classes of the photo set are judged: those with at least 29 positives in the split test."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ SCORED = (
 
 
 def told(ap: Mapping[str, float]) -> dict[str, float]:
-    """Print what a checkpoint reaches on the part validation, and give it for its card.
+    """Print what a checkpoint reaches on the split validation, and give it for its card.
 
     Args:
         ap: average precision of each class, NaN without a positive.

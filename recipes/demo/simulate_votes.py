@@ -17,9 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from app.annotation.votes import VOTE_COLUMNS
+from app.annotation.questions import VOTE_COLUMNS
 from app.core.labels import load_label_set
-from app.dataset.manifest import Annotation, Name, load_names, write_annotations, write_table
+from app.dataset.manifest import (
+    Annotation,
+    NameDefinition,
+    load_names,
+    write_annotations,
+    write_table,
+)
 
 HERE = Path(__file__).parent
 RELIABILITY = (0.98, 0.97, 0.95, 0.92, 0.85)
@@ -30,11 +36,11 @@ HARD = ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor")
 YES_PRESENT, YES_ABSENT = 0.8, 0.5  # to an ambiguous pair
 
 
-def annotation_of(row: dict[str, str], names: dict[str, Name]) -> Annotation:
+def annotation_of(row: dict[str, str], names: dict[str, NameDefinition]) -> Annotation:
     """What is true of one photo: it was annotated for its own source's names."""
     positive = frozenset(filter(None, row["positive"].split("|")))
     asked = frozenset(key for key, name in names.items() if name.source == row["source"])
-    return Annotation(file=row["file"], positive=positive, negative=asked - positive, line=0)
+    return Annotation(file=row["file"], positive=positive, negative=asked - positive, row_number=0)
 
 
 def count_yes(present: bool, hard: bool, draw: np.random.Generator) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from app.core.images import Preprocess
-from app.dataset.photos import Photos
+from app.dataset.photos import PhotoDataset
 
 MAX_STRETCH = 0.25
 MAX_COLOUR = 0.3
@@ -15,7 +15,7 @@ MAX_COLOUR = 0.3
 
 def load_all(paths: list[Path], preprocess: Preprocess) -> Tensor:
     """uint8 (N, 3, S, S) pixels, on the path that serving takes."""
-    photos = Photos(paths, preprocess)
+    photos = PhotoDataset(paths, preprocess)
     with ThreadPoolExecutor() as threads:
         return torch.stack(list(threads.map(photos.__getitem__, range(len(paths)))))
 

@@ -9,9 +9,8 @@ from PIL import Image, ImageOps
 from rich.progress import track
 from runs import Study, console, mean_and_spread
 
-from app.baselines import compare
-from app.baselines.tables import METRICS, metrics_of, percent
-from app.evaluation.report import as_markdown
+from app.baselines.comparison import METRICS, compare, metrics_of, percent
+from app.evaluation.report import table_to_markdown
 
 QUALITY = 95  # of the JPEG files that the crops are
 
@@ -48,7 +47,7 @@ def lines(study: Study) -> Iterator[str]:
         totals = [metrics_of(measured.subsets[0]) for measured in runs_measured]
         values = (mean_and_spread([run[metric].value for run in totals]) for metric in METRICS)
         rows.append([title, *values])
-    yield as_markdown([["preprocessing", *METRICS], *rows]) + "\n"
+    yield table_to_markdown([["preprocessing", *METRICS], *rows]) + "\n"
     yield "\nAverage precision of each class with positives, mean of the seeds, %:\n\n"
     rows = []
     classes = list(enumerate(measures["squash"][0].classes))
@@ -61,4 +60,4 @@ def lines(study: Study) -> Iterator[str]:
             cells = map(percent, (squash, crop, squash - crop))
             rows.append([first.key, str(first.positives), *cells])
     head = ["class", "positives", "squash", "centre crop", "difference"]
-    yield as_markdown([head, *rows]) + "\n"
+    yield table_to_markdown([head, *rows]) + "\n"

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from runs import Study, best_epoch, mean_and_spread
 
-from app.evaluation.report import as_markdown
+from app.evaluation.report import table_to_markdown
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Macro mAP on the part validation, by the best epoch of each run."""
+    """Macro mAP on the split validation, by the best epoch of each run."""
     rows = []
     for rate in RATES:
         mumic = [
@@ -20,4 +20,4 @@ def lines(study: Study) -> Iterator[str]:
         columns = [mean_and_spread([run["macro_map"] for run in runs]) for runs in (mumic, asl)]
         rows.append([f"{rate:g}", *columns])
     head = ["learning rate", f"MuMIC, {study.epochs} epochs", f"ASL, {study.asl_epochs} epochs"]
-    yield as_markdown([head, *rows]) + "\n"
+    yield table_to_markdown([head, *rows]) + "\n"

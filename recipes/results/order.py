@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from runs import Study, mean_and_spread
 
-from app.baselines import compare, markdown_lines
-from app.baselines.tables import METRICS, metrics_of
-from app.evaluation.report import as_markdown
+from app.baselines.comparison import METRICS, compare, markdown_lines, metrics_of
+from app.evaluation.report import table_to_markdown
 
 
 def lines(study: Study, top: int) -> Iterator[str]:
@@ -28,5 +27,5 @@ def lines(study: Study, top: int) -> Iterator[str]:
         ]
         title = subset[0].title
         yield f"{title[0].upper()}{title[1:]}, mean of the seeds, %:\n\n"
-        yield as_markdown([["method", *METRICS], *rows]) + "\n\n"
+        yield table_to_markdown([["method", *METRICS], *rows]) + "\n\n"
     yield from markdown_lines(comparison)

@@ -11,16 +11,16 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from app.baselines import CARD_FILE as ASL_CARD_FILE
-from app.baselines import parse_compared_models, score_compared_models, train_asl
-from app.baselines.comparison import Scored
+from app.baselines.asl import CARD_FILE as ASL_CARD_FILE
+from app.baselines.asl import train_asl
+from app.baselines.comparison import Scored, parse_compared_models, score_compared_models
 from app.core.checkpoint import CARD_FILE, read_checkpoint, write_checkpoint
 from app.core.runtime import choose_placement
-from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.manifest import Part, load_names
+from app.dataset.labelled import LabelledPhotos, load_labelled_photos
+from app.dataset.manifest import Split, load_names
 from app.evaluation.metrics import scored_classes
 from app.training.config import Precision, TrainConfig
-from app.training.run import make_fabric, progress_bars, train
+from app.training.run import create_fabric, progress_bars, train
 
 README = "# {name}\n\nA run of recipes/results; its settings are in `mumic.json`.\n"
 console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -53,7 +53,7 @@ class Study:
     photos: Path
     names: Path | None
     work: Path
-    part: Part
+    part: Split
     seeds: Sequence[int]
     epochs: int
     asl_epochs: int
@@ -77,7 +77,9 @@ class Study:
         """The photos and human labels."""
         labels = read_checkpoint(self.init).labels
         names = load_names(self.names, labels) if self.names else None
-        return load_labelled(self.manifest, self.photos, labels, names=names, leave_out=leave_out)
+        return load_labelled_photos(
+            self.manifest, self.photos, labels, names=names, leave_out=leave_out
+        )
 
     def train(self, name: str, *, seed: int, leave_out: Sequence[str] = (), **changes: Any) -> Path:
         """Train as `mumic train` does, or take the run that is there.
@@ -96,7 +98,7 @@ class Study:
             return out
         init, run_folder = read_checkpoint(self.init), out.with_name(f"{out.name}.run")
         console.print(str(out), markup=False)
-        with progress_bars(console, shown=True) as progress:
+        with progress_bars(console) as progress:
             trained = train(
                 init,
                 self.data(leave_out),
@@ -104,7 +106,7 @@ class Study:
                 run_folder,
                 progress=progress,
                 feature_cache=self._feature_cache,
-                fabric=make_fabric(self._device, config.precision),
+                fabric=create_fabric(self._device, config.precision),
             )
         write_checkpoint(
             out,
@@ -134,14 +136,14 @@ class Study:
         if (out / ASL_CARD_FILE).is_file():
             return out
         console.print(str(out), markup=False)
-        with progress_bars(console, shown=True) as progress:
+        with progress_bars(console) as progress:
             train_asl(
                 read_checkpoint(self.init),
                 self.data(),
                 config,
                 out,
                 progress=progress,
-                fabric=make_fabric(self._device, config.precision),
+                fabric=create_fabric(self._device, config.precision),
                 feature_cache=self._feature_cache,
             )
         return out
@@ -189,7 +191,7 @@ class Study:
 
 
 def epochs_of(out: Path) -> list[dict[str, float]]:
-    """The rows of a run's log that end an epoch, with its metrics on the part validation."""
+    """The rows of a run's log that end an epoch, with its metrics on the split validation."""
     with out.with_name(f"{out.name}.run").joinpath("log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from runs import Study, epochs_of, mean_and_spread
 
-from app.evaluation.report import as_markdown
+from app.evaluation.report import table_to_markdown
 
 BUDGETS = (1, 2, 3, 5, 8, 12, 18, 25)  # epochs; each run has its own whole learning-rate schedule
 NEAR = 0.005  # of the best macro mAP: what counts as saturated
@@ -27,7 +27,7 @@ def lines(study: Study) -> Iterator[str]:
         [str(epochs), *(mean_and_spread(each[epochs]) for each in values.values())]
         for epochs in BUDGETS
     ]
-    yield as_markdown([["epochs", *values], *rows]) + "\n"
+    yield table_to_markdown([["epochs", *values], *rows]) + "\n"
     for name, runs in values.items():
         best = max(map(fmean, runs.values()))
         enough = next(epochs for epochs, run in runs.items() if fmean(run) >= best - NEAR)

@@ -15,7 +15,7 @@ import temperature
 import zero_shot
 from runs import Study
 
-from app.dataset.manifest import PARTS
+from app.dataset.manifest import SPLITS
 from app.errors import MumicError
 
 STUDIES = {
@@ -37,7 +37,7 @@ def read_arguments() -> argparse.Namespace:
     shared.add_argument("--photos", type=Path, required=True)
     shared.add_argument("--names", type=Path)
     shared.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    shared.add_argument("--part", choices=PARTS, default="validation")
+    shared.add_argument("--part", choices=SPLITS, default="validation")
     shared.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     shared.add_argument("--epochs", type=int, default=3)
     shared.add_argument("--asl-epochs", type=int, default=18)

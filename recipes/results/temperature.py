@@ -6,7 +6,7 @@ from typing import Any
 
 from runs import Study, best_epoch, mean_and_spread
 
-from app.evaluation.report import as_markdown
+from app.evaluation.report import table_to_markdown
 
 VALUES = (0.703, 0.913, 2.005, 2.578, 2.659, 2.927, 3.352, 3.652, 4.189, 4.605, 5.244, 5.751)
 PAPER_MACRO_MAP = (17.5, 22.8, 65.9, 72.2, 72.6, 73.7, 73.9, 74.1, 73.9, 73.1, 73.1, 72.6)
@@ -16,7 +16,7 @@ CAP = 7.0  # above the largest value, so that no run is held back by it
 
 
 def lines(study: Study) -> Iterator[str]:
-    """The table, by the best epoch of each run on the part validation."""
+    """The table, by the best epoch of each run on the split validation."""
     rows = []
     settings: list[tuple[str, dict[str, Any], tuple[float, float]]] = [
         *(
@@ -41,4 +41,4 @@ def lines(study: Study) -> Iterator[str]:
             ]
         )
     head = ["initial logit_scale", "at the end", "macro mAP", "GAP@10"]
-    yield as_markdown([[*head, "paper's macro mAP", "paper's GAP@10"], *rows]) + "\n"
+    yield table_to_markdown([[*head, "paper's macro mAP", "paper's GAP@10"], *rows]) + "\n"

@@ -6,11 +6,11 @@ from statistics import fmean
 import numpy as np
 from runs import Study, mean_and_spread
 
-from app.baselines.tables import percent
+from app.baselines.comparison import percent
 from app.core.model import Scoring
 from app.evaluation.metrics import average_precision
 from app.evaluation.metrics.ranking import lift_over_chance
-from app.evaluation.report import as_markdown
+from app.evaluation.report import table_to_markdown
 
 WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
 MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
@@ -53,10 +53,10 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
         [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
         for name in leave_out
     ]
-    yield as_markdown([["class", *found], *rows]) + "\n"
+    yield table_to_markdown([["class", *found], *rows]) + "\n"
     yield "\nMean over these classes, %:\n\n"
     rows = []
     for title, by in found.items():
         means = zip(*(values for each in by.values() for values in each), strict=True)
         rows.append([title, *(percent(fmean(values)) for values in means)])
-    yield as_markdown([["way", *MEASURES], *rows]) + "\n"
+    yield table_to_markdown([["way", *MEASURES], *rows]) + "\n"

@@ -9,8 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotation import read_embeddings, read_strata, similar, stratified
-from app.annotation.archive import write_embeddings
+from app.annotation.sampling import (
+    read_archive_embeddings,
+    read_strata,
+    sample_similar_photos,
+    sample_stratified_photos,
+    write_archive_embeddings,
+)
 from app.core.classifier import Classifier
 from app.core.model import l2_normalize
 from app.dataset.manifest import read_table, write_table
@@ -21,18 +26,20 @@ from tests.support.command import Run, mumic
 @settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=3), st.sampled_from("abc")), st.integers(0, 30))
 def test_strata_give_the_same_number_as_far_as_they_can(strata: dict[str, str], count: int) -> None:
-    chosen = stratified(strata, count, np.random.default_rng(0))
+    chosen = sample_stratified_photos(strata, count, np.random.default_rng(0))
     assert len(set(chosen)) == len(chosen) == min(count, len(strata))
     sizes, taken = Counter(strata.values()), Counter(strata[file] for file in chosen)
     most = max(taken.values(), default=0)
     assert all(taken[each] >= min(sizes[each], most - 1) for each in sizes)
     turned = dict(sorted(strata.items(), reverse=True))
-    assert stratified(turned, count, np.random.default_rng(0)) == chosen
+    assert sample_stratified_photos(turned, count, np.random.default_rng(0)) == chosen
 
 
 def test_another_seed_samples_others() -> None:
     strata = {str(i): "villa" for i in range(100)}
-    one, other = (stratified(strata, 10, np.random.default_rng(seed)) for seed in (0, 1))
+    one, other = (
+        sample_stratified_photos(strata, 10, np.random.default_rng(seed)) for seed in (0, 1)
+    )
     assert set(one) != set(other)
 
 
@@ -42,13 +49,17 @@ def test_similar_photos_are_sampled_from_the_top_alone() -> None:
     files = [f"{i:02d}" for i in range(50)]
     query = torch.tensor([[1.0, 0.0]])
     draws = [
-        similar(files, embeddings, query, top=10, count=4, draw=np.random.default_rng(seed))
+        sample_similar_photos(
+            files, embeddings, query, top=10, count=4, draw=np.random.default_rng(seed)
+        )
         for seed in range(30)
     ]
     assert {file for files_ in draws for file in files_} == set(files[:10])
     assert all(files_ == sorted(set(files_)) and len(files_) == 4 for files_ in draws)
     both = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    ends = similar(files, embeddings, both, top=6, count=9, draw=np.random.default_rng(0))
+    ends = sample_similar_photos(
+        files, embeddings, both, top=6, count=9, draw=np.random.default_rng(0)
+    )
     assert set(ends) == {"00", "01", "02", "47", "48", "49"}
 
 
@@ -61,7 +72,7 @@ def archive(tmp_path: Path, tiny_classifier: Classifier) -> Path:
     rows = l2_normalize(torch.cat([texts[:1].expand(5, -1), texts[1:].expand(5, -1)]) + noise[:10])
     rest = l2_normalize(-texts.sum(0) + 5 * noise[10:])
     files = [f"{i:02d}.jpg" for i in range(40)]
-    write_embeddings(tmp_path / "archive.safetensors", files, torch.cat([rows, rest]))
+    write_archive_embeddings(tmp_path / "archive.safetensors", files, torch.cat([rows, rest]))
     kinds = [(file, ("villa", "hotel", "hotel", "hotel")[i % 4]) for i, file in enumerate(files)]
     write_table(tmp_path / "properties.parquet", ("file", "property_type"), kinds)
     return tmp_path
@@ -123,8 +134,8 @@ def test_searching_needs_the_checkpoint_of_the_embeddings(
     ran = run("--count", "1", "--rare", "pest", "--checkpoint", tiny_checkpoint)
     assert ran.code == 2
     assert "unknown label 'pest'; nearest known: pets" in ran.err
-    files, rows = read_embeddings(archive / "archive.safetensors")
-    write_embeddings(archive / "archive.safetensors", files, rows[:, :7])
+    files, rows = read_archive_embeddings(archive / "archive.safetensors")
+    write_archive_embeddings(archive / "archive.safetensors", files, rows[:, :7])
     ran = run(*wrong, "--checkpoint", tiny_checkpoint)
     assert ran.code == 1
     assert "have 32 numbers, the archive's 7" in ran.err
@@ -141,16 +152,16 @@ def test_searching_needs_the_checkpoint_of_the_embeddings(
 def test_bad_embeddings_are_refused(
     tmp_path: Path, files: list[str], rows: torch.Tensor, message: str
 ) -> None:
-    write_embeddings(tmp_path / "e", files, rows)
+    write_archive_embeddings(tmp_path / "e", files, rows)
     with pytest.raises(DataError, match=message):
-        read_embeddings(tmp_path / "e")
+        read_archive_embeddings(tmp_path / "e")
 
 
 def test_a_file_that_holds_no_embeddings_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"none"):
         (tmp_path / "e").write_bytes(content)
         with pytest.raises(DataError, match="not a file of embeddings"):
-            read_embeddings(tmp_path / "e")
+            read_archive_embeddings(tmp_path / "e")
 
 
 def test_properties_must_agree_and_be_whole(tmp_path: Path) -> None:

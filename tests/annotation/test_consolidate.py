@@ -9,23 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from app.annotation import (
-    ALL,
-    grade,
-    mark_parents,
-    pick_threshold,
-    read_votes,
-    threshold_steps,
-    to_targets,
+from app.annotation.questions import VoteTally, read_votes
+from app.annotation.targets import (
+    ALL_LABELS,
+    AgreementScore,
+    add_parent_labels,
+    agreement_threshold_steps,
+    pick_agreement_threshold,
+    score_agreement,
+    targets_from_votes,
 )
-from app.annotation.grading import Grade
-from app.annotation.votes import Tally
-from app.dataset.manifest import Name, names_of, read_annotations, read_table, write_table
+from app.dataset.manifest import (
+    NameDefinition,
+    names_from_labels,
+    read_annotations,
+    read_table,
+    write_table,
+)
 from app.errors import DataError
 from tests.support.annotation import LABELS, VOTES, annotation, said, write_crops, write_labels
 from tests.support.command import Run, mumic
 
-NAMES = names_of(LABELS)
+NAMES = names_from_labels(LABELS)
 STEPS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -38,18 +43,18 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_six_tenths_of_the_annotators_decide_and_the_unasked_stays_unknown() -> None:
     tallies = [
-        Tally("a", "pool", 3, 5),
-        Tally("a", "garden", 2, 5),
-        Tally("b", "pool", 0, 3),
-        Tally("c", "pool", 6, 10),
-        Tally("c", "garden", 7, 12),
+        VoteTally("a", "pool", 3, 5),
+        VoteTally("a", "garden", 2, 5),
+        VoteTally("b", "pool", 0, 3),
+        VoteTally("c", "pool", 6, 10),
+        VoteTally("c", "garden", 7, 12),
     ]
-    assert said(to_targets(tallies, {})) == {
+    assert said(targets_from_votes(tallies, {})) == {
         "a": ("pool", "garden"),
         "b": ("", "pool"),
         "c": ("pool", "garden"),
     }
-    assert said(to_targets(tallies, {"garden": 0.4}))["a"] == ("garden|pool", "")
+    assert said(targets_from_votes(tallies, {"garden": 0.4}))["a"] == ("garden|pool", "")
 
 
 def test_parents_of_a_positive_label_are_positive_whatever_was_voted() -> None:
@@ -58,7 +63,7 @@ def test_parents_of_a_positive_label_are_positive_whatever_was_voted() -> None:
         annotation("b", ["room"], ["suite"]),
         annotation("c", [], ["room"]),
     ]
-    assert said(mark_parents(targets, NAMES, LABELS)) == {
+    assert said(add_parent_labels(targets, NAMES, LABELS)) == {
         "a": ("bedroom|room|suite", "pool"),
         "b": ("room", "suite"),
         "c": ("", "room"),
@@ -67,10 +72,10 @@ def test_parents_of_a_positive_label_are_positive_whatever_was_voted() -> None:
 
 def test_names_bring_the_parents_that_are_names_too() -> None:
     names = {
-        "sleep": Name(text="place to sleep", label=None, implies=("bedroom",)),
-        "chamber": Name(text="chamber", label="room"),
+        "sleep": NameDefinition(text="place to sleep", label=None, implies=("bedroom",)),
+        "chamber": NameDefinition(text="chamber", label="room"),
     }
-    marked = mark_parents([annotation("a", ["sleep"], ["chamber"])], names, LABELS)
+    marked = add_parent_labels([annotation("a", ["sleep"], ["chamber"])], names, LABELS)
     assert said(marked) == {"a": ("chamber|sleep", "")}
 
 
@@ -80,15 +85,15 @@ PAIRS = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_si
 @settings(max_examples=25)
 @given(pairs=PAIRS)
 def test_grades_agree_with_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
-    tallies = [Tally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
+    tallies = [VoteTally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
     golden = [
         annotation(str(i), ["pool"] * truth, ["pool"] * (not truth))
         for i, (truth, _) in enumerate(pairs)
     ]
     truth = [truth for truth, _ in pairs]
-    grades = grade(tallies, golden, STEPS)
-    assert grades.keys() == {ALL, "pool"}
-    for each, of_all in zip(grades["pool"], grades[ALL], strict=True):
+    grades = score_agreement(tallies, golden, STEPS)
+    assert grades.keys() == {ALL_LABELS, "pool"}
+    for each, of_all in zip(grades["pool"], grades[ALL_LABELS], strict=True):
         said_yes = [votes / 5 >= each.threshold for _, votes in pairs]
         if any(said_yes):
             assert each.precision == precision_score(truth, said_yes)
@@ -104,13 +109,13 @@ def test_grades_agree_with_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
 
 @given(pairs=PAIRS, least=st.integers(1, 10))
 def test_no_step_is_better_than_the_picked_one(pairs: list[tuple[bool, int]], least: int) -> None:
-    tallies = [Tally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
+    tallies = [VoteTally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
     golden = [
         annotation(str(i), ["pool"] * truth, ["pool"] * (not truth))
         for i, (truth, _) in enumerate(pairs)
     ]
-    grades = grade(tallies, golden, STEPS)["pool"]
-    picked = pick_threshold(grades, least)
+    grades = score_agreement(tallies, golden, STEPS)["pool"]
+    picked = pick_agreement_threshold(grades, least)
     positives = sum(truth for truth, _ in pairs)
     if min(positives, len(pairs) - positives) < least:
         assert picked == 0.6
@@ -120,25 +125,29 @@ def test_no_step_is_better_than_the_picked_one(pairs: list[tuple[bool, int]], le
 
 
 def test_of_equally_good_thresholds_the_usual_one_is_picked() -> None:
-    graded = [Grade("pool", step, found=20, rejected=20) for step in STEPS]
-    assert pick_threshold(graded, 10) == 0.6
-    assert pick_threshold([graded[1], graded[3]], 10) == 0.8
+    graded = [AgreementScore("pool", step, found=20, rejected=20) for step in STEPS]
+    assert pick_agreement_threshold(graded, 10) == 0.6
+    assert pick_agreement_threshold([graded[1], graded[3]], 10) == 0.8
 
 
 def test_pairs_outside_the_golden_set_are_not_graded() -> None:
     golden = [annotation("a", ["pool"], [])]
-    tallies = [Tally("a", "garden", 5, 5), Tally("b", "pool", 5, 5), Tally("a", "pool", 4, 5)]
-    grades = grade(tallies, golden, [0.6])
+    tallies = [
+        VoteTally("a", "garden", 5, 5),
+        VoteTally("b", "pool", 5, 5),
+        VoteTally("a", "pool", 4, 5),
+    ]
+    grades = score_agreement(tallies, golden, [0.6])
     assert grades == {
-        ALL: [Grade(ALL, 0.6, found=1)],
-        "pool": [Grade("pool", 0.6, found=1)],
+        ALL_LABELS: [AgreementScore(ALL_LABELS, 0.6, found=1)],
+        "pool": [AgreementScore("pool", 0.6, found=1)],
     }
 
 
 def test_thresholds_are_tried_where_votes_can_fall() -> None:
-    assert threshold_steps([Tally("a", "pool", 1, 4), Tally("b", "pool", 1, 2)]) == [
-        *(0.25, 0.5, 0.6, 0.75, 1.0)
-    ]
+    assert agreement_threshold_steps(
+        [VoteTally("a", "pool", 1, 4), VoteTally("b", "pool", 1, 2)]
+    ) == [*(0.25, 0.5, 0.6, 0.75, 1.0)]
 
 
 @pytest.mark.parametrize(

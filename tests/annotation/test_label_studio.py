@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.annotation import read_export
-from app.annotation.label_studio import NONE
-from app.annotation.questions import Question
-from app.annotation.votes import Tally
+from app.annotation.questions import VoteTally, read_label_studio_export
+from app.annotation.questions.label_studio import NONE
+from app.annotation.questions.questions import Question
 from app.errors import DataError
 from tests.support.command import mumic
 
@@ -51,10 +50,10 @@ def test_an_export_becomes_votes(folder: Path) -> None:
         given_by(3, answer("out", "pool")),
         given_by(5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}),
     )
-    tallies = read_export(export, folder / "photos", [OUT, ROOM], ["pool", "garden"])
+    tallies = read_label_studio_export(export, folder / "photos", [OUT, ROOM], ["pool", "garden"])
     assert set(tallies) == {
-        *(Tally("00.png", "pool", 3, 3), Tally("00.png", "garden", 1, 3)),
-        *(Tally("00.png", "room", 0, 1), Tally("00.png", "bedroom", 0, 1)),
+        *(VoteTally("00.png", "pool", 3, 3), VoteTally("00.png", "garden", 1, 3)),
+        *(VoteTally("00.png", "room", 0, 1), VoteTally("00.png", "bedroom", 0, 1)),
     }
 
 
@@ -89,21 +88,21 @@ def test_a_bad_export_is_refused_with_its_place(
 ) -> None:
     export = write_export(folder, annotation, file=file)
     with pytest.raises(DataError, match=rf"export\.json.*{message}"):
-        read_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
+        read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
 
 
 def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> None:
     export = write_export(folder, given_by(1, answer("out", "pool")))
     text = export.read_text()
     export.write_text("\ufeff" + text)
-    assert len(read_export(export, folder / "photos", [OUT], ["pool", "garden"])) == 2
+    assert len(read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden"])) == 2
     for broken, message in (
         (text.replace(', "file": "00.png"', ""), "task 7, data.file: is missing"),
         (text[:-40], "Invalid JSON.*is the file whole"),
     ):
         export.write_text(broken)
         with pytest.raises(DataError, match=message):
-            read_export(export, folder / "photos", [OUT], ["pool", "garden"])
+            read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden"])
 
 
 def test_the_command_consolidates_an_export(

@@ -10,9 +10,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotation import Grouping, dump_grouping, load_grouping, make_questions, oddities
-from app.annotation.label_studio import NONE
-from app.annotation.questions import Question
+from app.annotation.questions import (
+    Questionnaire,
+    dump_questionnaire,
+    load_questionnaire,
+    make_questions,
+    question_warnings,
+)
+from app.annotation.questions.label_studio import NONE
+from app.annotation.questions.questions import Question
 from app.core.labels import Label, LabelSet, builtin_label_set
 from app.errors import DataError
 from tests.support.command import Run, mumic
@@ -55,7 +61,10 @@ def test_labels_that_exclude_each_other_are_together_and_hard_ones_apart() -> No
     for labels in (SEASONS, ROOMS):
         assert any(set(labels) <= set(question.labels) for question in questions)
     assert all(len(set(HARD) & set(question.labels)) <= 1 for question in questions)
-    assert oddities(Grouping(exclusive=(SEASONS, ROOMS), hard=HARD, questions=questions)) == []
+    assert (
+        question_warnings(Questionnaire(exclusive=(SEASONS, ROOMS), hard=HARD, questions=questions))
+        == []
+    )
     categories = {label.id: label.category for label in TRAVEL.labels}
     mixed = [q for q in questions if len({categories[label] for label in q.labels}) > 1]
     assert len(mixed) == 1  # that of the rooms
@@ -66,7 +75,9 @@ def test_odd_questions_are_told() -> None:
         Question(id="q", text="?", labels=("winter", "spring", "spa", "wedding")),
         Question(id="r", text="?", labels=("summer",)),
     )
-    assert oddities(Grouping(exclusive=(SEASONS,), hard=HARD, questions=questions)) == [
+    assert question_warnings(
+        Questionnaire(exclusive=(SEASONS,), hard=HARD, questions=questions)
+    ) == [
         "q has several hard labels: spa, wedding",
         "r has 1 choices, not 4 to 6",
         "exclusive labels are in different questions: winter, spring, summer, autumn",
@@ -74,11 +85,11 @@ def test_odd_questions_are_told() -> None:
 
 
 def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
-    grouping = Grouping(
+    grouping = Questionnaire(
         exclusive=(SEASONS,), hard=HARD, questions=make_questions(TRAVEL, [SEASONS], HARD)
     )
-    dump_grouping(grouping, tmp_path / "q.yaml")
-    assert load_grouping(tmp_path / "q.yaml", TRAVEL.ids) == grouping
+    dump_questionnaire(grouping, tmp_path / "q.yaml")
+    assert load_questionnaire(tmp_path / "q.yaml", TRAVEL.ids) == grouping
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,7 @@ def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
 def test_a_bad_questions_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "q.yaml").write_text(text)
     with pytest.raises(DataError, match=message):
-        load_grouping(tmp_path / "q.yaml", TRAVEL.ids)
+        load_questionnaire(tmp_path / "q.yaml", TRAVEL.ids)
 
 
 def run_tasks(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.annotation import split
-from app.dataset.manifest import PARTS, Annotation, Part, read_manifest, write_annotations
+from app.annotation.targets import assign_splits
+from app.dataset.manifest import SPLITS, Annotation, Split, read_manifest, write_annotations
 from app.errors import DataError
 from tests.support.annotation import annotation, write_crops
 from tests.support.command import Run, mumic
@@ -31,11 +31,11 @@ def test_copies_stay_together_whatever_the_order_of_the_rows(
     drawn: list[tuple[set[str], int]], seed: int
 ) -> None:
     photos, hashes = made([(set(), i) for i in range(100, 130)] + drawn)
-    parts = split(photos, hashes, seed=seed)
-    assert parts.keys() == hashes.keys()
+    splits = assign_splits(photos, hashes, seed=seed)
+    assert splits.keys() == hashes.keys()
     for content in set(hashes.values()):
-        assert len({parts[file] for file, own in hashes.items() if own == content}) == 1
-    assert split(photos[::-1], hashes, seed=seed) == parts
+        assert len({splits[file] for file, own in hashes.items() if own == content}) == 1
+    assert assign_splits(photos[::-1], hashes, seed=seed) == splits
 
 
 @settings(max_examples=25)
@@ -44,36 +44,36 @@ def test_every_stratum_is_shared_out_as_the_whole_is(
     drawn: list[tuple[set[str], int]], seed: int
 ) -> None:
     photos, _ = made(drawn)
-    parts = split(photos, {photo.file: photo.file for photo in photos}, seed=seed)
+    splits = assign_splits(photos, {photo.file: photo.file for photo in photos}, seed=seed)
     frequency = Counter(label for photo in photos for label in photo.positive)
-    strata: dict[str, list[Part]] = {}
+    strata: dict[str, list[Split]] = {}
     for photo in photos:
         rarest = min(photo.positive, key=lambda label: (frequency[label], label), default="")
-        strata.setdefault(rarest, []).append(parts[photo.file])
-    strata["all"] = list(parts.values())
-    for given_parts in strata.values():
-        for part, share in zip(PARTS, (0.8, 0.1, 0.1), strict=True):
-            assert abs(given_parts.count(part) - share * len(given_parts)) < 2
+        strata.setdefault(rarest, []).append(splits[photo.file])
+    strata["all"] = list(splits.values())
+    for given_splits in strata.values():
+        for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+            assert abs(given_splits.count(name) - share * len(given_splits)) < 2
 
 
 def test_ten_photos_of_a_rare_label_reach_every_part() -> None:
     photos, hashes = made([({"a"}, i) for i in range(10)] + [({"b"}, i) for i in range(10, 300)])
-    parts = split(photos, hashes)
-    rare = Counter(parts[photo.file] for photo in photos if "a" in photo.positive)
+    splits = assign_splits(photos, hashes)
+    rare = Counter(splits[photo.file] for photo in photos if "a" in photo.positive)
     assert rare == {"train": 8, "validation": 1, "test": 1}
 
 
 def test_another_seed_is_another_split_and_other_shares_are_kept() -> None:
     photos, hashes = made([(set("ab"[: i % 3]), i) for i in range(200)])
-    assert split(photos, hashes, seed=0) != split(photos, hashes, seed=1)
-    halves = split(photos, hashes, {"train": 1, "validation": 1, "test": 0})
+    assert assign_splits(photos, hashes, seed=0) != assign_splits(photos, hashes, seed=1)
+    halves = assign_splits(photos, hashes, {"train": 1, "validation": 1, "test": 0})
     assert Counter(halves.values()) == {"train": 100, "validation": 100}
 
 
 def test_a_split_that_leaves_a_part_empty_is_refused() -> None:
     photos, hashes = made([({"a"}, i) for i in range(5)])
-    with pytest.raises(DataError, match=r"no photo is left for the part .*: 5 different photos"):
-        split(photos, hashes)
+    with pytest.raises(DataError, match=r"no photo is left for the split .*: 5 different photos"):
+        assign_splits(photos, hashes)
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def test_the_command_writes_a_manifest_and_counts(
     ran = run(monkeypatch, capsys, folder)
     assert ran.code == 0, ran.err
     rows = read_manifest(folder / "manifest.parquet", folder / "photos", ["pool", "garden"])
-    parts = {row.file: row.part for row in rows}
-    assert parts["00.png"] == parts["19.png"]
+    splits = {row.file: row.split for row in rows}
+    assert splits["00.png"] == splits["19.png"]
     assert {row.negative for row in rows} == {frozenset({"garden"})}
     lines = [line.split() for line in ran.out.splitlines()]
-    assert lines[0][::2] == ["photos", *(str(list(parts.values()).count(part)) for part in PARTS)]
+    assert lines[0][::2] == ["photos", *(str(list(splits.values()).count(name)) for name in SPLITS)]
     assert sum(map(int, lines[1][2::2])) == 10
 
 

@@ -1,4 +1,4 @@
-"""The ASL baseline: its loss against naive loops, and a classifier from training to scores."""
+"""The ASL baseline: the loss compared with naive loops, and a classifier's training and scores."""
 
 import math
 from dataclasses import replace
@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from rich.progress import Progress
 from torch import nn
 
-from app.baselines import AslSettings, train_asl
-from app.baselines.asl_classifier import load_asl
-from app.baselines.asymmetric_loss import asymmetric_loss
+from app.baselines.asl import AslSettings, load_asl, train_asl
+from app.baselines.asl.asymmetric_loss import asymmetric_loss
 from app.core.checkpoint import Checkpoint
 from app.errors import CheckpointError
 from app.training.config import TrainConfig
@@ -22,7 +21,9 @@ from tests.support.training_set import NAMES, data_of
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=8, warmup=0)
 
 
-def naive(x: float, y: float, gamma_negative: float, gamma_positive: float, clip: float) -> float:
+def naive_loss(
+    x: float, y: float, gamma_negative: float, gamma_positive: float, clip: float
+) -> float:
     if y < 0:
         return 0.0
     p = 1 / (1 + math.exp(-x))
@@ -38,19 +39,19 @@ def naive(x: float, y: float, gamma_negative: float, gamma_positive: float, clip
     st.floats(0, 6),
     st.sampled_from([0.0, 0.05, 0.3]),
 )
-def test_the_loss_is_what_naive_loops_give(
+def test_loss_equals_naive_loops(
     pairs: list[tuple[float, float]], gamma_negative: float, gamma_positive: float, clip: float
 ) -> None:
     logits, targets = (torch.tensor([column]) for column in zip(*pairs, strict=True))
     loss = asymmetric_loss(
         logits, targets, gamma_negative=gamma_negative, gamma_positive=gamma_positive, clip=clip
     )
-    costs = [naive(x, y, gamma_negative, gamma_positive, clip) for x, y in pairs]
+    losses = [naive_loss(x, y, gamma_negative, gamma_positive, clip) for x, y in pairs]
     known = sum(y >= 0 for _, y in pairs)
-    assert loss.item() == pytest.approx(sum(costs) / max(known, 1), rel=1e-3, abs=1e-6)
+    assert loss.item() == pytest.approx(sum(losses) / max(known, 1), rel=1e-3, abs=1e-6)
 
 
-def test_without_focus_and_clip_it_is_torchs_bce_even_for_the_very_sure() -> None:
+def test_loss_without_focusing_and_clipping_equals_torch_bce() -> None:
     logits = torch.tensor([[-80.0, 3.0, 80.0, 0.5]], requires_grad=True)
     targets = torch.tensor([[1.0, 0.0, 0.0, 1.0]])
     loss = asymmetric_loss(logits, targets, gamma_negative=0, gamma_positive=0, clip=0)
@@ -61,7 +62,7 @@ def test_without_focus_and_clip_it_is_torchs_bce_even_for_the_very_sure() -> Non
     torch.testing.assert_close(logits.grad, expected)
 
 
-def test_an_easy_negative_costs_nothing() -> None:
+def test_loss_of_easy_negative_is_zero() -> None:
     logits = torch.tensor([[-3.5]], requires_grad=True)
     loss = asymmetric_loss(logits, torch.zeros(1, 1), clip=0.05)
     torch.autograd.backward(loss)
@@ -69,7 +70,7 @@ def test_an_easy_negative_costs_nothing() -> None:
     assert logits.grad is not None and logits.grad.item() == 0.0
 
 
-def test_a_trained_classifier_scores_photos_as_its_card_says(
+def test_trained_classifier_scores_photos_after_reload(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -88,7 +89,7 @@ def test_a_trained_classifier_scores_photos_as_its_card_says(
     assert not (tmp_path / "asl.run" / "state.pt").exists()
 
 
-def test_the_loss_falls_and_other_settings_are_another_run(
+def test_loss_falls_and_settings_change_result(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -102,7 +103,7 @@ def test_the_loss_falls_and_other_settings_are_another_run(
     assert losses[-1] < losses[0]
 
 
-def test_an_altered_directory_is_refused(
+def test_altered_directory_is_refused(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     config = replace(CONFIG, epochs=1, freeze_image=True)

@@ -1,4 +1,4 @@
-"""`mumic compare`: checkpoints, CLIP's ways to score and ASL classifiers side by side."""
+"""`mumic compare`: scoring methods, ASL classifiers, and the tables of a comparison."""
 
 import json
 import math
@@ -12,12 +12,17 @@ import yaml
 from rich.progress import Progress
 from torch import nn
 
-from app.baselines import as_json, compare, markdown_lines, parse_compared_models
 from app.baselines.asl.classifier import write_asl
+from app.baselines.comparison import (
+    Scored,
+    compare,
+    markdown_lines,
+    metrics_of,
+    parse_compared_models,
+)
 from app.baselines.comparison.clip_scores import checkpoint_scores
 from app.baselines.comparison.compared_models import ComparedModel
-from app.baselines.comparison.comparison import Scored
-from app.baselines.comparison.tables import metrics_of
+from app.baselines.comparison.tables import as_json
 from app.core.checkpoint import Checkpoint, load_model
 from app.core.classifier import BACKGROUND_PROMPT, Classifier
 from app.errors import OptionError
@@ -51,8 +56,8 @@ def asl(tmp_path_factory: pytest.TempPathFactory, checkpoint: Checkpoint) -> Pat
 @pytest.fixture
 def names(tmp_path: Path) -> Path:
     path = tmp_path / "names.yaml"
-    kept = {key: NAMES[key].model_dump(mode="json") for key in ("cat", "dog", "flower")}
-    path.write_text(yaml.safe_dump({"names": kept}))
+    names = {key: NAMES[key].model_dump(mode="json") for key in ("cat", "dog", "flower")}
+    path.write_text(yaml.safe_dump({"names": names}))
     return path
 
 
@@ -64,7 +69,7 @@ coffee.png,validation,,cat|flower|dog
 """
 
 
-def test_the_three_scorings_are_those_of_the_paper(checkpoint: Checkpoint, photos: Path) -> None:
+def test_scoring_methods_are_those_of_the_paper(checkpoint: Checkpoint, photos: Path) -> None:
     classifier = Classifier.load(checkpoint.directory, device="cpu", precision="fp32")
     texts = ["a photo with cat", "a photo with flowers", "a photo with temple"]
     with Progress(disable=True) as progress:
@@ -78,18 +83,18 @@ def test_the_three_scorings_are_those_of_the_paper(checkpoint: Checkpoint, photo
     odds = scores["sigmoid"] / (1 - scores["sigmoid"])
     torch.testing.assert_close(scores["softmax"], odds / odds.sum(dim=1, keepdim=True))
     with Progress(disable=True) as progress:
-        silent = checkpoint_scores(
+        neutral = checkpoint_scores(
             classifier,
             [BACKGROUND_PROMPT],
             [photos / "cat.png", photos / "flower.png"],
             ["sigmoid"],
             progress=progress,
         )["sigmoid"]
-    pairs = torch.stack([odds, (silent / (1 - silent)).expand_as(odds)]).log().softmax(dim=0)[0]
+    pairs = torch.stack([odds, (neutral / (1 - neutral)).expand_as(odds)]).log().softmax(dim=0)[0]
     torch.testing.assert_close(scores["pair"], pairs)
 
 
-def test_contestants_are_names_directories_and_scorings(tmp_path: Path) -> None:
+def test_models_are_parsed_as_name_directory_scoring(tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
     found = parse_compared_models([f"x={tmp_path}:pair", f"y={tmp_path}", f"z={tmp_path}/a:b"])
     assert found == [
@@ -104,18 +109,18 @@ def test_contestants_are_names_directories_and_scorings(tmp_path: Path) -> None:
     [
         (["nothing"], "'nothing' is not NAME=DIR"),
         (["=."], "is not NAME=DIR"),
-        (["a=."] * 2, "'a' comes twice"),
+        (["a=."] * 2, "'a' is used twice"),
         (["a=missing"], "no directory missing"),
         (["a=.:pairs"], "a scoring is one of sigmoid, softmax, pair"),
     ],
 )
-def test_a_contestant_that_is_none_is_refused(texts: list[str], problem: str) -> None:
+def test_invalid_model_is_refused(texts: list[str], problem: str) -> None:
     with pytest.raises(OptionError, match=problem):
         parse_compared_models(texts)
 
 
 def scored() -> Scored:
-    """40 photos; the first class is rare, the last has no positive; `fair` ranks at random."""
+    """40 photos; the first class is rare, the last has no positive; `fair` has random scores."""
     targets = np.zeros((40, 3))
     targets[:4, 0] = 1
     targets[10:30, 1] = 1
@@ -129,7 +134,7 @@ def scored() -> Scored:
     return Scored(classes, targets, {"perfect": perfect, "fair": noise})
 
 
-def test_the_most_frequent_classes_are_a_subset() -> None:
+def test_top_adds_subset_of_most_frequent_classes() -> None:
     measures = compare(scored(), top=1, resamples=200).measures
     for subset in measures["perfect"].subsets:
         for estimate in metrics_of(subset).values():
@@ -145,7 +150,7 @@ def test_the_most_frequent_classes_are_a_subset() -> None:
     assert math.isnan(never)
 
 
-def test_classes_alone_are_no_subsets_of_their_categories() -> None:
+def test_categories_add_no_subsets() -> None:
     every = scored()
     classes = [replace(each, category=each.key) for each in every.classes]
     for top, subsets in ((None, 1), (2, 2)):
@@ -153,7 +158,7 @@ def test_classes_alone_are_no_subsets_of_their_categories() -> None:
         assert all(len(measured.subsets) == subsets for measured in found.measures.values())
 
 
-def test_what_is_undefined_is_a_dash_and_null() -> None:
+def test_undefined_metric_is_dash_in_markdown_and_null_in_json() -> None:
     comparison = compare(scored(), resamples=20)
     text = "".join(markdown_lines(comparison))
     assert "| never | 0 | 40 | - | - |" in text
@@ -176,7 +181,7 @@ def run_compare(
     return mumic(monkeypatch, capsys, "compare", *arguments, *where, "--resamples", "5")
 
 
-def test_the_command_prints_every_contestant(
+def test_compare_command_prints_every_model(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -187,15 +192,15 @@ def test_the_command_prints_every_contestant(
 ) -> None:
     data = (write_manifest(tmp_path, MANIFEST), photos, names)
     here = checkpoint.directory
-    contestants = (f"CLIP={here}:pair", f"one={here}:softmax", f"MuMIC={here}", f"ASL={asl}")
+    models = (f"CLIP={here}:pair", f"one={here}:softmax", f"MuMIC={here}", f"ASL={asl}")
     options = ("--part", "validation", "--top", "2")
-    printed = run_compare(monkeypatch, capsys, data, *contestants, *options)
+    printed = run_compare(monkeypatch, capsys, data, *models, *options)
     assert printed.code == 0, printed.err
     assert printed.out.startswith("All 3 classes, 3 photos")
     assert "2 most frequent, 3 photos" in printed.out
     assert "| class | positives | of known | CLIP | one | MuMIC | ASL |" in printed.out
     assert "| dog | 0 | 1 | - | - | - | - |" in printed.out
-    as_data = run_compare(monkeypatch, capsys, data, *contestants, *options, "--json")
+    as_data = run_compare(monkeypatch, capsys, data, *models, *options, "--json")
     methods = json.loads(as_data.out)["methods"]
     assert list(methods) == ["CLIP", "one", "MuMIC", "ASL"]
     gaps = [values["subsets"]["all 3 classes"]["GAP"]["value"] for values in methods.values()]
@@ -203,7 +208,7 @@ def test_the_command_prints_every_contestant(
 
 
 @pytest.mark.parametrize(
-    ("contestants", "options", "code", "problem"),
+    ("models", "options", "code", "problem"),
     [
         (["ASL={asl}"], [], 2, "one of them must be a MuMIC checkpoint"),
         (["m={mumic}", "ASL={asl}:pair"], [], 2, "ASL: an ASL classifier has no texts to pair"),
@@ -211,11 +216,11 @@ def test_the_command_prints_every_contestant(
             ["m={mumic}"],
             ["--part", "test"],
             1,
-            "manifest.csv: column part: no photo is in the part test",
+            "manifest.csv: column part: no photo is in the split test",
         ),
     ],
 )
-def test_what_cannot_be_compared_is_said(
+def test_invalid_comparison_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -223,13 +228,13 @@ def test_what_cannot_be_compared_is_said(
     names: Path,
     checkpoint: Checkpoint,
     asl: Path,
-    contestants: list[str],
+    models: list[str],
     options: list[str],
     code: int,
     problem: str,
 ) -> None:
     data = (write_manifest(tmp_path, MANIFEST), photos, names)
-    given = [each.format(asl=asl, mumic=checkpoint.directory) for each in contestants]
+    given = [each.format(asl=asl, mumic=checkpoint.directory) for each in models]
     options = options or ["--part", "validation"]
     run = run_compare(monkeypatch, capsys, data, *given, *options)
     assert run.code == code
@@ -237,8 +242,8 @@ def test_what_cannot_be_compared_is_said(
     assert run.out == ""
 
 
-@pytest.mark.parametrize("contestants", [["m={mumic}"], ["ASL={asl}", "m={mumic}"]])
-def test_a_photo_that_does_not_decode_is_named(
+@pytest.mark.parametrize("models", [["m={mumic}"], ["ASL={asl}", "m={mumic}"]])
+def test_undecodable_photo_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -246,19 +251,19 @@ def test_a_photo_that_does_not_decode_is_named(
     names: Path,
     checkpoint: Checkpoint,
     asl: Path,
-    contestants: list[str],
+    models: list[str],
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes((photos / "cat.png").read_bytes()[:500])
     data = (write_manifest(tmp_path, "broken.png,test,cat,dog|flower\n"), tmp_path, names)
-    given = [each.format(asl=asl, mumic=checkpoint.directory) for each in contestants]
+    given = [each.format(asl=asl, mumic=checkpoint.directory) for each in models]
     run = run_compare(monkeypatch, capsys, data, *given, "--workers", "1")
     assert run.code == 1
     assert run.err.splitlines()[-1].startswith(f"mumic: {broken}: cannot be used")
     assert "Traceback" not in run.err
 
 
-def test_a_class_that_a_contestant_does_not_know_is_named(
+def test_class_unknown_to_asl_model_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

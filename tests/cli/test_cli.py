@@ -156,7 +156,7 @@ def test_what_typer_refuses_exits_2(run: Mumic) -> None:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    script = "import sys, app.cli.commands; print('torch' in sys.modules)"
+    script = "import sys, app.cli; print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert said.stdout == b"False\n"
 
@@ -188,9 +188,9 @@ def test_what_nothing_can_be_learnt_from_is_refused_with_advice_that_helps(
     arguments = [*command.split(), "--init", tiny_checkpoint, "--manifest", manifest, "--out", out]
     arguments += ["--photos", files[0].parent, "--epochs", "1"]
     for last, words in {
-        "test,,pets": "column part: no photo is in the part validation",
-        "validation,,pets": "column positive: no photo of the part validation has a name",
-        "validation,pets,": "column positive: no photo of the part train has flowers",
+        "test,,pets": "column part: no photo is in the split validation",
+        "validation,,pets": "column positive: no photo of the split validation has a name",
+        "validation,pets,": "column positive: the split train has only negative photos for flowers",
     }.items():
         rows = f"cat.jpg,train,pets,flowers\ntemple.jpg,{last}\n"
         manifest.write_text(f"file,part,positive,negative\n{rows}")
@@ -247,7 +247,7 @@ def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
 
 @contextmanager
 def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
     command += ["--precision", "fp32"]  # auto depends on the machine
     environment = os.environ | {"MUMIC_CHECKPOINT": str(checkpoint), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

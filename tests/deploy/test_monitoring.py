@@ -17,7 +17,13 @@ import pytest
 import yaml
 
 from benchmarks.support.processes import stop
-from tests.support.deploy_files import DEPLOY, listed, ringing, shown, yaml_of
+from tests.support.deploy_files import (
+    DEPLOY,
+    alert_queries,
+    panel_queries,
+    variable_queries,
+    yaml_of,
+)
 from tests.support.fakes import wait_until
 from tests.support.requests import json_body, multipart, photo, raw, truncated
 
@@ -143,7 +149,7 @@ def watched(
     serve = [
         sys.executable,
         "-m",
-        "app.cli.commands",
+        "app.cli",
         "serve",
         "--port",
         "0",
@@ -192,15 +198,15 @@ def test_the_counts_are_those_sent(watched: Watched) -> None:
         assert watched.by(counted) == {(): wanted}, counted
 
 
-@pytest.mark.parametrize("panel", shown())
+@pytest.mark.parametrize("panel", panel_queries())
 def test_a_panel_has_something_to_show(watched: Watched, panel: str) -> None:
-    expression = shown()[panel]
+    expression = panel_queries()[panel]
     watched.series(expression)
     if not any(name in expression for name in MAY_BE_EMPTY):
         wait_until(lambda: bool(watched.series(expression)))  # a rate needs two scrapes
 
 
-@pytest.mark.parametrize("query", listed())
+@pytest.mark.parametrize("query", variable_queries())
 def test_a_variable_has_values_to_choose_from(watched: Watched, query: str) -> None:
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
     assert found
@@ -213,10 +219,10 @@ def test_prometheus_evaluates_every_rule(watched: Watched) -> None:
         (group,) = watched.get("rules")["groups"]
         return {rule["name"]: rule["health"] for rule in group["rules"]}
 
-    for expression in ringing().values():
+    for expression in alert_queries().values():
         watched.series(expression)
     wait_until(lambda: "unknown" not in health().values())
-    assert health() == dict.fromkeys(ringing(), "ok")
+    assert health() == dict.fromkeys(alert_queries(), "ok")
 
 
 def test_promtool_finds_nothing_wrong_with_the_metrics(watched: Watched) -> None:

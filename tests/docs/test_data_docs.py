@@ -1,4 +1,4 @@
-"""docs/data.md, command by command, on a few photos: from an archive to a served checkpoint."""
+"""docs/how-to/annotate-and-split-data.md, command by command, on a few photos: from an archive to a served checkpoint."""
 
 import csv
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.annotation import read_embeddings
+from app.annotation.sampling import read_archive_embeddings
 from app.core.checkpoint import read_checkpoint
 from app.core.labels import builtin_label_set
 from app.dataset.manifest import load_names, read_manifest, read_table
@@ -21,7 +21,7 @@ from tests.support.command import Run, mumic
 from tests.support.imports import ROOT
 from tests.support.tiny import live_server, write_tiny
 
-PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "annotate-and-split-data.md").read_text(encoding="utf-8")
 FILES = 30
 SMALLER = {"train": ["--epochs", "1", "--batch-size", "8"]}  # than the paper's 64 photos
 
@@ -97,7 +97,7 @@ def test_the_page_leads_from_an_archive_to_a_served_checkpoint(
         ran = run(monkeypatch, capsys, here)
         assert ran.code == 0, f"{command}: {ran.err}"
         said[next(each for each in command[1:] if each != "data")] = ran
-    files, _ = read_embeddings(folder / "archive.safetensors")
+    files, _ = read_archive_embeddings(folder / "archive.safetensors")
     assert len(files) == FILES
     assert "broken.jpg: " in said["recipes/archive/embed.py"].err
     picked = list(read_table(folder / "candidates.csv", ("file", "property_type", "picked_for")))

@@ -1,4 +1,4 @@
-"""Files that change, go or cannot be written while the server runs: requests notice nothing."""
+"""Requests are answered while files change, disappear or cannot be written."""
 
 import io
 import os
@@ -12,22 +12,23 @@ import httpx
 import pytest
 from PIL import Image
 
-from app.cli import commands as cli
+from app.cli.exit_codes import exit_codes
+from app.cli.serve import announce
 from app.core.checkpoint import label_embeddings, load_model, read_checkpoint
 from app.core.classifier import Classifier
 from app.errors import MumicError
 from tests.support.checkpoints import FILES, copied
-from tests.support.disk import room_in_files
+from tests.support.disk import limited_file_size
 from tests.support.photos import encoded
 from tests.support.reloading import HEADERS, reloadable, scores
 from tests.support.requests import metric, multipart
 
-UNREADABLE = Path("/proc/self/mem")  # a regular file whose first byte is an input/output error
+UNREADABLE = Path("/proc/self/mem")  # a regular file; reading its first byte fails with EIO
 LARGE = encoded(Image.effect_noise((800, 600), 80).convert("RGB"), "BMP")
 
 
 def overwrite(directory: Path) -> None:
-    """Change every byte of every file where it lies."""
+    """Change every byte of every file in place."""
     for file in directory.iterdir():
         size = file.stat().st_size
         with file.open("r+b") as opened:
@@ -40,7 +41,7 @@ def cut(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [overwrite, cut, shutil.rmtree])
-def test_a_checkpoint_that_is_harmed_answers_on_until_a_whole_one_is_in_its_place(
+def test_damaged_checkpoint_keeps_serving_until_replaced(
     tiny_checkpoint: Path, tmp_path: Path, harm: Callable[[Path], None]
 ) -> None:
     place = copied(tiny_checkpoint, tmp_path)
@@ -61,18 +62,20 @@ def test_a_checkpoint_that_is_harmed_answers_on_until_a_whole_one_is_in_its_plac
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_cannot_be_read_is_named(
+def test_unreadable_file_is_named_in_error(
     tiny_checkpoint: Path, tmp_path: Path, name: str
 ) -> None:
     directory = copied(tiny_checkpoint, tmp_path)
     (directory / name).unlink()
     (directory / name).symlink_to(UNREADABLE)
-    with pytest.raises(MumicError, match=r"Input/output error|not a complete safetensors") as caught:
+    with pytest.raises(
+        MumicError, match=r"Input/output error|not a complete safetensors"
+    ) as caught:
         read_checkpoint(directory)
     assert str(directory / name) in str(caught.value)
 
 
-def test_label_embeddings_that_cannot_be_read_are_made_again(
+def test_unreadable_label_embeddings_are_recomputed(
     tiny_checkpoint: Path, tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     directory = copied(tiny_checkpoint, tmp_path)
@@ -83,32 +86,30 @@ def test_label_embeddings_that_cannot_be_read_are_made_again(
     assert made == pytest.approx(tiny_classifier.text_embeddings, abs=1e-6)
 
 
-def test_photos_are_answered_where_no_file_can_be_written(
-    client: httpx.Client, tmp_path: Path
-) -> None:
-    assert len(LARGE) > 2**20  # from where on others write uploads to files
-    with room_in_files(0), pytest.raises(OSError, match="File too large"):
+def test_requests_are_answered_without_writable_disk(client: httpx.Client, tmp_path: Path) -> None:
+    assert len(LARGE) > 2**20  # larger uploads would be spooled to disk by starlette
+    with limited_file_size(0), pytest.raises(OSError, match="File too large"):
         (tmp_path / "file").write_bytes(b"x")
-    with room_in_files(0):
+    with limited_file_size(0):
         answer = client.post("/predict", **multipart(*[LARGE] * 3))
         assert answer.status_code == 200
         assert {result["status"] for result in answer.json()["results"]} == {"ok"}
         assert metric(client, "mumic_images_in_flight") == 0
 
 
-def test_no_temporary_directory_is_one_clear_line(
+def test_missing_temporary_directory_gives_one_line_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)  # not yet looked for
-    with room_in_files(0), pytest.raises(SystemExit) as ended, cli.exit_codes():
-        tempfile.gettempdir()  # as PyTorch does when it is imported
+    monkeypatch.setattr(tempfile, "tempdir", None)  # clear the cached directory
+    with limited_file_size(0), pytest.raises(SystemExit) as ended, exit_codes():
+        tempfile.gettempdir()  # PyTorch calls it on import
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "TMPDIR" in said
 
 
-def test_a_full_disk_under_stderr_keeps_nobody_from_serving(
+def test_full_disk_under_stderr_does_not_stop_serving(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
@@ -116,4 +117,4 @@ def test_a_full_disk_under_stderr_keeps_nobody_from_serving(
         with pytest.raises(OSError, match="No space left"):
             stderr.write("x")
         monkeypatch.setattr(sys, "stderr", stderr)
-        cli.announce("MuMIC listens")
+        announce("MuMIC listens")

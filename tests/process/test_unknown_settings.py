@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from app.serving.process import unknown_settings
+from app.serving.process import find_unknown_settings
 from app.settings import Settings
 from tests.support.command import mumic
 
@@ -34,26 +34,26 @@ SERVICE_LINKS = {
     ],
 )
 def test_similar_variable_is_reported_with_closest_setting(variable: str, closest: str) -> None:
-    (line,) = unknown_settings({variable: "1"})
+    (line,) = find_unknown_settings({variable: "1"})
     assert line == f"Unknown setting {variable}; the closest valid name is {closest}"
 
 
 @pytest.mark.parametrize("variable", ["MUMIC_FOO", "MUMIC_", "MUMIC_DEPLOYED_BY"])
 def test_dissimilar_variable_is_reported_without_hint(variable: str) -> None:
-    assert list(unknown_settings({variable: "1"})) == [f"Unknown setting {variable}"]
+    assert list(find_unknown_settings({variable: "1"})) == [f"Unknown setting {variable}"]
 
 
 def test_settings_and_foreign_variables_are_ignored() -> None:
     settings = {f"MUMIC_{name.upper()}": "1" for name in Settings.model_fields}
     lower = {f"mumic_{name}": "1" for name in Settings.model_fields}
     foreign = {"HOME": "x", "NOT_MUMIC_X": "x", "": ""}
-    assert list(unknown_settings(settings | lower | foreign)) == []
+    assert list(find_unknown_settings(settings | lower | foreign)) == []
 
 
 def test_kubernetes_service_links_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in SERVICE_LINKS.items():
         monkeypatch.setenv(variable, value)
-    assert list(unknown_settings(SERVICE_LINKS)) == []
+    assert list(find_unknown_settings(SERVICE_LINKS)) == []
     assert Settings().port == 8000
     assert Settings(port=9000).port == 9000
 

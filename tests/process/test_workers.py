@@ -1,4 +1,4 @@
-"""`mumic serve --workers N`: several processes, one port, one set of numbers."""
+"""`mumic serve --workers N`: several processes with one port and shared metrics."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.commands import worker_app
+from app.cli import worker_app
 from app.settings import Settings
 from benchmarks.support.processes import tree
 from tests.support import fakes
@@ -21,43 +21,43 @@ from tests.support.command import mumic
 from tests.support.requests import metric, photo, raw
 from tests.support.tiny import write_tiny
 
-PATIENCE_S = 120  # torch alone takes several on a busy machine
+PATIENCE_S = 120  # importing torch takes several seconds on a busy machine
 WORKERS = 2
-CONNECTIONS = 12  # that one worker gets all of them happens once in two thousand times
+CONNECTIONS = 12  # one worker gets all of them with a probability of 1 in 2000
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what a worker does, which may have to start before."""
+    """Wait for a worker, which may have to start first."""
     fakes.wait_until(condition, PATIENCE_S)
 
 
 class Running:
-    """Several workers and what they say."""
+    """A server with several workers, and its log."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
         self.process = process
         self._log = log
 
     @property
-    def said(self) -> str:
+    def log_text(self) -> str:
         return self._log.read_text(encoding="utf-8")
 
     def url(self) -> str:
-        wait_until(lambda: ", 2 workers\n" in self.said)
-        found = re.search(r"MuMIC listens on (http://\S+:\d+): .*, 2 workers", self.said)
+        wait_until(lambda: ", 2 workers\n" in self.log_text)
+        found = re.search(r"MuMIC listens on (http://\S+:\d+): .*, 2 workers", self.log_text)
         assert found
         return found[1]
 
     def workers(self) -> set[int]:
-        """Those that serve: the supervisor and multiprocessing's own helper hold no model."""
+        """Return the worker processes, without the supervisor and multiprocessing's helper."""
         return {
             pid
             for pid in tree(self.process.pid)[1:]
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
         }
 
-    def ends(self) -> int:
-        """Its exit code, once nothing of it is left."""
+    def stop(self) -> int:
+        """Stop the server, wait until no process is left and return the exit code."""
         every = tree(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE_S)
@@ -87,12 +87,12 @@ def running(folder: Path, *command: str, **environment: str) -> Iterator[Running
 
 
 def serving(folder: Path, *options: str) -> AbstractContextManager[Running]:
-    command = ["app.cli.commands", "serve", "--port", "0", "--device", "cpu", "--precision", "fp32"]
+    command = ["app.cli", "serve", "--port", "0", "--device", "cpu", "--precision", "fp32"]
     return running(folder, *command, "--workers", str(WORKERS), *options)
 
 
 def versions(url: str, times: int) -> set[str]:
-    """Who answers `times` requests: a connection each, or one worker would get them all."""
+    """Send requests on separate connections and return the model versions of the responses."""
     answers = [
         httpx.post(f"{url}/predict", **raw(photo()), timeout=PATIENCE_S) for _ in range(times)
     ]
@@ -101,7 +101,7 @@ def versions(url: str, times: int) -> set[str]:
 
 
 def half_a_request(url: str) -> tuple[socket.socket, bytes]:
-    """A connection on which half of a photo has been sent, and the other half."""
+    """Send half a request; return the connection and the unsent half."""
     data = photo()
     address = httpx.URL(url)
     connection = socket.create_connection((address.host, address.port or 0), PATIENCE_S)
@@ -115,7 +115,7 @@ def half_a_request(url: str) -> tuple[socket.socket, bytes]:
 
 def runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # as it is of one not yet reaped
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty for a zombie
     except OSError:
         return False
 
@@ -128,7 +128,7 @@ def is_refused(url: str) -> bool:
     return False
 
 
-def test_workers_add_up_change_over_together_and_answer_before_they_end(tmp_path: Path) -> None:
+def test_workers_share_metrics_reload_and_drain(tmp_path: Path) -> None:
     write_tiny(tmp_path / "old", seed=1, version="1.0.0")
     write_tiny(tmp_path / "new", seed=2, version="2.0.0")
     place = tmp_path / "current"
@@ -150,7 +150,7 @@ def test_workers_add_up_change_over_together_and_answer_before_they_end(tmp_path
         place.symlink_to("new")
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: 'version="1.0.0"} 0.0' in client.get("/metrics").text)
-        assert server.said.count("checkpoint tiny 2.0.0") == WORKERS
+        assert server.log_text.count("checkpoint tiny 2.0.0") == WORKERS
         assert versions(url, 6) == {"2.0.0"}
 
         begun = [half_a_request(url) for _ in range(CONNECTIONS)]
@@ -163,10 +163,10 @@ def test_workers_add_up_change_over_together_and_answer_before_they_end(tmp_path
             connection.sendall(rest)
         for connection, _ in begun:
             assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
-        assert server.ends() in (0, -signal.SIGTERM)
+        assert server.stop() in (0, -signal.SIGTERM)
 
 
-def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
+def test_dead_or_hanging_worker_is_replaced_with_backoff(
     tmp_path: Path,
 ) -> None:
     hopeless = tmp_path / "hopeless"
@@ -185,32 +185,32 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
             return pid
 
         def all_answer_again(times: int) -> bool:
-            return server.said.count("All workers are ready again") == times
+            return server.log_text.count("All workers are ready again") == times
 
-        # In memory: a full disk would end who writes to a file that is mapped.
+        # In memory: on a full disk, writing to a memory-mapped file kills the process.
         with httpx.Client(base_url=url) as client:
             started = metric(client, "mumic_start_time_seconds")
             assert metric(client, "mumic_worker_restarts_total") == 0
         environment = Path(f"/proc/{min(server.workers())}/environ").read_bytes()
         assert b"\0PROMETHEUS_MULTIPROC_DIR=/dev/shm/" in environment
 
-        server.process.send_signal(signal.SIGTTIN)  # uvicorn's signal for one worker more
+        server.process.send_signal(signal.SIGTTIN)  # uvicorn's signal to add a worker
         gone = send_one(signal.SIGKILL)
         wait_until(lambda: all_answer_again(1))
         assert len(answering() - {gone}) == WORKERS
         assert len(server.workers()) == WORKERS
-        with httpx.Client(base_url=url) as client:  # what the dead one counted stays
+        with httpx.Client(base_url=url) as client:  # counters of the dead worker stay
             assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
             assert metric(client, "mumic_worker_restarts_total") == 1
             assert metric(client, "mumic_start_time_seconds") == started
-            assert metric(client, "mumic_images_in_flight") == WORKERS  # and what it held is not
+            assert metric(client, "mumic_images_in_flight") == WORKERS  # its gauges are removed
 
         hopeless.touch()
         gone = send_one(signal.SIGKILL)
         wait_until(
             lambda: (
                 "(signal 9, Killed); replacing it. The next replacement waits at least 0.4 s"
-                in server.said
+                in server.log_text
             )
         )
         assert len(answering()) == WORKERS - 1
@@ -220,14 +220,14 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         gone = send_one(signal.SIGSTOP)
         wait_until(lambda: all_answer_again(3))
         assert len(answering() - {gone}) == WORKERS
-        assert server.said.count("waits at least 0.1 s") == 3
+        assert server.log_text.count("waits at least 0.1 s") == 3
 
         send_one(signal.SIGSTOP)
-        assert server.ends() in (0, -signal.SIGTERM)
-        assert "does not exit; killing it" in server.said
+        assert server.stop() in (0, -signal.SIGTERM)
+        assert "does not exit; killing it" in server.log_text
 
 
-def test_workers_end_once_their_supervisor_has_been_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_supervisor_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
         url = server.url()
         workers = server.workers()
@@ -236,13 +236,13 @@ def test_workers_end_once_their_supervisor_has_been_killed(tmp_path: Path) -> No
         wait_until(lambda: not any(map(runs, workers)))
 
 
-def test_what_the_first_worker_refuses_is_said_once_and_nothing_stays(tmp_path: Path) -> None:
+def test_failed_first_worker_is_reported_once(tmp_path: Path) -> None:
     with running(tmp_path, "tests.support.light_workers", str(tmp_path / "nowhere")) as server:
         assert server.process.wait(PATIENCE_S) == 1
-        assert server.said == "no such folder\n"
+        assert server.log_text == "no such folder\n"
 
 
-def test_a_worker_refuses_a_checkpoint_as_the_command_does(
+def test_worker_reports_missing_checkpoint_like_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -251,7 +251,7 @@ def test_a_worker_refuses_a_checkpoint_as_the_command_does(
     assert capsys.readouterr().err.count("no such checkpoint directory") == 1
 
 
-def test_an_address_that_cannot_be_had_is_said_before_a_worker_starts(
+def test_unavailable_address_is_reported_before_workers_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = mumic(monkeypatch, capsys, "serve", "--host", "192.0.2.1", "--workers", str(WORKERS))

@@ -1,4 +1,4 @@
-"""The `mumic` command in this process, as its entry point runs it."""
+"""Runs the `mumic` command in this process."""
 
 import sys
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.commands import main
+from app.cli import main
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a command came to: exit code, standard output, standard error."""
+    """The result of a command: exit code, standard output, standard error."""
 
     code: int
     out: str

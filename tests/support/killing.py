@@ -1,4 +1,4 @@
-"""A run that is killed."""
+"""Simulates the kill of a run."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from rich.progress import Progress
 
 
 class KilledError(Exception):
-    """Nothing that a run would catch."""
+    """An error that no code under test catches."""
 
 
 class KillingProgress(Progress):
-    """Stops the run after some steps, as a kill would between two of them."""
+    """Raises `KilledError` from an update after a number of completed steps."""
 
     def __init__(self, after: int) -> None:
         super().__init__(disable=True)
         self.left = after
 
     def update(self, *args: Any, **options: Any) -> None:
-        """Count the steps."""
+        """Count the completed steps."""
         super().update(*args, **options)
         self.left -= "completed" in options
         if self.left < 0:

@@ -1,4 +1,4 @@
-"""A training set small enough for a test: six real photos, four labels, a tiny model."""
+"""A small training set for tests: seven real photos, four labels, a tiny model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,8 @@ from open_clip.model import CustomTextCLIP
 from app.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.core.labels import Label, LabelSet
 from app.core.model import MumicModel
-from app.dataset.labelled import LabelledPhotos, load_labelled
-from app.dataset.manifest import Name
+from app.dataset.labelled import LabelledPhotos, load_labelled_photos
+from app.dataset.manifest import NameDefinition
 from tests.support.photos import sample
 
 CONFIG: dict[str, Any] = {
@@ -52,10 +52,10 @@ LABELS = LabelSet(
     ),
 )
 NAMES = {
-    "cat": Name(text="cat", label=None, implies=("pets",)),
-    "dog": Name(text="dog", label=None, implies=("pets",)),
-    "flower": Name(text="flowers", label="flowers"),
-    "pagoda": Name(text="pagoda", label="temple"),
+    "cat": NameDefinition(text="cat", label=None, implies=("pets",)),
+    "dog": NameDefinition(text="dog", label=None, implies=("pets",)),
+    "flower": NameDefinition(text="flowers", label="flowers"),
+    "pagoda": NameDefinition(text="pagoda", label="temple"),
 }
 HEADER = "file,part,positive,negative\n"
 ROWS = """\
@@ -70,7 +70,7 @@ flower2.png,validation,flower,cat
 
 
 def write_photos(folder: Path) -> Path:
-    """The photos of `ROWS`, and others that a test may name."""
+    """Write the photos of `ROWS`."""
     folder.mkdir()
     cat, flower = sample("chelsea"), sample("flower")
     photos = {
@@ -88,7 +88,7 @@ def write_photos(folder: Path) -> Path:
 
 
 def write_init(folder: Path) -> Checkpoint:
-    """A random model with an image tower that has a trunk and a head."""
+    """Write a checkpoint with random weights and an image tower from timm."""
     torch.manual_seed(0)
     config = {k: v for k, v in CONFIG["model_cfg"].items() if k != "custom_text"}
     model = MumicModel(
@@ -108,21 +108,21 @@ def write_init(folder: Path) -> Checkpoint:
 
 
 def write_manifest(folder: Path, rows: str = ROWS) -> Path:
-    """A manifest of some rows."""
+    """Write a manifest."""
     path = folder / "manifest.csv"
     path.write_text(HEADER + rows)
     return path
 
 
 def data_of(folder: Path, photos: Path, rows: str = ROWS, **options: Any) -> LabelledPhotos:
-    """The targets that some rows give."""
-    return load_labelled(
+    """Load the targets of a manifest with these rows."""
+    return load_labelled_photos(
         write_manifest(folder, rows), photos, LABELS, **{"names": NAMES, **options}
     )
 
 
 def known(data: LabelledPhotos, file: str) -> Mapping[str, float]:
-    """What is known of a photo: text, without its template, to presence."""
+    """The known targets of a photo: text, without its template, to presence."""
     row = data.targets[data.files.index(file)]
     pairs = zip(data.texts, row.tolist(), strict=True)
     return {text.removeprefix("a photo with "): value for text, value in pairs if value >= 0}

@@ -1,4 +1,4 @@
-"""The loss against naive loops, torch's own, and the paper's gradient."""
+"""The loss compared with naive loops, PyTorch's loss and the paper's gradient."""
 
 import math
 
@@ -14,15 +14,15 @@ UNKNOWN = -1.0
 
 
 def naive_loss(cosines: Tensor, targets: Tensor, logit_scale: float, weights: Tensor) -> float:
-    costs = []
+    losses = []
     for i in range(cosines.shape[0]):
         for j in range(cosines.shape[1]):
             y = targets[i, j].item()
             if y < 0:
                 continue
             s = 1 / (1 + math.exp(-cosines[i, j].item() * math.exp(logit_scale)))
-            costs.append(-(weights[j].item() * y * math.log(s) + (1 - y) * math.log(1 - s)))
-    return sum(costs) / len(costs) if costs else 0.0
+            losses.append(-(weights[j].item() * y * math.log(s) + (1 - y) * math.log(1 - s)))
+    return sum(losses) / len(losses) if losses else 0.0
 
 
 @st.composite
@@ -42,13 +42,13 @@ def problems(draw: st.DrawFn) -> tuple[Tensor, Tensor, float, Tensor]:
 
 
 @given(problems())
-def test_loss_is_what_naive_loops_give(problem: tuple[Tensor, Tensor, float, Tensor]) -> None:
+def test_loss_equals_naive_loops(problem: tuple[Tensor, Tensor, float, Tensor]) -> None:
     cosine, targets, logit_scale, weights = problem
     loss = tempered_bce(cosine, targets, torch.tensor(logit_scale), weights)
     assert loss.item() == pytest.approx(naive_loss(*problem), rel=1e-4, abs=1e-5)
 
 
-def test_loss_is_torchs_bce_with_logits_where_all_is_known() -> None:
+def test_loss_without_unknown_pairs_equals_torch_bce() -> None:
     generator = torch.Generator().manual_seed(0)
     cosine = torch.rand((16, 7), generator=generator) * 2 - 1
     targets = (torch.rand((16, 7), generator=generator) < 0.3).float()
@@ -60,7 +60,7 @@ def test_loss_is_torchs_bce_with_logits_where_all_is_known() -> None:
 
 @pytest.mark.parametrize("presence", [0.0, 1.0, 0.3])
 @pytest.mark.parametrize("logit_scale", [0.0, 2.659, 4.605])
-def test_gradient_is_equation_3(presence: float, logit_scale: float) -> None:
+def test_gradient_equals_equation_3(presence: float, logit_scale: float) -> None:
     cosine = torch.linspace(-1, 1, 41).view(-1, 1).requires_grad_()
     targets = torch.full((41, 1), presence)
     scale = torch.tensor(logit_scale)
@@ -70,7 +70,7 @@ def test_gradient_is_equation_3(presence: float, logit_scale: float) -> None:
     torch.testing.assert_close(cosine.grad, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_unknown_pairs_change_nothing() -> None:
+def test_unknown_pairs_are_masked() -> None:
     targets = torch.tensor([[1.0, UNKNOWN], [0.0, UNKNOWN]])
     weights = torch.tensor([10.0, 3.0])
     losses = [
@@ -83,7 +83,7 @@ def test_unknown_pairs_change_nothing() -> None:
     assert losses == [known, known]
 
 
-def test_no_known_pair_costs_nothing_and_can_still_be_differentiated() -> None:
+def test_loss_without_known_pairs_is_zero_and_differentiable() -> None:
     cosine = torch.zeros((2, 3), requires_grad=True)
     scale = torch.tensor(3.0, requires_grad=True)
     loss = tempered_bce(cosine, torch.full((2, 3), UNKNOWN), scale, torch.ones(3))
@@ -93,7 +93,7 @@ def test_no_known_pair_costs_nothing_and_can_still_be_differentiated() -> None:
     assert cosine.grad.abs().sum() == 0.0
 
 
-def test_a_wrong_and_very_sure_pair_has_a_finite_loss_in_half_precision() -> None:
+def test_confident_error_has_finite_loss_in_bf16() -> None:
     cosine = torch.tensor([[-1.0, 1.0]], dtype=torch.bfloat16)
     loss = tempered_bce(cosine, torch.tensor([[1.0, 0.0]]), torch.tensor(6.0), torch.ones(2))
     assert loss.dtype == torch.float32

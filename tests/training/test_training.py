@@ -9,25 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 import yaml
 from rich.progress import Progress
-from typer.testing import CliRunner
 
-from app.cli.train import train_command
 from app.core.checkpoint import Checkpoint, load_model, read_checkpoint, seal
 from app.core.classifier import Classifier
-from app.dataset.photos import Photos
+from app.dataset.photos import PhotoDataset
 from app.errors import DataError, OptionError
 from app.training.config import TrainConfig
-from app.training.run import train
-from app.training.run.loop import Trained, epoch_batches
+from app.training.run import TrainingResult, train
+from app.training.run.loop import epoch_batches
 from tests.support.command import mumic
 from tests.support.killing import KilledError, KillingProgress
 from tests.support.training_set import NAMES, ROWS, data_of, write_init, write_manifest
 
 
-def weights_of(trained: Trained) -> Mapping[str, torch.Tensor]:
+def weights_of(trained: TrainingResult) -> Mapping[str, torch.Tensor]:
     state: Mapping[str, torch.Tensor] = trained.model.clip.state_dict()
     return state
 
@@ -38,7 +35,7 @@ CONFIG_FAST = TrainConfig(
 
 
 @pytest.mark.parametrize("settings", [{}, {"workers": 1}, {"workers": 1, "freeze_image": True}])
-def test_a_photo_that_does_not_decode_stops_the_run_by_name(
+def test_undecodable_photo_stops_run_and_is_named(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, settings: dict[str, Any]
 ) -> None:
     (tmp_path / "broken.png").write_bytes((photos / "cat.png").read_bytes()[:500])
@@ -53,10 +50,10 @@ def test_a_photo_that_does_not_decode_stops_the_run_by_name(
     "settings",
     [
         {"freeze_image": True},
-        {"ema_decay": 0.7, "parts": 2, "precision": "bf16", "best_by": "last"},
+        {"ema_decay": 0.7, "micro_batches": 2, "precision": "bf16", "best_by": "last"},
     ],
 )
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+def test_killed_run_resumes_to_same_weights(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, settings: dict[str, Any]
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -72,7 +69,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.validation == pytest.approx(whole.validation, nan_ok=True)
 
 
-def test_dropout_repeats_in_a_run_that_was_killed_within_an_epoch(
+def test_dropout_repeats_after_kill_within_epoch(
     tmp_path: Path, photos: Path, progress: Progress
 ) -> None:
     folder = write_init(tmp_path / "init").directory
@@ -88,7 +85,7 @@ def test_dropout_repeats_in_a_run_that_was_killed_within_an_epoch(
     torch.testing.assert_close(weights_of(resumed), weights_of(whole), rtol=0, atol=0)
 
 
-def test_a_state_of_other_settings_is_not_continued(
+def test_state_with_other_settings_is_not_resumed(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -98,7 +95,7 @@ def test_a_state_of_other_settings_is_not_continued(
         train(init, data, replace(CONFIG_FAST, seed=1), tmp_path / "run", progress=progress)
 
 
-def test_training_lowers_the_loss_and_keeps_the_scale_under_its_cap(
+def test_training_lowers_loss_and_caps_logit_scale(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -108,7 +105,7 @@ def test_training_lowers_the_loss_and_keeps_the_scale_under_its_cap(
     assert trained.history[-1]["logit_scale"] <= 3.65 + 1e-6
 
 
-def test_frozen_towers_stay_as_they_are(
+def test_frozen_towers_are_not_trained(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -120,13 +117,13 @@ def test_frozen_towers_stay_as_they_are(
 
 
 @pytest.mark.parametrize("min_crop", [1.0, 0.3])
-def test_augmentation_repeats_for_the_same_epoch_and_differs_in_the_next(
+def test_augmentation_depends_on_epoch_alone(
     photos: Path, init: Checkpoint, min_crop: float
 ) -> None:
     paths = [photos / "cat.png"]
-    plain = Photos(paths, init.preprocess)[0]
+    plain = PhotoDataset(paths, init.preprocess)[0]
     first, again, second = (
-        Photos(paths, init.preprocess, (0, epoch), min_crop)[0] for epoch in (0, 0, 1)
+        PhotoDataset(paths, init.preprocess, (0, epoch), min_crop)[0] for epoch in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
@@ -134,11 +131,11 @@ def test_augmentation_repeats_for_the_same_epoch_and_differs_in_the_next(
     assert first.dtype == torch.uint8
 
 
-def test_augmentation_keeps_the_whole_photo_unless_told(photos: Path, init: Checkpoint) -> None:
+def test_augmentation_does_not_crop_by_default(photos: Path, init: Checkpoint) -> None:
     paths = [photos / "cat.png"]
-    plain = Photos(paths, init.preprocess)[0].float()
+    plain = PhotoDataset(paths, init.preprocess)[0].float()
     for epoch in range(4):
-        other = Photos(paths, init.preprocess, (0, epoch))[0].float()
+        other = PhotoDataset(paths, init.preprocess, (0, epoch))[0].float()
         difference = min(
             ((view * factor).clamp(max=255) - other).abs().max()
             for view in (plain, plain.flip(-1))
@@ -147,7 +144,7 @@ def test_augmentation_keeps_the_whole_photo_unless_told(photos: Path, init: Chec
         assert difference <= 2
 
 
-def test_the_order_of_photos_changes_with_the_epoch_and_repeats_with_the_seed() -> None:
+def test_photo_order_depends_on_seed_and_epoch() -> None:
     indices = torch.arange(100)
     config = TrainConfig(batch_size=8)
     first, again, second = (torch.cat(epoch_batches(indices, config, e)) for e in (0, 0, 1))
@@ -156,7 +153,7 @@ def test_the_order_of_photos_changes_with_the_epoch_and_repeats_with_the_seed() 
     assert len(first) == 96
 
 
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+def test_learning_rate_rises_to_peak_and_falls_to_zero() -> None:
     config = TrainConfig(learning_rate=1.0, warmup=0.1)
     rates = [config.learning_rate_at(step, 1000) for step in range(1000)]
     assert max(rates) == pytest.approx(1.0, abs=1e-3)
@@ -165,13 +162,15 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
     assert rates[-1] < 1e-4
 
 
-def test_the_command_writes_a_checkpoint_that_can_be_served(
-    tmp_path: Path, photos: Path, init: Checkpoint
+def test_train_command_writes_checkpoint_that_loads(
+    tmp_path: Path,
+    photos: Path,
+    init: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = tmp_path / "names.yaml"
     names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
-    command = typer.Typer()
-    command.command()(train_command)
     out = tmp_path / "trained"
     options = {
         "--init": init.directory,
@@ -187,10 +186,9 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
     }
     (tmp_path / "photos" / "broken.png").write_text("no image")
     arguments = [*(str(part) for option in options.items() for part in option), "--cache-photos"]
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 0, result.output
-    assert result.stdout == ""
-    assert "1 of 8 photos cannot be decoded" in " ".join(result.stderr.split())
+    run = mumic(monkeypatch, capsys, "train", *arguments)
+    assert (run.code, run.out) == (0, ""), run.err
+    assert "1 of 8 photos cannot be decoded" in run.err
     listed = (tmp_path / "trained.run" / "bad_photos.txt").read_text()
     assert listed.startswith("row 9, column file: ")
     card = read_checkpoint(out).card
@@ -207,9 +205,9 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
 @pytest.mark.parametrize(
     ("command", "options", "problem"),
     [
-        (("train",), (), "there is something that holds no mumic.json"),
+        (("train",), (), "exists without mumic.json"),
         (("train",), ("--max-logit-scale", "3"), "3.652 is above the cap of 3.000"),
-        (("baseline", "asl"), (), "there is something that holds no asl.json"),
+        (("baseline", "asl"), (), "exists without asl.json"),
         (("train",), ("--name", "my model"), "name: String should match"),
         (("train",), ("--version", ""), "version: String should have"),
         (("train",), ("--initial-logit-scale=-inf",), "initial-logit-scale: must be a finite"),
@@ -217,7 +215,7 @@ def test_the_command_writes_a_checkpoint_that_can_be_served(
         (("train",), ("--positive-weight", "inf"), "positive-weight: must be a finite number"),
     ],
 )
-def test_a_result_that_could_not_be_written_is_refused_before_the_run(
+def test_invalid_output_or_option_stops_before_run(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,

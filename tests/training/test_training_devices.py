@@ -1,4 +1,4 @@
-"""Two processes train as one does; parts of a step add up to it; precision is the towers' alone."""
+"""Training on two processes, in micro-batches and in bf16 matches training on one in fp32."""
 
 import multiprocessing
 from collections.abc import Mapping
@@ -46,8 +46,8 @@ def data(folder: Path) -> LabelledPhotos:
 
 @pytest.fixture(scope="module")
 def together(folder: Path, data: LabelledPhotos) -> Mapping[str, Any]:
-    """Outcomes of two processes."""
-    assert len(data.files) == 7  # of the manifest that they read as well
+    """Results of training on two processes."""
+    assert len(data.files) == 7  # it also writes the manifest that they read
     multiprocessing.set_forkserver_preload([train_together.__module__])  # torch once, not twice
     strategy = DDPStrategy(start_method="forkserver")
     fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy)
@@ -55,7 +55,7 @@ def together(folder: Path, data: LabelledPhotos) -> Mapping[str, Any]:
     return {path.stem: torch.load(path) for path in folder.glob("*-?.pt")}
 
 
-def test_two_processes_end_as_one_does(
+def test_two_processes_match_one(
     tmp_path: Path, init: Checkpoint, data: LabelledPhotos, together: Mapping[str, Any]
 ) -> None:
     alone = train(init, data, ONE, tmp_path / "run", progress=Progress(disable=True))
@@ -71,40 +71,40 @@ def test_two_processes_end_as_one_does(
         )
 
 
-def test_two_processes_hold_the_same_weights(together: Mapping[str, Any]) -> None:
+def test_two_processes_have_equal_weights(together: Mapping[str, Any]) -> None:
     for name in ("plain", "whole", "resumed"):
         first, second = (together[f"{name}-{rank}"]["weights"] for rank in (0, 1))
         torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_two_killed_processes_resume_exactly(together: Mapping[str, Any]) -> None:
+def test_two_killed_processes_resume_to_same_weights(together: Mapping[str, Any]) -> None:
     whole, resumed = together["whole-0"], together["resumed-0"]
     torch.testing.assert_close(resumed["weights"], whole["weights"], rtol=0, atol=0)
-    assert str(resumed["history"]) == str(whole["history"])  # NaN is no equal of its own
+    assert str(resumed["history"]) == str(whole["history"])  # as text, since NaN != NaN
 
 
-def test_parts_add_up_to_the_step(init: Checkpoint, data: LabelledPhotos) -> None:
+def test_micro_batch_gradients_sum_to_step(init: Checkpoint, data: LabelledPhotos) -> None:
     config = replace(ONE, min_crop=0.5)
     model = load_model(init)
     objective = TemperedSigmoid(model, data, config)
     paths = [data.photos / file for file in data.files]
     inputs = Inputs(paths, init.preprocess, config, torch.device("cpu"))
 
-    def gradient(parts: int) -> tuple[float, torch.Tensor]:
+    def gradient(micro_batches: int) -> tuple[float, torch.Tensor]:
         step = torch.arange(5)
-        pieces = torch.tensor_split(step, parts)
-        cost = torch.zeros(())
-        for batch, piece in zip(inputs.batches(pieces, epoch=0), pieces, strict=True):
-            cost = cost + objective(batch, piece, step)[0]
+        indices = torch.tensor_split(step, micro_batches)
+        loss = torch.zeros(())
+        for batch, each in zip(inputs.batches(indices, epoch=0), indices, strict=True):
+            loss = loss + objective(batch, each, step)[0]
         weight = model.clip.visual.conv1.weight
-        return cost.item(), torch.autograd.grad(cost, weight)[0]
+        return loss.item(), torch.autograd.grad(loss, weight)[0]
 
     (whole, expected), (summed, found) = gradient(1), gradient(3)
     assert summed == pytest.approx(whole, rel=1e-5)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
 
 
-def test_bf16_keeps_weights_and_loss_in_float32(
+def test_bf16_run_has_float32_weights_and_similar_loss(
     tmp_path: Path, init: Checkpoint, data: LabelledPhotos
 ) -> None:
     first = {}
@@ -119,12 +119,12 @@ def test_bf16_keeps_weights_and_loss_in_float32(
     assert first["bf16"] == pytest.approx(first["fp32"], rel=0.05)
 
 
-def test_what_cannot_be_shared_or_run_is_refused(
+def test_impossible_devices_and_micro_batches_are_refused(
     tmp_path: Path, init: Checkpoint, data: LabelledPhotos
 ) -> None:
-    with pytest.raises(OptionError, match="parts: a step of 4 photos has not one for each of 5"):
-        train(init, data, replace(ONE, parts=5), tmp_path, progress=Progress(disable=True))
+    with pytest.raises(OptionError, match="parts: a step of 4 photos cannot be split into 5"):
+        train(init, data, replace(ONE, micro_batches=5), tmp_path, progress=Progress(disable=True))
     with pytest.raises(OptionError, match="fp16 needs a GPU"):
         create_fabric(torch.device("cpu"), "fp16")
-    with pytest.raises(OptionError, match="devices: 9 are not there"):
+    with pytest.raises(OptionError, match="devices: 9 are not available"):
         create_fabric(torch.device("cuda"), "fp32", devices=9)

@@ -1,4 +1,4 @@
-"""What a run leaves: the best epoch's weights, averaged ones, logs, and files that are whole."""
+"""The results of a run: the best epoch's weights, averaged weights, logs, intact files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +13,21 @@ from app.core.files import atomic_file
 from app.dataset.photos import decode_photos
 from app.errors import DataError, DiskError, OptionError
 from app.training.config import BestBy, TrainConfig
-from app.training.run import train
-from app.training.run.loop import Trained
-from app.training.run.validation import choosing_metric, evaluate
-from tests.support.disk import room_in_files
+from app.training.run import TrainingResult, evaluate, train
+from app.training.run.validation import selection_metric
+from tests.support.disk import limited_file_size
 from tests.support.training_set import ROWS, data_of
 
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=4, min_crop=0.5)
 
 
-def epochs_of(trained: Trained) -> dict[int, float]:
+def epochs_of(trained: TrainingResult) -> dict[int, float]:
     return {int(row["step"]): row["macro_map"] for row in trained.history if "macro_map" in row}
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.5])
 @pytest.mark.parametrize("best_by", ["auto", "gap-at-10", "last"])
-def test_the_weights_are_those_of_the_epoch_that_the_log_says(
+def test_result_has_weights_of_best_epoch_in_log(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,
@@ -51,29 +50,31 @@ def test_the_weights_are_those_of_the_epoch_that_the_log_says(
     assert found == pytest.approx(trained.validation, nan_ok=True)
 
 
-def test_gap_chooses_where_images_know_many_labels(tmp_path: Path, photos: Path) -> None:
+def test_auto_selects_by_gap_with_many_known_labels(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos)
-    assert choosing_metric("auto", data) == "macro_map"
+    assert selection_metric("auto", data) == "macro_map"
     many = replace(
         data, classes={f"n{i}": i for i in range(11)}, targets=torch.zeros(len(data.files), 11)
     )
-    assert choosing_metric("auto", many) == "gap_at_10"
-    assert choosing_metric("macro-map", many) == "macro_map"
+    assert selection_metric("auto", many) == "gap_at_10"
+    assert selection_metric("macro-map", many) == "macro_map"
     ten = replace(many, classes={f"n{i}": i for i in range(10)})
-    assert choosing_metric("auto", ten) == "macro_map"
+    assert selection_metric("auto", ten) == "macro_map"
 
 
-def test_without_validation_the_last_epoch_counts_and_no_metric_can_be_wished_for(
+def test_empty_validation_split_selects_last_epoch(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos, "".join(ROWS.splitlines(keepends=True)[:5]))
     trained = train(init, data, CONFIG, tmp_path / "run", progress=progress)
     assert trained.best_step == trained.history[-1]["step"]
-    with pytest.raises(OptionError, match="best-by: macro-map needs photos in the part validation"):
+    with pytest.raises(
+        OptionError, match="best-by: macro-map needs photos in the split validation"
+    ):
         train(init, data, replace(CONFIG, best_by="macro-map"), tmp_path, progress=progress)
 
 
-def test_averaged_weights_lag_behind(
+def test_averaged_weights_change_more_slowly(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -90,7 +91,7 @@ def test_averaged_weights_lag_behind(
     assert len(set(distances)) == 2
 
 
-def test_photos_in_memory_give_the_same_weights(
+def test_cached_pixels_give_same_weights(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -102,7 +103,7 @@ def test_photos_in_memory_give_the_same_weights(
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_a_frozen_logit_scale_stays(
+def test_frozen_logit_scale_is_not_trained(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -111,7 +112,7 @@ def test_a_frozen_logit_scale_stays(
     assert trained.model.logit_scale.item() == 0.0
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(
+def test_infinite_loss_stops_run(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -119,21 +120,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         train(init, data, replace(CONFIG, learning_rate=1e30), tmp_path / "run", progress=progress)
 
 
-def test_tensorboard_and_csv_tell_the_same(
+def test_tensorboard_and_csv_have_same_values(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     trained = train(init, data_of(tmp_path, photos), CONFIG, tmp_path / "run", progress=progress)
     events = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
     for name in ("loss", "learning_rate", "logit_scale", "macro_map"):
-        told = {event.step: event.value for event in events.Scalars(name)}
+        logged = {event.step: event.value for event in events.Scalars(name)}
         expected = {row["step"]: row[name] for row in trained.history if name in row}
-        assert told == pytest.approx(expected)
+        assert logged == pytest.approx(expected)
     header, *rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert header.startswith("step,learning_rate,loss,soft_loss,logit_scale,macro_map,gap,")
     assert len(rows) == len(trained.history)
 
 
-def test_a_full_disk_is_told_and_leaves_the_last_state_whole(
+def test_full_disk_leaves_previous_state_intact(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     run, data = tmp_path / "run", data_of(tmp_path, photos)
@@ -154,7 +155,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(
 @pytest.mark.parametrize(
     ("size_bytes", "problem"), [(50, "TensorBoard's events"), (100_000, r"\.pt: cannot be written")]
 )
-def test_room_that_ends_within_a_file_is_told_and_the_run_goes_on_later(
+def test_disk_full_within_file_stops_run_that_resumes_later(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,
@@ -164,13 +165,13 @@ def test_room_that_ends_within_a_file_is_told_and_the_run_goes_on_later(
 ) -> None:
     run, data = tmp_path / "run", data_of(tmp_path, photos)
     config = replace(CONFIG, save_every_steps=1)
-    with pytest.raises(DiskError, match=problem), room_in_files(size_bytes):
+    with pytest.raises(DiskError, match=problem), limited_file_size(size_bytes):
         train(init, data, config, run, progress=progress)
     assert not list(run.glob("*.partial"))
     assert train(init, data, config, run, progress=progress).best_step
 
 
-def test_half_a_file_of_features_is_named(
+def test_damaged_feature_cache_is_named(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data, cache = data_of(tmp_path, photos), tmp_path / "features.safetensors"
@@ -180,17 +181,17 @@ def test_half_a_file_of_features_is_named(
         train(init, data, config, tmp_path / "run", progress=progress, feature_cache=cache)
 
 
-def test_features_for_which_there_is_no_room_leave_no_half_file(
+def test_disk_full_leaves_no_partial_feature_cache(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data, cache = data_of(tmp_path, photos), tmp_path / "features.safetensors"
     config = replace(CONFIG, freeze_image=True, epochs=1)
-    with pytest.raises(DiskError, match=r"features\.safetensors"), room_in_files(100):
+    with pytest.raises(DiskError, match=r"features\.safetensors"), limited_file_size(100):
         train(init, data, config, tmp_path / "run", progress=progress, feature_cache=cache)
     assert not cache.exists()
 
 
-def test_a_kill_while_writing_leaves_the_last_file_whole(tmp_path: Path) -> None:
+def test_kill_while_writing_leaves_previous_file_intact(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     path.write_bytes(b"good")
     with pytest.raises(KeyboardInterrupt), atomic_file(path) as file:

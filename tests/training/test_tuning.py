@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -12,9 +11,9 @@ from rich.progress import Progress
 from app.core.checkpoint import Checkpoint
 from app.errors import DataError, OptionError
 from app.training.config import TrainConfig
-from app.training.tuning import Search, tune
-from app.training.tuning.search import TrialResult
+from app.training.tuning import Search, TrialResult, tune
 from tests.support.command import mumic
+from tests.support.killing import KilledError, KillingProgress
 from tests.support.training_set import NAMES, data_of, write_manifest, write_photos
 
 CONFIG = TrainConfig(
@@ -23,25 +22,7 @@ CONFIG = TrainConfig(
 SEARCH = Search(trials=3, random_trials=2)
 
 
-class KilledError(Exception):
-    pass
-
-
-class KillingProgress(Progress):
-    """Stops the search after some updates of a bar, as a kill would."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__(disable=True)
-        self.left = after
-
-    def update(self, *args: Any, **options: Any) -> None:
-        super().update(*args, **options)
-        self.left -= 1
-        if self.left < 0:
-            raise KilledError
-
-
-def test_a_killed_search_tries_what_an_uninterrupted_one_tries(
+def test_killed_search_resumes_with_same_trials(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -58,14 +39,14 @@ def test_a_killed_search_tries_what_an_uninterrupted_one_tries(
     assert len(tables[0].splitlines()) == 4
 
 
-def test_a_finished_search_goes_on_when_more_trials_are_asked_for(
+def test_finished_search_continues_with_more_trials(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
 
     def search(trials: int) -> list[TrialResult]:
-        wanted = Search(trials, random_trials=2, low=1.0, high=2.0)
-        return tune(init, data, CONFIG, wanted, tmp_path / "study", progress=progress)
+        values = Search(trials, random_trials=2, low=1.0, high=2.0)
+        return tune(init, data, CONFIG, values, tmp_path / "study", progress=progress)
 
     first = search(2)
     assert search(2) == first
@@ -76,7 +57,7 @@ def test_a_finished_search_goes_on_when_more_trials_are_asked_for(
     assert not list((tmp_path / "study").glob("trial-*/state.pt"))
 
 
-def test_a_folder_of_another_search_or_of_something_else_is_left_alone(
+def test_folder_with_other_contents_is_refused(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -88,7 +69,7 @@ def test_a_folder_of_another_search_or_of_something_else_is_left_alone(
     rows = "cat.png,train,cat,dog\ncoffee.png,train,,cat\ncat2.png,validation,cat,\n"
     with pytest.raises(OptionError, match="another photos and targets:"):
         tune(init, data_of(tmp_path, photos, rows), CONFIG, one, folder, progress=progress)
-    with pytest.raises(OptionError, match=r"no study\.journal"):
+    with pytest.raises(OptionError, match=r"has no study\.journal"):
         tune(init, data, CONFIG, one, photos, progress=progress)
 
 
@@ -100,7 +81,7 @@ def test_a_folder_of_another_search_or_of_something_else_is_left_alone(
         (Search(high=6), "high: 6 is above the cap of 4.605"),
     ],
 )
-def test_a_range_that_cannot_be_searched_is_refused(
+def test_invalid_search_range_is_refused(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,
@@ -113,7 +94,7 @@ def test_a_range_that_cannot_be_searched_is_refused(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_validation_part_without_a_positive_is_refused(
+def test_validation_split_without_positive_is_refused(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos, "cat.png,train,cat,dog\ncat2.png,validation,,dog\n")
@@ -130,7 +111,7 @@ def tune_arguments(folder: Path, photos: Path, init: Checkpoint, out: Path) -> l
     return [*arguments, *"--freeze-text --epochs 1 --batch-size 2 --random-trials 2".split()]
 
 
-def test_the_command_skips_as_many_bad_photos_as_it_may(
+def test_tune_command_skips_allowed_number_of_bad_photos(
     tmp_path: Path,
     init: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,7 +130,7 @@ def test_the_command_skips_as_many_bad_photos_as_it_may(
     assert "row 4" in (tmp_path / "study.run" / "bad_photos.txt").read_text()
 
 
-def test_the_command_names_the_best_and_draws_the_trials(
+def test_tune_command_prints_best_and_plots_trials(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,

@@ -1,17 +1,21 @@
 """Name or description: the better text of each label."""
 
 from app.evaluation.prompts.choice import (
-    both_texts,
+    apply_prompt_choices,
     choose_prompts,
-    with_prompts,
+    name_and_description_texts,
+)
+from app.evaluation.prompts.choose import (
+    run_prompts,
 )
 from app.evaluation.prompts.plot import (
-    plot_gaps,
+    plot_prompt_gaps,
 )
 
 __all__ = [
-    "both_texts",
+    "apply_prompt_choices",
     "choose_prompts",
-    "plot_gaps",
-    "with_prompts",
+    "name_and_description_texts",
+    "plot_prompt_gaps",
+    "run_prompts",
 ]

@@ -1,17 +1,20 @@
 """The report of an evaluation: tables, plots, Markdown, HTML and JSON."""
 
+from app.evaluation.report.evaluate import (
+    run_evaluation,
+)
 from app.evaluation.report.evaluation_report import (
     Evaluation,
-    write_report,
+    write_evaluation_report,
 )
 from app.evaluation.report.report_plots import (
-    draw_plots,
+    draw_report_plots,
 )
 from app.evaluation.report.tables import (
-    Table,
-    as_markdown,
-    as_text,
+    TextTable,
     summary_tables,
+    table_to_markdown,
+    table_to_text,
 )
 from app.evaluation.report.training_log import (
     read_logit_scales,
@@ -19,11 +22,12 @@ from app.evaluation.report.training_log import (
 
 __all__ = [
     "Evaluation",
-    "Table",
-    "as_markdown",
-    "as_text",
-    "draw_plots",
+    "TextTable",
+    "draw_report_plots",
     "read_logit_scales",
+    "run_evaluation",
     "summary_tables",
-    "write_report",
+    "table_to_markdown",
+    "table_to_text",
+    "write_evaluation_report",
 ]

@@ -1,23 +1,27 @@
 """Thresholds from which labels are served and stored."""
 
+from app.evaluation.thresholds.fit import (
+    run_thresholds,
+)
 from app.evaluation.thresholds.fitting import (
     ThresholdRules,
-    evidence_of,
+    apply_thresholds,
     fit_thresholds,
-    with_thresholds,
+    serve_evidence,
 )
 from app.evaluation.thresholds.summary import (
-    HEADER,
-    rows,
-    summarise,
+    THRESHOLD_TABLE_HEADER,
+    summarise_thresholds,
+    threshold_table_rows,
 )
 
 __all__ = [
-    "HEADER",
+    "THRESHOLD_TABLE_HEADER",
     "ThresholdRules",
-    "evidence_of",
+    "apply_thresholds",
     "fit_thresholds",
-    "rows",
-    "summarise",
-    "with_thresholds",
+    "run_thresholds",
+    "serve_evidence",
+    "summarise_thresholds",
+    "threshold_table_rows",
 ]

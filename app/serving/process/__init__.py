@@ -7,7 +7,7 @@ from app.serving.process.server import (
     server_config,
 )
 from app.serving.process.unknown_settings import (
-    unknown_settings,
+    find_unknown_settings,
 )
 from app.serving.process.workers import (
     run_workers,
@@ -17,7 +17,7 @@ __all__ = [
     "Server",
     "announcement",
     "bind",
+    "find_unknown_settings",
     "run_workers",
     "server_config",
-    "unknown_settings",
 ]

@@ -1,4 +1,4 @@
-"""What a frozen image tower makes of each photo, computed once and kept on disk."""
+"""Features of photos by a frozen image tower, computed once and cached on disk."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader
 from app.core.files import atomic_file
 from app.core.images import Preprocess, normalize
 from app.core.model import MumicModel
-from app.dataset.photos import Photos, loaded
+from app.dataset.photos import PhotoDataset, iterate_batches
 from app.errors import DataError, OptionError
 
 BATCH_SIZE = 64
 
 
 def trunk_and_head(model: MumicModel) -> tuple[nn.Module, nn.Module]:
-    """The two stages of a timm image tower: pooled features, and their projection.
+    """Split a timm image tower into its trunk (pooled features) and its head (projection).
 
     Raises:
-        OptionError: the tower has no such stages.
+        OptionError: the tower is not from timm.
     """
     visual = model.clip.visual
     if not hasattr(visual, "trunk") or not hasattr(visual, "head"):
@@ -46,19 +46,19 @@ def cached_features(
     """Features of each photo and of its mirror image by the frozen trunk.
 
     Args:
-        model: with a timm image tower.
+        model: has a timm image tower.
         paths: N photos.
         preprocess: the checkpoint's.
-        cache: a file that is read when it was made from the same weights and photos, else written.
-        progress: where the time left is shown.
+        cache: is read if it holds the features of the same weights and photos, else written.
+        progress: shows the time left.
         workers: processes that load photos.
-        pixels: (N, 3, S, S) uint8, photos that are decoded already.
+        pixels: (N, 3, S, S) uint8, the decoded photos, if they are in memory.
 
     Returns:
-        (2, N, F) float32 on the CPU, plain and mirrored.
+        (2, N, F) float32 on the CPU, of the photos and of their mirror images.
 
     Raises:
-        DataError: a photo or the file that is there cannot be used.
+        DataError: a photo or the existing cache file cannot be used.
         DiskError: the file cannot be written, as on a full disk.
     """
     trunk, _ = trunk_and_head(model)
@@ -66,10 +66,12 @@ def cached_features(
     if (found := _read(cache, key)) is not None:
         return found
     trunk.eval()
-    photos = Photos(paths, preprocess, pixels=pixels)
+    photos = PhotoDataset(paths, preprocess, pixels=pixels)
     batches = DataLoader(photos, batch_size=BATCH_SIZE, num_workers=workers)
     rows = []
-    for batch in progress.track(loaded(batches), total=len(batches), description="features"):
+    for batch in progress.track(
+        iterate_batches(batches), total=len(batches), description="features"
+    ):
         images = normalize(batch.to(model.device), preprocess, torch.float32)
         rows.append(torch.stack([trunk(images), trunk(images.flip(-1))]).cpu())
     features = torch.cat(rows, dim=1)

@@ -1,4 +1,4 @@
-"""What the trained part of the image tower sees: pixels, or features where the rest is frozen."""
+"""The source of training batches: pixels, or features of a frozen image tower."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from app.core.images import Preprocess, normalize
-from app.dataset.photos import Photos, is_mirrored, loaded
+from app.dataset.photos import PhotoDataset, draw_mirror_flip, iterate_batches
 from app.training.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Where batches come from.
+    """The photos of a run, from which it draws batches.
 
     Attributes:
         paths: N photos.
         preprocess: the checkpoint's.
         config: the settings of augmentation and loading.
-        device: where batches are wanted.
-        features: (2, N, F) float32, plain and mirrored, instead of pixels.
-        pixels: (N, 3, S, S) uint8, photos that are decoded already.
+        device: the device of the batches.
+        features: (2, N, F) float32, of the photos and their mirror images, instead of pixels.
+        pixels: (N, 3, S, S) uint8, the decoded photos, if they are in memory.
     """
 
     paths: Sequence[Path]
@@ -35,11 +35,11 @@ class Inputs:
     pixels: Tensor | None = None
 
     def batches(self, batches: Sequence[Tensor], epoch: int | None = None) -> Iterator[Tensor]:
-        """Inputs of each batch of photos.
+        """Load batches of photos.
 
         Args:
             batches: positions of photos.
-            epoch: augment them as seed and epoch decide; None: plain photos.
+            epoch: seeds the augmentation, together with the run's seed; None: no augmentation.
 
         Yields:
             (B, F) features or (B, 3, S, S) normalised pixels, float32, on the device.
@@ -51,17 +51,17 @@ class Inputs:
                 yield self.features[view, batch].to(self.device)
             return
         loader = DataLoader(
-            Photos(self.paths, self.preprocess, augment, self.config.min_crop, self.pixels),
+            PhotoDataset(self.paths, self.preprocess, augment, self.config.min_crop, self.pixels),
             batch_sampler=[batch.tolist() for batch in batches],
             num_workers=self.config.workers,
             pin_memory=self.device.type == "cuda",
-            # Its own, or a run that resumes within an epoch would draw dropout one number later.
+            # Its own, so that loading does not advance the generator of dropout.
             generator=torch.Generator(),
         )
-        for pixels in loaded(loader):
-            there = pixels.to(self.device, non_blocking=True)
-            yield normalize(there, self.preprocess, torch.float32)
+        for pixels in iterate_batches(loader):
+            on_device = pixels.to(self.device, non_blocking=True)
+            yield normalize(on_device, self.preprocess, torch.float32)
 
 
 def _view(augment: tuple[int, int], photo: int) -> int:
-    return int(is_mirrored(np.random.default_rng((*augment, photo))))
+    return int(draw_mirror_flip(np.random.default_rng((*augment, photo))))

@@ -1,19 +1,21 @@
-"""What a run trains and what it minimises."""
+"""Objectives: trained modules with their losses."""
 
+from app.training.objective.losses import tempered_bce
 from app.training.objective.objectives import (
-    Costs,
+    Losses,
     Objective,
     TemperedSigmoid,
-    freeze,
-    image_stage,
-    keep_frozen_still,
+    freeze_parameters,
+    image_encoders,
+    set_frozen_to_eval,
 )
 
 __all__ = [
-    "Costs",
+    "Losses",
     "Objective",
     "TemperedSigmoid",
-    "freeze",
-    "image_stage",
-    "keep_frozen_still",
+    "freeze_parameters",
+    "image_encoders",
+    "set_frozen_to_eval",
+    "tempered_bce",
 ]

@@ -1,4 +1,4 @@
-"""What a run trains, what that costs, and how it scores photos."""
+"""Objectives: the trained module, its loss, and its scores for validation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -8,38 +8,38 @@ import torch
 from torch import Tensor, nn
 
 from app.core.model import MumicModel, cosines, l2_normalize
-from app.dataset.labelled import UNKNOWN, LabelledPhotos
+from app.dataset.labelled import UNKNOWN_TARGET, LabelledPhotos
 from app.evaluation.predictions import embed_texts
 from app.training.config import TrainConfig
 from app.training.data import trunk_and_head
 from app.training.objective.losses import tempered_bce
 
-Costs = dict[str, Tensor]
+Losses = dict[str, Tensor]
 
 
 class Objective(nn.Module, ABC):
-    """What a run trains, what that costs, and how it scores photos.
+    """The trained module with its loss and its scores for validation.
 
-    Its parameters that want a gradient are trained; its buffers travel between devices, so what
-    is large and fixed, such as targets, is a plain attribute.
+    The parameters that require a gradient are trained. DDP broadcasts buffers between devices,
+    so large constants such as targets are plain attributes.
     """
 
     @property
     @abstractmethod
     def weights(self) -> nn.Module:
-        """The part whose weights a run saves, averages and gives."""
+        """The module whose weights a run saves, averages and returns."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor, indices: Tensor, step: Tensor) -> tuple[Tensor, Costs]:
-        """The share of some photos in a step's cost.
+    def forward(self, inputs: Tensor, indices: Tensor, step: Tensor) -> tuple[Tensor, Losses]:
+        """The loss of a micro-batch, as its share of the loss of the step.
 
         Args:
             inputs: (B, ...) as `Inputs` yields them.
-            indices: (B,) positions of these photos.
-            step: (S,) positions of all photos of the step, over whose pairs the cost is a mean.
+            indices: (B,) positions of the micro-batch's photos.
+            step: (S,) positions of all photos of the step; the loss is a mean over their pairs.
 
         Returns:
-            Scalar float32 to minimise, and its named parts, detached, for the log.
+            Scalar float32 to minimise, and its named terms, detached, for the log.
         """
 
     @abstractmethod
@@ -50,39 +50,40 @@ class Objective(nn.Module, ABC):
             inputs: batches of N photos in all.
 
         Returns:
-            (N, C) float32 on the CPU, higher is surer.
+            (N, C) float32 on the CPU; a higher score means that the class is more likely.
         """
 
     def after_step(self) -> None:
-        """Bring weights back to where they may be; by default they may be anywhere."""
+        """Apply constraints to the weights after an optimizer step; by default there are none."""
 
     def measures(self) -> dict[str, float]:
-        """What else the log tells of the weights."""
+        """Further values for the log."""
         return {}
 
 
 class TemperedSigmoid(Objective):
-    """The paper's: tempered-sigmoid cross-entropy of all photos and label texts (section 2).
+    """The paper's objective: tempered-sigmoid cross-entropy of photos and label texts (section 2).
 
     Args:
         model: the towers, on their device.
-        data: photos, texts and targets; a teacher's targets speak where no human did.
-        config: what is frozen and how the towers run.
+        data: photos, texts and targets; a teacher's targets count for pairs that have no human
+            label.
+        config: frozen parameters, compilation and the weight of the teacher's targets.
     """
 
     def __init__(self, model: MumicModel, data: LabelledPhotos, config: TrainConfig) -> None:
         super().__init__()
         self.model = model
         self._config = config
-        freeze(model, config)
-        soft = torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN)
+        freeze_parameters(model, config)
+        soft = torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN_TARGET)
         self._targets, self._soft_targets, self._positive_weights = (
             each.to(model.device) for each in (data.targets, soft, data.positive_weights)
         )
         self._tokens = model.tokenize(data.texts).to(model.device)
         self._texts = embed_texts(model, self._tokens) if config.freeze_text else None
         self._classes = list(data.classes.values())
-        self._tower, self._encode = image_stage(model, config)
+        self._encode_eval, self._encode_train = image_encoders(model, config)
 
     @property
     def weights(self) -> nn.Module:
@@ -91,14 +92,14 @@ class TemperedSigmoid(Objective):
         return clip
 
     def train(self, mode: bool = True) -> Self:
-        """Frozen towers stay in evaluation mode."""
+        """Set the mode; frozen towers stay in evaluation mode."""
         super().train(mode)
-        keep_frozen_still(self.model, self._config)
+        set_frozen_to_eval(self.model, self._config)
         return self
 
-    def forward(self, inputs: Tensor, indices: Tensor, step: Tensor) -> tuple[Tensor, Costs]:
-        """Equations 1 and 2, of the human labels and of the teacher's."""
-        images = l2_normalize(self._encode(inputs))
+    def forward(self, inputs: Tensor, indices: Tensor, step: Tensor) -> tuple[Tensor, Losses]:
+        """Equations 1 and 2, for the human labels and for the teacher's targets."""
+        images = l2_normalize(self._encode_train(inputs))
         texts = self.model.encode_text(self._tokens) if self._texts is None else self._texts
         with torch.autocast(images.device.type, enabled=False):
             cosine = cosines(images, texts)
@@ -112,41 +113,41 @@ class TemperedSigmoid(Objective):
                 )
                 for targets in (self._targets, self._soft_targets)
             )
-        cost = human + self._config.soft_target_weight * soft
-        return cost, {"loss": human.detach(), "soft_loss": soft.detach()}
+        loss = human + self._config.soft_target_weight * soft
+        return loss, {"loss": human.detach(), "soft_loss": soft.detach()}
 
     @torch.no_grad()
     def scores(self, inputs: Iterable[Tensor]) -> Tensor:
         """Cosines with the text of each class's name."""
         self.eval()
         texts = embed_texts(self.model, self._tokens[self._classes])
-        rows = [cosines(l2_normalize(self._tower(batch)), texts).cpu() for batch in inputs]
+        rows = [cosines(l2_normalize(self._encode_eval(batch)), texts).cpu() for batch in inputs]
         return torch.cat(rows)
 
     def after_step(self) -> None:
-        """Cap logit_scale."""
+        """Clamp logit_scale to its upper bound."""
         self.model.logit_scale.data.clamp_(max=self._config.max_logit_scale)
 
     def measures(self) -> dict[str, float]:
-        """logit_scale."""
+        """The present logit_scale."""
         return {"logit_scale": self.model.logit_scale.item()}
 
 
-def image_stage(
+def image_encoders(
     model: MumicModel, config: TrainConfig
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """What takes `Inputs` to image features: as it is, and as training runs it."""
+    """The functions from `Inputs` to image features: for evaluation, and compiled for training."""
     if config.freeze_image:
         head = trunk_and_head(model)[1]
         return head.__call__, head.__call__
     visual: nn.Module = model.clip.visual
-    run = cast(nn.Module, torch.compile(visual)) if config.compile else visual
-    # Bound methods, or an objective would hold the tower twice.
-    return visual.__call__, run.__call__
+    compiled = cast(nn.Module, torch.compile(visual)) if config.compile else visual
+    # Bound methods: as attributes, the modules would be registered in an objective twice.
+    return visual.__call__, compiled.__call__
 
 
-def freeze(model: MumicModel, config: TrainConfig) -> None:
-    """Take the gradients from what the settings freeze."""
+def freeze_parameters(model: MumicModel, config: TrainConfig) -> None:
+    """Turn off the gradients of the parameters that the settings freeze."""
     if config.freeze_text:
         for parameter in _text_parameters(model):
             parameter.requires_grad_(False)
@@ -156,8 +157,8 @@ def freeze(model: MumicModel, config: TrainConfig) -> None:
         model.logit_scale.requires_grad_(False)
 
 
-def keep_frozen_still(model: MumicModel, config: TrainConfig) -> None:
-    """Keep frozen towers in evaluation mode."""
+def set_frozen_to_eval(model: MumicModel, config: TrainConfig) -> None:
+    """Set frozen towers to evaluation mode, so that their batch statistics do not change."""
     if config.freeze_text:
         training = model.clip.visual.training
         model.clip.eval()

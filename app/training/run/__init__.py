@@ -1,37 +1,36 @@
-"""A training run: start, loop, validation, state on disk."""
+"""A training run: setup, loop, validation, saved state."""
 
-from app.training.run.devices import (
-    make_fabric,
-)
-from app.training.run.loop import (
-    fit,
-    train,
-)
+from app.training.run.averaging import WeightAverage
+from app.training.run.devices import create_fabric
+from app.training.run.fine_tuning import run_training
+from app.training.run.loop import TrainingResult, run_loop, train
 from app.training.run.preparation import (
-    launch,
+    decodable_photos,
+    launch_fabric,
+    load_training_data,
+    print_warnings,
     progress_bars,
-    usable_photos,
 )
-from app.training.run.start import (
-    make_inputs,
-    run_key,
-    starting_model,
-)
-from app.training.run.state import (
-    discard,
-    writing_result,
-)
+from app.training.run.setup import create_inputs, initial_model, run_fingerprint
+from app.training.run.state import delete_state, result_disk_errors
+from app.training.run.validation import evaluate
 
 __all__ = [
-    "discard",
-    "fit",
-    "launch",
-    "make_fabric",
-    "make_inputs",
+    "TrainingResult",
+    "WeightAverage",
+    "create_fabric",
+    "create_inputs",
+    "decodable_photos",
+    "delete_state",
+    "evaluate",
+    "initial_model",
+    "launch_fabric",
+    "load_training_data",
+    "print_warnings",
     "progress_bars",
-    "run_key",
-    "starting_model",
+    "result_disk_errors",
+    "run_fingerprint",
+    "run_loop",
+    "run_training",
     "train",
-    "usable_photos",
-    "writing_result",
 ]

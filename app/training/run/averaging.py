@@ -1,4 +1,4 @@
-"""The moving average of the weights."""
+"""Exponential moving average (EMA) of the weights."""
 
 import copy
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from app.training.run.state import Weights
+from app.training.run.state import StateDict
 
 
-class Average:
-    """An exponential moving average of weights and running statistics; without decay, nothing.
+class WeightAverage:
+    """An exponential moving average of weights and running statistics.
 
     Args:
-        weights: what is averaged, where the average starts.
-        decay: in (0, 1), of a step; None: no average.
+        weights: the module to average; the average starts from its present weights.
+        decay: in (0, 1), per step; None: no average, and every method does nothing.
     """
 
     def __init__(self, weights: nn.Module, decay: float | None) -> None:
@@ -26,13 +26,13 @@ class Average:
             self._average = AveragedModel(weights, multi_avg_fn=rule, use_buffers=True)
 
     def update(self) -> None:
-        """Take in the weights as they are now."""
+        """Add the present weights to the average."""
         if self._average is not None:
             self._average.update_parameters(self._weights)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The averaged weights in the place of the weights, for the length of a block."""
+    def applied(self) -> Iterator[None]:
+        """Load the averaged weights into the module for the length of a block."""
         if self._average is None:
             yield
             return
@@ -43,11 +43,11 @@ class Average:
         finally:
             self._weights.load_state_dict(own)
 
-    def state_dict(self) -> Weights:
-        """What `load_state_dict` takes."""
+    def state_dict(self) -> StateDict:
+        """The average, in the form that `load_state_dict` takes."""
         return {} if self._average is None else self._average.state_dict()
 
-    def load_state_dict(self, state: Weights) -> None:
-        """Go on from a saved average."""
+    def load_state_dict(self, state: StateDict) -> None:
+        """Continue from a saved average."""
         if self._average is not None:
             self._average.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The devices that a run trains on, and how precisely they reckon."""
+"""The devices that a run trains on, and the precision of their arithmetic."""
 
 from datetime import timedelta
 from typing import Literal
@@ -11,36 +11,36 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from app.errors import OptionError
 from app.training import config
 
-# One process validates or decodes while the others wait.
-LONGEST_WAIT = timedelta(hours=12)
+# A collective operation waits while one process validates or decodes photos.
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 
-def make_fabric(device: torch.device, precision: config.Precision, devices: int = 1) -> Fabric:
-    """Devices of one machine, not launched yet.
+def create_fabric(device: torch.device, precision: config.Precision, devices: int = 1) -> Fabric:
+    """Create a Fabric over devices of one machine, without launching its processes.
 
     Args:
-        device: the CPU, a GPU, or `cuda` without a number for the first ones.
+        device: the CPU, a GPU, or `cuda` without a number for the first GPUs.
         precision: of the towers' arithmetic.
-        devices: how many; each runs a process of its own (DDP).
+        devices: number of devices; each has its own process (DDP).
 
     Raises:
-        OptionError: there are not as many.
+        OptionError: the machine has fewer devices, or they cannot run the precision.
     """
-    plugin = _precision(device, precision)
+    plugin = _precision_plugin(device, precision)
     if devices == 1:
         index = [device.index or 0] if device.type == "cuda" else 1
         return Fabric(accelerator=device.type, devices=index, plugins=[plugin])
     if device.type == "cuda" and (device.index or devices > torch.cuda.device_count()):
         raise OptionError(
             "devices",
-            f"{devices} are not there from {device} on; "
+            f"{devices} are not available from {device} on; "
             f"{torch.cuda.device_count()} CUDA devices were found, counted from cuda:0",
         )
-    strategy = DDPStrategy(timeout=LONGEST_WAIT)
+    strategy = DDPStrategy(timeout=COLLECTIVE_TIMEOUT)
     return Fabric(accelerator=device.type, devices=devices, strategy=strategy, plugins=[plugin])
 
 
-def _precision(device: torch.device, precision: config.Precision) -> Precision:
+def _precision_plugin(device: torch.device, precision: config.Precision) -> Precision:
     if precision == "fp32":
         return Precision()
     if precision == "fp16" and device.type == "cpu":

@@ -1,16 +1,17 @@
-"""The training loop: from a checkpoint and targets to better weights."""
+"""The training loop: from a checkpoint and targets to the best epoch's weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from rich.progress import Progress
 from torch import Tensor
+from torch.optim import Optimizer
 
 from app.core.checkpoint import Checkpoint
 from app.core.model import MumicModel
@@ -18,33 +19,34 @@ from app.dataset.labelled import LabelledPhotos
 from app.errors import OptionError
 from app.training.config import TrainConfig
 from app.training.data import Inputs
-from app.training.objective import Costs, Objective, TemperedSigmoid
-from app.training.run.averaging import Average
-from app.training.run.devices import make_fabric
+from app.training.objective import Losses, Objective, TemperedSigmoid
+from app.training.run.averaging import WeightAverage
+from app.training.run.devices import create_fabric
 from app.training.run.run_log import RunLog
-from app.training.run.start import adamw, make_inputs, run_key, starting_model
+from app.training.run.setup import adamw, create_inputs, initial_model, run_fingerprint
 from app.training.run.state import (
-    Best,
+    BestEpoch,
     History,
     RunState,
+    Stateful,
     load_best,
     load_state,
     save_best,
     save_state,
 )
-from app.training.run.validation import choosing_metric, validate
+from app.training.run.validation import selection_metric, validate
 
 LOG_EVERY_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run gives.
+class TrainingResult:
+    """The result of a run.
 
     Attributes:
-        model: the towers of the best epoch, in evaluation mode.
+        model: the towers with the best epoch's weights, in evaluation mode.
         history: rows of the log; those that end an epoch have `macro_map`, `gap`, `gap_at_10` and
-            `ap_NAME` on the part validation.
+            `ap_NAME` on the validation split.
         best_step: the step that ended the best epoch.
     """
 
@@ -54,12 +56,12 @@ class Trained:
 
     @property
     def measures(self) -> dict[str, float]:
-        """`macro_map`, `gap` and `gap_at_10` on the part validation, after the best epoch."""
+        """`macro_map`, `gap` and `gap_at_10` on the validation split, after the best epoch."""
         return {name: self._best_row[name] for name in ("macro_map", "gap", "gap_at_10")}
 
     @property
     def validation(self) -> dict[str, float]:
-        """Average precision of each class on the part validation, after the best epoch."""
+        """Average precision of each class on the validation split, after the best epoch."""
         return {k.removeprefix("ap_"): v for k, v in self._best_row.items() if k.startswith("ap_")}
 
     @property
@@ -78,63 +80,65 @@ def train(
     feature_cache: Path | None = None,
     fabric: Fabric | None = None,
     pixels: Tensor | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Fine-tune both towers on the tempered-sigmoid loss (section 2).
 
-    A run that was killed goes on from its last saved step when it is started again with the same
-    arguments, and ends with the weights that it would have had.
+    A run that was killed and is started again with the same arguments resumes from its last saved
+    step. It ends with the same weights as an uninterrupted run.
 
     Args:
-        init: where the weights start.
+        init: the initial weights.
         data: photos, texts and targets.
         config: the settings.
-        run_folder: where the state of the run and its logs are kept.
-        progress: where the time left is shown.
-        device: where to train; the CPU by default.
-        feature_cache: with `freeze_image`, where the features are kept from run to run.
+        run_folder: the folder of the run's state and logs.
+        progress: shows the time left.
+        device: the device to train on; the CPU by default.
+        feature_cache: with `freeze_image`, a file of features that several runs share.
         fabric: launched devices, instead of one device.
-        pixels: (N, 3, S, S) uint8, the photos where they are decoded already.
+        pixels: (N, 3, S, S) uint8, the decoded photos, if they are in memory.
 
     Raises:
-        OptionError: the state in `run_folder` is of another run, or settings do not fit together.
+        OptionError: the state in `run_folder` is of another run, or settings contradict each
+            other.
         DataError: a photo cannot be used.
-        DiskError: the state cannot be written, as on a full disk; the last one is whole.
+        DiskError: the state cannot be written, as on a full disk; the previous one is intact.
     """
-    fabric = fabric or make_fabric(device or torch.device("cpu"), config.precision)
-    model = starting_model(init, config, fabric.device)
+    fabric = fabric or create_fabric(device or torch.device("cpu"), config.precision)
+    model = initial_model(init, config, fabric.device)
     cache = feature_cache or run_folder / "features.safetensors"
-    inputs = make_inputs(
+    inputs = create_inputs(
         model, init, data, config, cache, progress=progress, fabric=fabric, pixels=pixels
     )
     objective = TemperedSigmoid(model, data, config)
-    key = run_key(init, data, config, {"objective": "tempered sigmoid"})
-    history, best = fit(
-        objective, inputs, data, config, run_folder, key, progress=progress, fabric=fabric
+    fingerprint = run_fingerprint(init, data, config, {"objective": "tempered sigmoid"})
+    history, best = run_loop(
+        objective, inputs, data, config, run_folder, fingerprint, progress=progress, fabric=fabric
     )
-    return Trained(model, history, best.step)
+    return TrainingResult(model, history, best.step)
 
 
-def fit(
+def run_loop(
     objective: Objective,
     inputs: Inputs,
     data: LabelledPhotos,
     config: TrainConfig,
     run_folder: Path,
-    key: str,
+    fingerprint: str,
     *,
     progress: Progress,
     fabric: Fabric,
-) -> tuple[History, Best]:
-    """Minimise an objective; afterwards it has the best epoch's weights, in evaluation mode.
+) -> tuple[History, BestEpoch]:
+    """Minimise an objective, then load the best epoch's weights and set evaluation mode.
 
     Args:
-        objective: what is trained, on its device.
-        inputs: where photos come from.
-        data: which photos are in which part.
+        objective: the trained module with its loss, on its device.
+        inputs: the source of batches.
+        data: the photos and their splits.
         config: the settings.
-        run_folder: where the state of the run and its logs are kept.
-        key: of all that decides the outcome; a state with another key is not continued.
-        progress: where the time left is shown.
+        run_folder: the folder of the run's state and logs.
+        fingerprint: of everything that determines the result; a state with another fingerprint
+            is not resumed.
+        progress: shows the time left.
         fabric: one device, or several that are launched.
 
     Returns:
@@ -143,39 +147,40 @@ def fit(
     Raises:
         OptionError, DataError, DiskError: as `train`.
     """
-    metric = choosing_metric(config.best_by, data)
+    metric = selection_metric(config.best_by, data)
     train_indices = data.indices("train")
+    _check_micro_batches(train_indices, config, fabric)
     steps_per_epoch = len(epoch_batches(train_indices, config, epoch=0))
     total_steps = config.epochs * steps_per_epoch
-    _refuse_unshareable(train_indices, config, fabric)
 
-    state = load_state(run_folder, key)
-    optimizer, average = adamw(objective, config), Average(objective.weights, config.ema_decay)
-    resumable: dict[str, Any] = {
+    # Resume, or start from step 0.
+    optimizer = adamw(objective, config)
+    average = WeightAverage(objective.weights, config.ema_decay)
+    stateful: dict[str, Stateful] = {
         "weights": objective.weights,
         "optimizer": optimizer,
         "average": average,
         "scaler": fabric.strategy.precision,
     }
-    for name, content in state.parts.items():
-        resumable[name].load_state_dict(content)
-    network, stepper = fabric.setup(objective, optimizer)
+    state = load_state(run_folder, stateful, fingerprint)
+    network, fabric_optimizer = fabric.setup(objective, optimizer)
     task = progress.add_task("training", total=total_steps, completed=state.step)
 
     with RunLog(run_folder, rows=len(state.history)) as log:
         for epoch in range(state.step // steps_per_epoch, config.epochs):
             objective.train()
             steps = epoch_batches(train_indices, config, epoch)[state.step % steps_per_epoch :]
-            parts = [_parts(step, config, fabric) for step in steps]
-            batches = inputs.batches([part for step in parts for part in step], epoch)
-            for step, own_parts in zip(steps, parts, strict=True):
-                # Dropout, where a tower has it, repeats in a resumed run.
+            micro_batches = [_micro_batches(step, config, fabric) for step in steps]
+            loaded = inputs.batches([each for step in micro_batches for each in step], epoch)
+
+            for step, micro_batches_of_step in zip(steps, micro_batches, strict=True):
+                # Seeded per step, so that dropout repeats in a resumed run.
                 torch.manual_seed(hash((config.seed, state.step, fabric.global_rank)))
                 learning_rate = config.learning_rate_at(state.step, total_steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate
-                costs = _backward(network, batches, step, own_parts, fabric)
-                stepper.step()
+                _set_learning_rate(optimizer, learning_rate)
+
+                losses = _backward(network, loaded, step, micro_batches_of_step, fabric)
+                fabric_optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 objective.after_step()
                 average.update()
@@ -183,54 +188,35 @@ def fit(
                 progress.update(task, completed=state.step)
 
                 ends_epoch = state.step % steps_per_epoch == 0
-                if state.step % LOG_EVERY_STEPS == 0 or ends_epoch:
+                if ends_epoch or state.step % LOG_EVERY_STEPS == 0:
                     row = {"step": state.step, "learning_rate": learning_rate}
-                    row |= _summed(costs, fabric) | objective.measures()
-                    progress.update(task, description=f"loss {row['loss']:.3f}")
-                    _refuse_divergence(row)
+                    row |= _reduce(losses, fabric) | objective.measures()
+                    _check_finite(row)
                     state.history.append(row)
+                    progress.update(task, description=f"loss {row['loss']:.3f}")
                 if ends_epoch:
                     if fabric.is_global_zero:
-                        with average.in_place():
+                        with average.applied():
                             row |= validate(objective.scores, data, inputs)
-                            _keep_if_best(state, row, metric, objective, run_folder)
+                            _save_if_best(state, row, metric, objective, run_folder)
                     measured, state.best = fabric.broadcast((row, state.best))
                     row |= measured
                 saves = ends_epoch or state.step % config.save_every_steps == 0
                 if saves and fabric.is_global_zero:
-                    state.parts = {name: part.state_dict() for name, part in resumable.items()}
                     log.write(state.history)
-                    save_state(run_folder, state, key)
+                    save_state(run_folder, state, stateful, fingerprint)
 
     assert state.best is not None  # every run ends an epoch
     objective.weights.load_state_dict(load_best(run_folder, state.best))
     objective.eval()
-    fabric.barrier()  # all have read it before one deletes it
+    fabric.barrier()  # every process has read the weights before one deletes them
     return state.history, state.best
 
 
-def _backward(
-    network: _FabricModule,
-    batches: Iterator[Tensor],
-    step: Tensor,
-    parts: Sequence[Tensor],
-    fabric: Fabric,
-) -> list[Costs]:
-    """Add up the gradients of this device's parts of a step; devices meet at the last."""
-    costs = []
-    for i, part in enumerate(parts, start=1):
-        with fabric.no_backward_sync(network, enabled=i < len(parts)):
-            cost, named = network(next(batches), part, step)
-            # Gradients are averaged over devices; their shares of the cost add up.
-            fabric.backward(cost * fabric.world_size)
-        costs.append(named)
-    return costs
-
-
 def epoch_batches(indices: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
-    """The photos of each step of an epoch, in an order that seed and epoch decide.
+    """The photos of each step of an epoch, shuffled by seed and epoch.
 
-    The photos that do not fill a last batch sit the epoch out.
+    An incomplete last batch is dropped, unless it is the only one.
     """
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
     shuffled = indices[torch.randperm(len(indices), generator=generator)]
@@ -238,36 +224,53 @@ def epoch_batches(indices: Tensor, config: TrainConfig, epoch: int) -> list[Tens
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) < config.batch_size else batches
 
 
-def _parts(step: Tensor, config: TrainConfig, fabric: Fabric) -> tuple[Tensor, ...]:
-    """What this device does of a step, part by part."""
+def _micro_batches(step: Tensor, config: TrainConfig, fabric: Fabric) -> tuple[Tensor, ...]:
+    """This device's share of a step, in micro-batches."""
     share = step[fabric.global_rank :: fabric.world_size]
-    return torch.tensor_split(share, config.parts)
+    return torch.tensor_split(share, config.micro_batches)
 
 
-def _keep_if_best(
-    state: RunState,
-    row: Mapping[str, float],
-    metric: str | None,
-    objective: Objective,
-    run_folder: Path,
-) -> None:
-    value = row[metric] if metric else math.nan
-    if state.best is None or not value <= state.best.value:
-        state.best = Best(state.step, value)
-        save_best(run_folder, state.best, objective.weights.state_dict())
-
-
-def _refuse_unshareable(train_indices: Tensor, config: TrainConfig, fabric: Fabric) -> None:
+def _check_micro_batches(train_indices: Tensor, config: TrainConfig, fabric: Fabric) -> None:
     photos = min(len(train_indices), config.batch_size)
-    if photos < fabric.world_size * config.parts:
+    if photos < fabric.world_size * config.micro_batches:
         raise OptionError(
             "parts",
-            f"a step of {photos} photos has not one for each of {config.parts} parts on "
-            f"{fabric.world_size} devices; take fewer parts or a larger batch-size",
+            f"a step of {photos} photos cannot be split into {config.micro_batches} micro-batches "
+            f"on each of {fabric.world_size} devices; take fewer parts or a larger batch-size",
         )
 
 
-def _refuse_divergence(row: dict[str, float]) -> None:
+def _set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def _backward(
+    network: _FabricModule,
+    loaded: Iterator[Tensor],
+    step: Tensor,
+    micro_batches: Sequence[Tensor],
+    fabric: Fabric,
+) -> list[Losses]:
+    """Accumulate the gradients of a step's micro-batches; devices synchronise on the last one."""
+    losses = []
+    for i, indices in enumerate(micro_batches, start=1):
+        with fabric.no_backward_sync(network, enabled=i < len(micro_batches)):
+            loss, named = network(next(loaded), indices, step)
+            # DDP averages gradients over devices, but each loss is a share of the step's sum.
+            fabric.backward(loss * fabric.world_size)
+        losses.append(named)
+    return losses
+
+
+def _reduce(losses: Sequence[Losses], fabric: Fabric) -> dict[str, float]:
+    """Sum the named losses over the micro-batches of all devices."""
+    local = torch.stack([torch.stack(list(named.values())) for named in losses]).sum(dim=0)
+    total = cast(Tensor, fabric.all_reduce(local, reduce_op="sum"))
+    return dict(zip(losses[0], total.tolist(), strict=True))
+
+
+def _check_finite(row: Mapping[str, float]) -> None:
     if not math.isfinite(row["loss"]):
         raise OptionError(
             "learning-rate",
@@ -276,8 +279,14 @@ def _refuse_divergence(row: dict[str, float]) -> None:
         )
 
 
-def _summed(costs: Sequence[Costs], fabric: Fabric) -> dict[str, float]:
-    """The named costs of a whole step, from its parts on all devices."""
-    local = torch.stack([torch.stack(list(named.values())) for named in costs]).sum(dim=0)
-    total = cast(Tensor, fabric.all_reduce(local, reduce_op="sum"))
-    return dict(zip(costs[0], total.tolist(), strict=True))
+def _save_if_best(
+    state: RunState,
+    row: Mapping[str, float],
+    metric: str | None,
+    objective: Objective,
+    run_folder: Path,
+) -> None:
+    value = row[metric] if metric else math.nan
+    if state.best is None or not value <= state.best.value:  # NaN counts as better
+        state.best = BestEpoch(state.step, value)
+        save_best(run_folder, state.best, objective.weights.state_dict())

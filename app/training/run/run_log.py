@@ -1,4 +1,4 @@
-"""A run's log: `log.csv`, and the same for TensorBoard."""
+"""The log of a run: `log.csv`, and the same values for TensorBoard."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ from app.training.run.state import History
 
 
 class RunLog:
-    """Writes the rows of a history that it has not written yet.
+    """Writes the rows of a history that were not written before.
 
     Args:
-        run_folder: where `log.csv` and TensorBoard's event files go.
-        rows: how many rows an interrupted run has written.
+        run_folder: the folder of `log.csv` and TensorBoard's event files.
+        rows: number of rows that an interrupted run has written.
     """
 
     def __init__(self, run_folder: Path, rows: int) -> None:
@@ -38,16 +38,17 @@ class RunLog:
         traceback: TracebackType | None,
     ) -> None:
         if self._board is not None:
-            with self._told() if error is None else suppress(OSError):
+            # An error that already ends the run is not replaced by one on closing.
+            with self._disk_errors() if error is None else suppress(OSError):
                 self._board.close()
 
     def write(self, history: History) -> None:
-        """Write what is new.
+        """Write the new rows.
 
         Raises:
-            DiskError: the file cannot be written.
+            DiskError: a file cannot be written.
         """
-        with self._told():
+        with self._disk_errors():
             self._board = self._board or SummaryWriter(str(self._path.parent))
             for row in history[self._rows :]:
                 for name, value in row.items():
@@ -63,11 +64,11 @@ class RunLog:
             file.write(text.getvalue().encode())
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise DiskError(
                 f"{self._path.parent}: TensorBoard's events cannot be written: {error}; the last "
-                "state is whole. Start the same command again when there is room"
+                "saved state is intact. Start the same command again when the disk has room"
             ) from error

@@ -1,10 +1,10 @@
-"""An interrupted run's state: all that is needed to go on as if nothing had happened."""
+"""The saved state of a run, from which an interrupted run is resumed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -13,16 +13,26 @@ from app.errors import DiskError, OptionError
 
 STATE_FILE = "state.pt"
 History = list[dict[str, float]]
-Weights = Mapping[str, Any]
+StateDict = Mapping[str, Any]
+
+
+class Stateful(Protocol):
+    """An object whose state belongs to the state of a run, such as an optimizer."""
+
+    def state_dict(self) -> Any:
+        """The state to save."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Restore a saved state."""
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestEpoch:
     """The best epoch so far.
 
     Attributes:
         step: the step that ended it.
-        value: of the metric that chooses; NaN where there is none.
+        value: of the selection metric; NaN where the run has none.
     """
 
     step: int
@@ -31,41 +41,53 @@ class Best:
 
 @dataclass(slots=True)
 class RunState:
-    """Where a run is.
+    """The progress of a run.
 
     Attributes:
         step: optimizer steps taken.
         history: rows of the log so far.
         best: the best epoch so far, whose weights are in a file of their own.
-        parts: state dicts by name: of the weights, the optimizer and what else goes on.
     """
 
     step: int = 0
     history: History = field(default_factory=list)
-    best: Best | None = None
-    parts: dict[str, Weights] = field(default_factory=dict)
+    best: BestEpoch | None = None
 
 
-def save_state(run_folder: Path, state: RunState, fingerprint: str) -> None:
-    """Write a state; whatever happens on the way, the last one stays whole.
+def save_state(
+    run_folder: Path, state: RunState, stateful: Mapping[str, Stateful], fingerprint: str
+) -> None:
+    """Write a state atomically, and delete the weights of epochs that are no longer the best.
+
+    Args:
+        run_folder: the folder of the run.
+        state: the progress of the run.
+        stateful: the objects whose state is saved with it, by name.
+        fingerprint: of the settings and data of this run.
 
     Raises:
-        DiskError: it could not be written, as on a full disk.
+        DiskError: it could not be written, as on a full disk; the previous state is intact.
     """
-    content = {name: getattr(state, name) for name in RunState.__slots__}
-    content["best"] = state.best and (state.best.step, state.best.value)
+    content = {
+        "fingerprint": fingerprint,
+        "step": state.step,
+        "history": state.history,
+        "best": state.best and (state.best.step, state.best.value),
+        "state_dicts": {name: each.state_dict() for name, each in stateful.items()},
+    }
     with atomic_file(run_folder / STATE_FILE) as file:
-        torch.save({"fingerprint": fingerprint, **content}, file)
+        torch.save(content, file)
     for path in run_folder.glob("best-*.pt"):
         if state.best is None or path != _best_file(run_folder, state.best):
             path.unlink()
 
 
-def load_state(run_folder: Path, fingerprint: str) -> RunState:
-    """The state that a run of the same settings left, or a fresh one.
+def load_state(run_folder: Path, stateful: Mapping[str, Stateful], fingerprint: str) -> RunState:
+    """Restore the state of an interrupted run; without one, return a fresh state.
 
     Args:
-        run_folder: where the state is, if there is one.
+        run_folder: the folder of the run.
+        stateful: the objects to restore, by the names under which they were saved.
         fingerprint: of the settings and data of this run.
 
     Raises:
@@ -75,18 +97,20 @@ def load_state(run_folder: Path, fingerprint: str) -> RunState:
     if not path.exists():
         return RunState()
     content = torch.load(path, map_location="cpu", weights_only=True)
-    if content.pop("fingerprint") != fingerprint:
+    if content["fingerprint"] != fingerprint:
         raise OptionError(
             "out",
             f"{path} is of an interrupted run with other settings, data or initial weights; "
             "start it again with the same ones, or delete that file",
         )
-    content["best"] = content["best"] and Best(*content["best"])
-    return RunState(**content)
+    for name, state_dict in content["state_dicts"].items():
+        stateful[name].load_state_dict(state_dict)
+    best = content["best"] and BestEpoch(*content["best"])
+    return RunState(content["step"], content["history"], best)
 
 
-def save_best(run_folder: Path, best: Best, weights: Weights) -> None:
-    """Write the best epoch's weights; those of earlier ones go when the next state is saved.
+def save_best(run_folder: Path, best: BestEpoch, weights: StateDict) -> None:
+    """Write the best epoch's weights; `save_state` deletes those of earlier epochs.
 
     Raises:
         DiskError: they could not be written, as on a full disk.
@@ -95,35 +119,35 @@ def save_best(run_folder: Path, best: Best, weights: Weights) -> None:
         torch.save(dict(weights), file)
 
 
-def load_best(run_folder: Path, best: Best) -> Weights:
-    """The best epoch's weights, on the CPU."""
-    weights: Weights = torch.load(
+def load_best(run_folder: Path, best: BestEpoch) -> StateDict:
+    """Read the best epoch's weights to the CPU."""
+    weights: StateDict = torch.load(
         _best_file(run_folder, best), map_location="cpu", weights_only=True
     )
     return weights
 
 
-def discard(run_folder: Path) -> None:
+def delete_state(run_folder: Path) -> None:
     """Delete a finished run's state and weights; its logs stay."""
     for path in (run_folder / STATE_FILE, *run_folder.glob("best-*.pt")):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
-def writing_result() -> Iterator[None]:
-    """Around the writing of a run's result: where its weights are when it fails is told too.
+def result_disk_errors() -> Iterator[None]:
+    """Add to a disk error while a result is written that the trained weights are not lost.
 
     Raises:
-        DiskError: it could not be written; the run's state is as it was.
+        DiskError: the result could not be written; the run's state is unchanged.
     """
     try:
         yield
     except DiskError as error:
         raise DiskError(
-            f"{error}. The trained weights are kept in the run's folder: start the same command "
-            "again when there is room"
+            f"{error}. The trained weights are still in the run's folder: start the same command "
+            "again when the disk has room"
         ) from error
 
 
-def _best_file(run_folder: Path, best: Best) -> Path:
+def _best_file(run_folder: Path, best: BestEpoch) -> Path:
     return run_folder / f"best-{best.step}.pt"

@@ -1,4 +1,4 @@
-"""How good the weights are in the middle of a run."""
+"""Validation: the metrics that a run measures after each epoch."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,26 +9,31 @@ from torch import Tensor
 from app.core.images import Preprocess
 from app.core.model import MumicModel, cosines, l2_normalize
 from app.dataset.labelled import LabelledPhotos
-from app.dataset.manifest import Part
+from app.dataset.manifest import Split
 from app.errors import OptionError
-from app.evaluation.metrics import average_precision, gap, gap_at_k, macro_map
+from app.evaluation.metrics import (
+    average_precision,
+    global_average_precision,
+    global_average_precision_at_k,
+    macro_map,
+)
 from app.evaluation.predictions import embed_photos, embed_texts
 from app.training.config import BestBy
 from app.training.data import Inputs, trunk_and_head
 
 BATCH_SIZE = 64
-MANY_LABELS = 10  # more known ones an image, and GAP@10 chooses
+MANY_LABELS = 10  # with more known labels per image, on average, GAP@10 selects the epoch
 
 
 def validate(
     score: Callable[[Iterator[Tensor]], Tensor], data: LabelledPhotos, inputs: Inputs
 ) -> dict[str, float]:
-    """Measure the weights on the part validation.
+    """Measure the present weights on the validation split.
 
     Args:
-        score: batches of N photos to (N, C) scores of the data's classes.
-        data: the photos and what is known of them.
-        inputs: where the photos come from.
+        score: maps batches of N photos to (N, C) scores of the data's classes.
+        data: the photos and their targets.
+        inputs: the source of batches.
 
     Returns:
         `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN without a positive.
@@ -42,24 +47,24 @@ def validate(
     ap = average_precision(targets, scores).tolist()
     return {
         "macro_map": macro_map(ap),
-        "gap": gap(targets, scores),
-        "gap_at_10": gap_at_k(targets, scores, 10),
+        "gap": global_average_precision(targets, scores),
+        "gap_at_10": global_average_precision_at_k(targets, scores, 10),
         **{f"ap_{name}": value for name, value in zip(data.classes, ap, strict=True)},
     }
 
 
-def choosing_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
-    """The key of `validate` whose best epoch gives the weights; None: the last epoch does.
+def selection_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
+    """The key of `validate` whose best epoch is selected; None: the last epoch is.
 
     Raises:
-        OptionError: a metric is wanted and no photo is there to measure it on.
+        OptionError: a metric is requested, but the validation split has no photos.
     """
     indices = data.indices("validation")
     if best_by == "last" or (best_by == "auto" and not len(indices)):
         return None
     if not len(indices):
         raise OptionError(
-            "best-by", f"{best_by} needs photos in the part validation, and there is none"
+            "best-by", f"{best_by} needs photos in the split validation, which is empty"
         )
     if best_by != "auto":
         return {"gap-at-10": "gap_at_10", "macro-map": "macro_map"}[best_by]
@@ -72,31 +77,33 @@ def evaluate(
     model: MumicModel,
     preprocess: Preprocess,
     data: LabelledPhotos,
-    part: Part,
+    split: Split,
     features: Tensor | None = None,
 ) -> dict[str, float]:
-    """Average precision of each class of the data on a part, by the text of its name.
+    """Average precision of each class on a split, scored by the text of its name.
 
     Args:
-        model: the towers, whose mode is left as evaluation.
+        model: the towers, which are left in evaluation mode.
         preprocess: the checkpoint's.
-        data: the photos and what is known of them.
-        part: which of them.
-        features: (2, N, F), where the image tower's trunk is frozen.
+        data: the photos and their targets.
+        split: the photos to score.
+        features: (2, N, F), with a frozen trunk of the image tower.
 
     Returns:
-        Class to average precision; NaN where the part has no positive.
+        Class to average precision; NaN where the split has no positive.
     """
     model.eval()
-    indices = data.indices(part)
+    indices = data.indices(split)
     texts = [data.texts[column] for column in data.classes.values()]
     text_embeddings = embed_texts(model, model.tokenize(texts).to(model.device))
     if not len(indices):
         return dict.fromkeys(data.classes, float("nan"))
     if features is not None:
         head = trunk_and_head(model)[1]
-        parts = [features[0, batch].to(model.device) for batch in torch.split(indices, BATCH_SIZE)]
-        images = torch.cat([l2_normalize(head(part)) for part in parts])
+        batches = [
+            features[0, batch].to(model.device) for batch in torch.split(indices, BATCH_SIZE)
+        ]
+        images = torch.cat([l2_normalize(head(batch)) for batch in batches])
     else:
         images = embed_photos(model, preprocess, [data.photos / data.files[i] for i in indices])
     scores = cosines(images, text_embeddings).cpu().numpy()

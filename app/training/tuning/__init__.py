@@ -1,21 +1,7 @@
-"""The search for the initial logit_scale."""
+"""Search for the best initial logit_scale."""
 
-from app.training.tuning.plot import (
-    plot_trials,
-)
-from app.training.tuning.search import (
-    Search,
-)
-from app.training.tuning.study import (
-    TABLE_FILE,
-    refuse_unsearchable,
-    tune,
-)
+from app.training.tuning.search import Search, TrialResult
+from app.training.tuning.study import tune
+from app.training.tuning.temperature_search import run_tuning
 
-__all__ = [
-    "TABLE_FILE",
-    "Search",
-    "plot_trials",
-    "refuse_unsearchable",
-    "tune",
-]
+__all__ = ["Search", "TrialResult", "run_tuning", "tune"]

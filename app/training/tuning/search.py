@@ -1,4 +1,4 @@
-"""What a search for the initial logit_scale tries, and what it finds."""
+"""The range of a search for the initial logit_scale, and the result of a trial."""
 
 import math
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which values are tried.
+    """The values that a search tries.
 
     Attributes:
-        trials: how many runs in all, those of an interrupted search included.
-        random_trials: how many of them come first, at random, before the Gaussian process chooses.
-        low: least initial logit_scale.
-        high: largest; not above the cap of the runs, which would cut it at once.
+        trials: number of runs, including those of an interrupted search.
+        random_trials: number of random trials at the start, before the Gaussian process chooses.
+        low: smallest initial logit_scale.
+        high: largest; at most the cap of the runs, to which the first step would reduce it.
     """
 
     trials: int = 15
@@ -23,12 +23,12 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """A finished run.
+    """The result of a finished trial.
 
     Attributes:
         number: of the trial; its run folder is `trial-NUMBER`.
-        initial_logit_scale: what it started from.
-        macro_map: what it reached on the part validation.
+        initial_logit_scale: of the trial's run.
+        macro_map: on the validation split, after the best epoch.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""The search for the best initial logit_scale by Bayesian optimisation (section 5.2)."""
+"""Search for the best initial logit_scale by Bayesian optimisation (section 5.2)."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ from app.core.checkpoint import Checkpoint
 from app.dataset.labelled import LabelledPhotos
 from app.errors import DataError, OptionError
 from app.training.config import TrainConfig
-from app.training.run import discard, train
+from app.training.run import delete_state, train
 from app.training.tuning.search import Search, TrialResult
 
 PARAMETER = "initial_logit_scale"
@@ -33,7 +33,9 @@ JOURNAL_FILE = "study.journal"
 TABLE_FILE = "trials.csv"
 FEATURES_FILE = "features.safetensors"
 SETTINGS_KEY = "settings"
-NOT_OF_THE_RESULT = {PARAMETER, "workers", "compile", "save_every_steps"}
+# They may differ between the trials of a study: the search varies one, and the others do not
+# affect the result.
+IGNORED_SETTINGS = {PARAMETER, "workers", "compile", "save_every_steps"}
 
 
 def tune(
@@ -46,41 +48,41 @@ def tune(
     progress: Progress,
     device: torch.device | None = None,
 ) -> list[TrialResult]:
-    """Train from one initial logit_scale after the other; a Gaussian process says which is next.
+    """Train with one initial logit_scale after the other; a Gaussian process chooses the next.
 
-    A search that was killed goes on where it was, in the middle of a run too, and tries the values
-    that it would have tried. With more `trials` a finished search is continued.
+    A search that was killed resumes, in the middle of a run if need be, and tries the same values
+    as an uninterrupted one. With more `trials`, a finished search continues.
 
     Args:
-        init: where each run starts.
-        data: what each run is trained and validated on.
-        config: of each run; its `initial_logit_scale` is not looked at.
-        search: which values are tried.
-        folder: where the study, its table and the runs' logs are kept.
-        progress: where the time left is shown.
-        device: where to train; the CPU by default.
+        init: the initial weights of each run.
+        data: the photos that each run is trained and validated on.
+        config: of each run; the search replaces its `initial_logit_scale`.
+        search: the values to try.
+        folder: the folder of the study, its table and the runs' logs.
+        progress: shows the time left.
+        device: the device to train on; the CPU by default.
 
     Returns:
         The finished trials, in their order.
 
     Raises:
-        OptionError: the range is empty or above the cap, or the folder holds something else or a
-            study of other settings.
-        DataError: the part validation has no positive, or a photo cannot be used.
+        OptionError: the range is empty or above the cap, or the folder holds other files or a
+            study with other settings.
+        DataError: the validation split has no positive, or a photo cannot be used.
     """
-    refuse_unsearchable(search, config)
+    check_search(search, config)
     columns = list(data.classes.values())
     if not (data.targets[data.indices("validation")][:, columns] == 1).any():
-        raise DataError("no photo of the part validation has a known positive to judge a run by")
+        raise DataError("no photo of the split validation has a known positive to compare runs by")
     study = _open_study(folder, _settings(init, data, config, search))
     finished = len(results_of(study))
     task = progress.add_task("trials", total=search.trials, completed=finished)
     while finished < search.trials:
-        trial = _unfinished(study) or _ask(study, config.seed, search)
+        trial = _interrupted_trial(study) or _next_trial(study, config.seed, search)
         run = replace(config, initial_logit_scale=trial.params[PARAMETER])
         run_folder = folder / f"trial-{trial.number:03}"
-        with _own_tasks(progress):
-            trained = train(
+        with _temporary_tasks(progress):
+            result = train(
                 init,
                 data,
                 run,
@@ -89,8 +91,8 @@ def tune(
                 device=device,
                 feature_cache=folder / FEATURES_FILE,
             )
-        study.tell(trial.number, trained.measures["macro_map"])
-        discard(run_folder)
+        study.tell(trial.number, result.measures["macro_map"])
+        delete_state(run_folder)
         finished += 1
         _write_table(folder / TABLE_FILE, results_of(study))
         progress.update(task, completed=finished)
@@ -109,11 +111,11 @@ def results_of(study: Study) -> list[TrialResult]:
     ]
 
 
-def refuse_unsearchable(search: Search, config: TrainConfig) -> None:
-    """Refuse a range that is empty or that the cap would cut; long work asks before it starts.
+def check_search(search: Search, config: TrainConfig) -> None:
+    """Check the range of a search before any photo is read.
 
     Raises:
-        OptionError: it is so.
+        OptionError: the range is empty, or exceeds the cap of the runs.
     """
     if not math.isfinite(search.low) or not search.low < search.high:
         raise OptionError("low", f"must be below --high, got {search.low} and {search.high}")
@@ -121,19 +123,19 @@ def refuse_unsearchable(search: Search, config: TrainConfig) -> None:
         raise OptionError(
             "high",
             f"{search.high} is above the cap of {config.max_logit_scale:.3f}, to which every run "
-            "would be cut: raise --max-logit-scale or lower --high",
+            "would reduce it: raise --max-logit-scale or lower --high",
         )
 
 
 def _settings(
     init: Checkpoint, data: LabelledPhotos, config: TrainConfig, search: Search
 ) -> dict[str, Any]:
-    """What the trials of one study have in common."""
-    digest = hashlib.sha256(json.dumps([data.files, data.parts, data.texts]).encode())
+    """The settings and data that all trials of one study share."""
+    digest = hashlib.sha256(json.dumps([data.files, data.splits, data.texts]).encode())
     for tensor in (data.targets, data.soft_targets, data.positive_weights):
         digest.update(tensor.numpy().tobytes())
     return {
-        **{key: value for key, value in asdict(config).items() if key not in NOT_OF_THE_RESULT},
+        **{key: value for key, value in asdict(config).items() if key not in IGNORED_SETTINGS},
         "low": search.low,
         "high": search.high,
         "init": init.card.sha256,
@@ -145,7 +147,7 @@ def _open_study(folder: Path, settings: dict[str, Any]) -> Study:
     journal = folder / JOURNAL_FILE
     if folder.exists() and not journal.is_file() and any(folder.iterdir()):
         raise OptionError(
-            "out", f"{folder} holds something, and no {JOURNAL_FILE}: choose another folder"
+            "out", f"{folder} is not empty and has no {JOURNAL_FILE}: choose another folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -163,25 +165,25 @@ def _open_study(folder: Path, settings: dict[str, Any]) -> Study:
         other = [key for key in settings if before.get(key) != settings[key]]
         raise OptionError(
             "out",
-            f"{folder} is a search with another {', '.join(other)}: go on with the same settings, "
+            f"{folder} holds a search with another {', '.join(other)}: use the same settings, "
             "or choose another folder",
         )
     return study
 
 
-def _unfinished(study: Study) -> FrozenTrial | None:
-    """The trial in which a search was killed."""
+def _interrupted_trial(study: Study) -> FrozenTrial | None:
+    """The trial during which the search was killed, if any."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         if PARAMETER in trial.params:
             return trial
-        study.tell(trial.number, state=TrialState.FAIL)  # killed before it had a value
+        study.tell(trial.number, state=TrialState.FAIL)  # killed before its value was drawn
     return None
 
 
-def _ask(study: Study, seed: int, search: Search) -> FrozenTrial:
-    """The next trial, decided by those before it and the seed, be it in this process or another."""
+def _next_trial(study: Study, seed: int, search: Search) -> FrozenTrial:
+    """Draw the next trial; it depends on the earlier trials and the seed, not on the process."""
     number = len(study.get_trials(deepcopy=False))
-    # Mixed: the first draws of small neighbouring seeds lie close together.
+    # The first draws of small neighbouring seeds lie close together, so the seed is hashed.
     mixed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
     study.sampler = GPSampler(seed=mixed, n_startup_trials=search.random_trials)
     trial = study.ask({PARAMETER: FloatDistribution(search.low, search.high)})
@@ -189,8 +191,8 @@ def _ask(study: Study, seed: int, search: Search) -> FrozenTrial:
 
 
 @contextmanager
-def _own_tasks(progress: Progress) -> Iterator[None]:
-    """Take away what a run added to the progress, so that the trials' bar stays in sight."""
+def _temporary_tasks(progress: Progress) -> Iterator[None]:
+    """Remove the bars that a run adds, so that the bar of the trials stays visible."""
     before = set(progress.task_ids)
     yield
     for task in set(progress.task_ids) - before:

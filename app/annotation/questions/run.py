@@ -1,0 +1,63 @@
+"""The Label Studio project of `mumic data tasks`."""
+
+from rich.console import Console
+
+from app.annotation.questions.label_studio import (
+    PROJECT_FILES,
+    label_studio_config,
+    label_studio_tasks,
+    write_label_studio_project,
+)
+from app.annotation.questions.questions import (
+    Questionnaire,
+    dump_questionnaire,
+    load_questionnaire,
+    make_questions,
+    question_warnings,
+)
+from app.annotation.requests import TasksRequest
+from app.core.labels import builtin_label_set, load_label_set
+from app.dataset.manifest import photo_file, read_table
+from app.errors import OptionError
+
+
+def run_tasks(request: TasksRequest, console: Console) -> None:
+    """Group the labels into questions and write a Label Studio project that asks them.
+
+    Args:
+        request: the photos, the labels and the project's folder.
+        console: receives notes.
+
+    Raises:
+        OptionError: the folder holds another project, or edited questions would be lost.
+        DataError: a file is not valid or cannot be written.
+        LabelSetError: the label set is not valid.
+    """
+    labels = load_label_set(request.labels) if request.labels else builtin_label_set()
+    edited = request.out / "questions.yaml"
+    if not edited.exists() and any((request.out / name).exists() for name in PROJECT_FILES):
+        raise OptionError("out", f"{request.out} holds another project: choose another folder")
+    if request.questions is None and edited.exists():
+        raise OptionError(
+            "questions", f"{edited} exists: use it with --questions {edited}, or delete it"
+        )
+    grouping = Questionnaire()
+    if request.questions:
+        grouping = load_questionnaire(request.questions, labels.ids)
+    new = not grouping.questions
+    if new:
+        questions = make_questions(labels, grouping.exclusive, grouping.hard)
+        grouping = grouping.model_copy(update={"questions": questions})
+    candidates = read_table(request.candidates, ("file",))
+    files = list(dict.fromkeys(photo_file(record, request.photos) for record in candidates))
+    by_id = {label.id: label for label in labels.labels}
+    config = label_studio_config(grouping.questions, by_id, grouping.exclusive)
+    write_label_studio_project(request.out, config, label_studio_tasks(files, request.image_url))
+    if new:
+        dump_questionnaire(grouping, edited)
+    for oddity in question_warnings(grouping):
+        console.print(f"[yellow]note:[/] {oddity}")
+    console.print(
+        f"wrote {request.out}: {len(files)} tasks of {len(grouping.questions)} questions",
+        markup=False,
+    )

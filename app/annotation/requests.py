@@ -1,0 +1,89 @@
+"""What the commands `mumic data ...` are asked to do."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_THRESHOLD = 0.6  # section 3.2
+LOCAL_FILES_URL = "/data/local-files/?d="  # Label Studio's address of local files
+
+
+class DataRequest(BaseModel):
+    """The configuration of all requests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CandidatesRequest(DataRequest):
+    """Sample the photos to annotate from an archive."""
+
+    embeddings: Path = Field(description="safetensors: the archive's embeddings")
+    properties: Path = Field(description="table: file and the column of --by")
+    by: str = Field(description="column to stratify by, e.g. property_type")
+    count: int = Field(ge=0, description="photos to sample over the strata")
+    out: Path = Field(description="table to write, .csv or .parquet")
+    rare: tuple[str, ...] = Field(
+        (),
+        description="a rare label, or LABEL=TEXT to search for another text (repeatable)",
+    )
+    per_label: int = Field(100, ge=1, description="photos for each rare label")
+    top: int = Field(1000, ge=1, description="most similar photos to sample those from")
+    checkpoint: Path | None = Field(
+        None, description="for --rare: the checkpoint that made the embeddings"
+    )
+    seed: int = Field(0, ge=0)
+
+
+class TasksRequest(DataRequest):
+    """Write a Label Studio project."""
+
+    candidates: Path = Field(description="table with a column file")
+    photos: Path = Field(description="folder that the files are in")
+    out: Path = Field(description="folder: config.xml, tasks.json, questions.yaml")
+    labels: Path | None = Field(None, description="a label set; default: the built-in travel set")
+    questions: Path | None = Field(
+        None, description="YAML: exclusive and hard labels, or edited questions"
+    )
+    image_url: str = Field(
+        LOCAL_FILES_URL, description="prefix that makes a file's address in Label Studio"
+    )
+
+
+class ConsolidateRequest(DataRequest):
+    """Turn votes into targets."""
+
+    votes: Path = Field(
+        description="table: file, label, votes, annotators; or Label Studio's .json"
+    )
+    photos: Path = Field(description="folder that the files are in")
+    out: Path = Field(description="table to write: file, positive, negative")
+    labels: Path | None = Field(None, description="a label set; default: the built-in travel set")
+    names: Path | None = Field(
+        None, description="YAML: what the labels of the votes mean, if not label ids"
+    )
+    questions: Path | None = Field(
+        None, description="for Label Studio's export: the questions that were asked"
+    )
+    threshold: float = Field(
+        DEFAULT_THRESHOLD,
+        ge=0.01,
+        le=1,
+        description="share of yes from which a label is present",
+    )
+    golden: Path | None = Field(None, description="table: file, positive, negative, known for sure")
+    min_golden: int = Field(
+        10,
+        ge=1,
+        description="golden positives and negatives below which --threshold stays",
+    )
+    report: Path | None = Field(None, description="table to write: every label at every threshold")
+
+
+class SplitRequest(DataRequest):
+    """Assign the splits of a manifest."""
+
+    targets: Path = Field(description="table: file, positive, negative")
+    photos: Path = Field(description="folder that the files are in")
+    out: Path = Field(description="manifest to write, .csv or .parquet")
+    shares: str = Field("80/10/10", description="train/validation/test")
+    seed: int = Field(0, ge=0)

@@ -1,0 +1,96 @@
+"""An archive of photos: its image embeddings, one safetensors file, and its properties, a table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from app.core.model import l2_normalize
+from app.dataset.manifest import TableRow, read_table
+from app.errors import DataError
+
+
+def write_archive_embeddings(path: Path, files: Sequence[str], embeddings: Tensor) -> None:
+    """Write embeddings.
+
+    Args:
+        path: the safetensors file.
+        files: N photos, relative to the photo folder.
+        embeddings: (N, D) unit rows, stored as float16.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {"embeddings": embeddings.half().contiguous()},
+        path,
+        metadata={"files": json.dumps(list(files))},
+    )
+
+
+def read_archive_embeddings(path: Path) -> tuple[list[str], Tensor]:
+    """Read embeddings.
+
+    Returns:
+        N files and their (N, D) float32 unit rows.
+
+    Raises:
+        DataError: the file cannot be read, its parts do not fit together, a file is named twice
+            or a value is not finite.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            files = json.loads((file.metadata() or {})["files"])
+            embeddings = l2_normalize(file.get_tensor("embeddings"))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: not a file of embeddings (safetensors with the tensor embeddings and a JSON "
+            f"list files in the metadata): {error}"
+        ) from error
+    if embeddings.ndim != 2 or len(embeddings) != len(files):
+        raise DataError(
+            f"{path}: embeddings are {tuple(embeddings.shape)}, for {len(files)} files; should be "
+            "one row a file"
+        )
+    if len(set(files)) != len(files):
+        twice = next(file for i, file in enumerate(files) if file in files[:i])
+        raise DataError(f"{path}: {twice} is there twice")
+    broken = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
+    if broken:
+        raise DataError(
+            f"{path}: the embedding of {files[broken[0]]} has values that are not finite"
+        )
+    return files, embeddings
+
+
+def read_strata(path: Path, column: str, files: Sequence[str]) -> dict[str, str]:
+    """Read the stratum of each photo of an archive.
+
+    Args:
+        path: a table with the columns `file` and `column`; photos that the archive does not have
+            are passed over.
+        column: what tells the strata apart, such as the property's type.
+        files: the archive's photos.
+
+    Returns:
+        File to stratum, in the order of `files`.
+
+    Raises:
+        DataError: two rows of one photo disagree, or a photo has none.
+    """
+    first: dict[str, TableRow] = {}
+    for row in read_table(path, ("file", column)):
+        known = first.setdefault(row["file"], row)
+        if known[column] != row[column]:
+            raise DataError(
+                f"{path}: rows {known.number} and {row.number} are both of {row['file']}, column "
+                f"{column}: {known[column]!r} and {row[column]!r} disagree"
+            )
+    if missing := [file for file in files if file not in first]:
+        raise DataError(
+            f"{path}: column file: no row for {missing[0]}, which has an embedding "
+            f"({len(missing)} such photos)"
+        )
+    return {file: first[file][column] for file in files}

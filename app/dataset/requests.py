@@ -1,0 +1,19 @@
+"""The fields that all requests on labelled photos have in common."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DatasetRequest(BaseModel):
+    """The location of labelled photos, and how to load them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest: Path = Field(description="CSV or Parquet: file, part, positive, negative")
+    photos: Path = Field(description="folder that the manifest's files are in")
+    names: Path | None = Field(
+        None, description="YAML: what the manifest's names mean, if not label ids"
+    )
+    workers: int = Field(0, ge=0, description="processes that load photos, for each device")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")

@@ -1,0 +1,110 @@
+"""Fits the thresholds of a checkpoint's labels and writes them into a checkpoint directory."""
+
+from rich.console import Console
+from rich.progress import Progress
+
+from app.core.checkpoint import CARD_FILE, read_checkpoint, write_relabelled
+from app.core.files import refuse_foreign
+from app.core.labels import reference_histograms
+from app.core.runtime import choose_placement
+from app.dataset.labelled import load_labelled_photos
+from app.dataset.manifest import load_names
+from app.errors import DataError, OptionError
+from app.evaluation.predictions import predict_photos
+from app.evaluation.requests import ThresholdsRequest
+from app.evaluation.thresholds.fitting import (
+    ThresholdRules,
+    apply_thresholds,
+    fit_thresholds,
+    serve_evidence,
+)
+from app.evaluation.thresholds.summary import (
+    THRESHOLD_TABLE_HEADER,
+    summarise_thresholds,
+    threshold_table_rows,
+)
+
+
+def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
+    """Fit each label's serve and store thresholds and write the checkpoint.
+
+    Args:
+        request: the checkpoint, the photos to fit on, and the rules.
+        console: receives progress and notes.
+
+    Returns:
+        The table of labels and the summary, as text.
+
+    Raises:
+        OptionError: an option is out of range.
+        DataError: the photos cannot be read, or are too few to fit on.
+        CheckpointError: the checkpoint is damaged, or another directory is at the output.
+    """
+    for option, value in (("recall", request.recall), ("confidence", request.confidence)):
+        if not 0 < value < 1:
+            raise OptionError(option, f"must be between 0 and 1, got {value}")
+    checkpoint = read_checkpoint(request.checkpoint)
+    refuse_foreign(request.out, CARD_FILE)
+    labels, split = checkpoint.labels, request.split
+    data = load_labelled_photos(
+        request.manifest,
+        request.photos,
+        labels,
+        names=load_names(request.names, labels) if request.names else None,
+        soft_targets=request.soft_targets,
+        split=split,
+    )
+    indices = data.indices(split)
+    columns = data.columns_of(labels.prompts)
+    targets = data.targets[indices][:, columns].numpy()
+    if not (targets == 1).any():
+        raise DataError(
+            f"{request.manifest}: no photo of the split {split} is known to have a label of "
+            f"{request.checkpoint}"
+        )
+    if len(indices) < 2:
+        raise DataError(
+            f"{request.manifest}: only one photo is in the split {split}; thresholds are "
+            "evaluated on photos that they were not fitted on, which takes at least two"
+        )
+    teacher = None
+    if request.soft_targets:
+        teacher = data.soft_targets[indices][:, columns].float().numpy()
+    with Progress(console=console) as progress:
+        scores = predict_photos(
+            checkpoint,
+            [data.photos / data.files[i] for i in indices],
+            [],
+            device=choose_placement(request.device, "fp32", transformer=False).device,
+            workers=request.workers,
+            progress=progress,
+        ).label_probabilities
+    rules = ThresholdRules(
+        min_positives=request.min_positives,
+        precision=request.precision,
+        slack=request.slack,
+        recall=request.recall,
+        confidence=request.confidence,
+    )
+    fitted = fit_thresholds(targets, scores, rules, teacher)
+    counts, best, summary = summarise_thresholds(targets, scores, fitted, rules, teacher)
+    write_relabelled(
+        checkpoint,
+        apply_thresholds(labels, fitted),
+        request.out,
+        {
+            "thresholds": {"part": split, **summary.as_metrics()},
+            "score_histograms": reference_histograms(labels.ids, scores),
+        },
+    )
+    console.print(
+        f"wrote {request.out}; serve it with: mumic serve --checkpoint {request.out}", markup=False
+    )
+    evidence = serve_evidence(targets, fitted, request.min_positives)
+    lines = [
+        THRESHOLD_TABLE_HEADER,
+        *threshold_table_rows(labels.ids, evidence, fitted, counts, best),
+        "",
+        summary.text(rules),
+    ]
+    return "".join(f"{line}\n" for line in lines)
