@@ -1,1 +1,1 @@
-"""What serving, training, evaluation and backfill share: from bytes to probabilities."""
+"""Code shared by serving, training and evaluation: from image bytes to probabilities."""

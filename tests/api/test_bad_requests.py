@@ -1,4 +1,4 @@
-"""Every bad request gets the contract's answer, and the next good one is answered."""
+"""Every bad request gets its documented problem, and the next good request is answered."""
 
 import base64
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ NO_FILE = PART.replace(b'; filename="a.jpg"', b"")
 
 @dataclass(frozen=True)
 class Bad:
-    """One row of the table: what is sent and what must come back."""
+    """One bad request and its expected response."""
 
     name: str
     send: dict[str, Any]
@@ -155,7 +155,7 @@ OPTIONS = [
         "max_labels",
         "form fields",
     ),
-    zero_shot("no place", "template", 'must hold "{}"', labels=["beach"], template="a photo"),
+    zero_shot("no place", "template", 'must contain "{}"', labels=["beach"], template="a photo"),
     zero_shot("0 labels", "labels", "at least 1", labels=[]),
     zero_shot("labels left out", "labels", "missing"),
     zero_shot("1001 labels", "labels", "at most 1000", labels=[str(i) for i in range(1001)]),
@@ -265,9 +265,7 @@ def name_of(bad: Bad) -> str:
 
 
 @pytest.mark.parametrize("bad", IMAGES + OPTIONS + BODIES, ids=name_of)
-def test_the_answer_says_what_is_wrong_and_what_would_be_right(
-    client: httpx.Client, bad: Bad
-) -> None:
+def test_bad_request_gets_problem_with_cause_and_hint(client: httpx.Client, bad: Bad) -> None:
     answer = client.request(bad.method, bad.path, **bad.send)
     assert answer.status_code == bad.status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -285,7 +283,7 @@ def test_the_answer_says_what_is_wrong_and_what_would_be_right(
     assert client.post("/predict", **raw(photo())).status_code == 200
 
 
-def test_the_limits_themselves_are_allowed(client: httpx.Client) -> None:
+def test_requests_at_limits_are_accepted(client: httpx.Client) -> None:
     small = photo(side_px=64)
     assert client.post("/predict", **multipart(*[small] * 64)).status_code == 200
     padded = small + bytes(2 * 2**20 - len(small))
@@ -295,6 +293,6 @@ def test_the_limits_themselves_are_allowed(client: httpx.Client) -> None:
     assert answer.status_code == 200
 
 
-def test_a_method_that_is_not_allowed_comes_with_those_that_are(client: httpx.Client) -> None:
+def test_405_lists_allowed_methods(client: httpx.Client) -> None:
     assert client.get("/predict").headers["allow"] == "POST"
     assert client.post("/labels").headers["allow"] == "GET"

@@ -82,7 +82,7 @@ def test_the_command_replaces_the_checkpoint_itself_when_asked_to(
     ("options", "code", "message"),
     [
         (["--recall", "1"], 2, "recall: must be between 0 and 1"),
-        (["--part", "test"], 1, "no photo is in the part test"),
+        (["--part", "test"], 1, "no photo is in the split test"),
         (["--precision", "2"], 2, "--precision"),
     ],
 )
@@ -123,7 +123,7 @@ def test_one_photo_alone_is_refused(
     (tmp_path / "manifest.csv").write_text("file,part,positive,negative\ncat.png,validation,cat,\n")
     run = thresholds(monkeypatch, capsys, "--out", tmp_path / "none")
     assert run.code == 1
-    assert "manifest.csv: one photo is in the part validation" in run.err
+    assert "manifest.csv: only one photo is in the split validation" in run.err
     assert not (tmp_path / "none").exists()
 
 
@@ -155,4 +155,4 @@ def test_a_place_that_is_no_checkpoint_is_refused_before_photos_are_scored(
     (tmp_path / "other" / "notes.txt").write_text("keep")
     run = thresholds(monkeypatch, capsys, "--out", tmp_path / "other")
     assert run.code == 1
-    assert run.err.startswith(f"mumic: {tmp_path / 'other'}: there is something that holds no")
+    assert run.err.startswith(f"mumic: {tmp_path / 'other'}: exists without")

@@ -1,4 +1,4 @@
-"""A checkpoint directory: read, verify, write, sign, import."""
+"""Checkpoint directories: read, verify, write, sign, import."""
 
 from app.core.checkpoint.card import (
     CARD_FILE,

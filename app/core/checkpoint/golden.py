@@ -1,8 +1,8 @@
-"""Golden inputs: images made by code, and the embeddings that a checkpoint gives for them.
+"""Golden inputs: generated images and fixed texts, with the embeddings that a model must reproduce.
 
-A hash proves that the files are those that were written; the golden inputs prove that this
-machine and these libraries compute the same with them. They catch what no hash sees, such as
-an activation that changed from QuickGELU to GELU.
+Hashes prove that the files are unchanged. Golden inputs prove that this machine and these library
+versions compute the same embeddings from them. They detect errors that no hash can, such as an
+activation that changed from QuickGELU to GELU.
 """
 
 import torch
@@ -14,14 +14,14 @@ from app.core.model import MumicModel
 from app.errors import CheckpointError
 
 GOLDEN_TEXTS = ("a photo with a swimming pool", "a photo")
-# Between machines float32 differs by about 1e-6; a wrong activation moves a trained model by
-# far more than the bound. Low precision keeps directions, not digits.
+# float32 differs by about 1e-6 between machines; a wrong activation changes the embeddings of a
+# trained model by far more than the bound. In low precision, only the cosine is comparable.
 MAX_DIFFERENCE_FP32 = 5e-4
 MIN_COSINE_LOW_PRECISION = 0.99
 
 
 def golden_images(size_px: int) -> Tensor:
-    """Four images that need no file: three sawtooth gradients and integer noise.
+    """Generate four images: three sawtooth gradients and integer noise.
 
     Args:
         size_px: side in pixels.
@@ -38,15 +38,15 @@ def golden_images(size_px: int) -> Tensor:
 
 @torch.inference_mode()
 def embed_golden(model: MumicModel, preprocess: Preprocess) -> Golden:
-    """What a model gives for the golden inputs, rounded to six digits.
+    """Embed the golden inputs, rounded to six digits.
 
     Raises:
-        CheckpointError: the image tower takes another size than the preprocessing makes.
+        CheckpointError: the image tower and the preprocessing differ in the image size.
     """
     if preprocess.size_px != model.image_size_px:
         raise CheckpointError(
             f"preprocess_cfg: size is {preprocess.size_px}, but the image tower takes "
-            f"{model.image_size_px}; write the tower's"
+            f"{model.image_size_px}; set size to {model.image_size_px}"
         )
     images = golden_images(preprocess.size_px).to(model.device)
     image_embeddings = model.encode_image(normalize(images, preprocess, model.dtype))
@@ -57,49 +57,50 @@ def embed_golden(model: MumicModel, preprocess: Preprocess) -> Golden:
 
 
 def check_golden(model: MumicModel, preprocess: Preprocess, expected: Golden) -> None:
-    """Hold a model against the embeddings that its checkpoint promises.
+    """Verify a model against the golden embeddings of its checkpoint.
 
     Raises:
-        CheckpointError: an embedding is off by more than the precision allows.
+        CheckpointError: an embedding differs by more than its precision allows.
     """
     found = embed_golden(model, preprocess)
     for tower in ("image_embeddings", "text_embeddings"):
         want, have = torch.tensor(getattr(expected, tower)), torch.tensor(getattr(found, tower))
         if want.shape != have.shape:
             raise CheckpointError(
-                f"golden {tower}: the checkpoint promises {tuple(want.shape)}, "
-                f"the model gives {tuple(have.shape)}"
+                f"golden {tower}: the checkpoint has shape {tuple(want.shape)}, "
+                f"the model returns {tuple(have.shape)}"
             )
-        if how := _off(want, have, model.dtype if tower == "image_embeddings" else torch.float32):
+        dtype = model.dtype if tower == "image_embeddings" else torch.float32
+        if mismatch := _mismatch(want, have, dtype):
             raise CheckpointError(
-                f"golden {tower} do not match ({how}): the model does not compute what it did "
-                "when the checkpoint was written. Is it the same architecture and activation "
-                "(quick_gelu), and are the library versions those of constraints.txt?"
+                f"golden {tower} do not match ({mismatch}): the model computes other embeddings "
+                "than when the checkpoint was written. Check the architecture, the activation "
+                "(quick_gelu) and the library versions (constraints.txt)"
             )
 
 
 def is_golden(embedding: Tensor, expected: Golden, dtype: torch.dtype) -> bool:
-    """Whether an embedding of the first golden image is the one that a checkpoint promises.
+    """Return whether an embedding matches that of the first golden image.
 
     Args:
         embedding: (D,) float32, unit length, on the CPU.
-        expected: what the checkpoint promises.
+        expected: the golden embeddings of the checkpoint.
         dtype: of the image tower.
     """
-    return not _off(torch.tensor(expected.image_embeddings[0]), embedding, dtype)
+    return not _mismatch(torch.tensor(expected.image_embeddings[0]), embedding, dtype)
 
 
-def _off(want: Tensor, have: Tensor, dtype: torch.dtype) -> str:
-    """How embeddings are further off than their tower's dtype allows; empty where they are not."""
+def _mismatch(want: Tensor, have: Tensor, dtype: torch.dtype) -> str:
+    """Describe a difference beyond the tolerance of the tower's dtype; empty within it."""
     if dtype == torch.float32:
         difference = (want - have).abs().max().item()
         if difference <= MAX_DIFFERENCE_FP32:
             return ""
-        return f"off by {difference:.1e}, at most {MAX_DIFFERENCE_FP32} allowed"
-    worst = (want * have).sum(-1).min().item()
-    if worst >= MIN_COSINE_LOW_PRECISION:
+        return f"difference {difference:.1e}, at most {MAX_DIFFERENCE_FP32} allowed"
+    lowest = (want * have).sum(-1).min().item()
+    if lowest >= MIN_COSINE_LOW_PRECISION:
         return ""
-    return f"cosine {worst:.4f}, at least {MIN_COSINE_LOW_PRECISION} wanted"
+    return f"cosine {lowest:.4f}, at least {MIN_COSINE_LOW_PRECISION} required"
 
 
 def _rounded(rows: Tensor) -> tuple[tuple[float, ...], ...]:

@@ -1,4 +1,4 @@
-"""Make a checkpoint directory from any open_clip architecture."""
+"""Import of an open_clip architecture, with any weights, as a checkpoint directory."""
 
 import pickle
 import zipfile
@@ -14,9 +14,9 @@ from app.core.labels import LabelSet
 from app.core.model import MumicModel
 from app.errors import CheckpointError, OptionError
 
-# OpenAI's archives keep three numbers among the weights.
+# OpenAI's archives contain three integers among the weights.
 TORCHSCRIPT_ADVICE = (
-    "is a TorchScript archive, which holds code. Convert it once where you trust it, with: "
+    "is a TorchScript archive, which contains code. If you trust it, convert it once with: "
     'python -c "import torch; '
     "state = torch.jit.load('{path}', map_location='cpu').state_dict(); "
     "torch.save({{k: v for k, v in state.items() if k not in "
@@ -40,18 +40,18 @@ def import_checkpoint(
 
     Args:
         architecture: open_clip's name, e.g. `ViT-B-32-quickgelu`.
-        directory: where the checkpoint goes.
-        labels: its label set.
-        name: its name.
-        version: its version.
+        directory: the target directory.
+        labels: the label set.
+        name: the checkpoint's name.
+        version: the checkpoint's version.
         pretrained: open_clip's tag of weights to download, e.g. `laion2b_s34b_b79k`.
-        weights: a local .safetensors or state-dict .pt file instead. With neither, the weights
-            are random.
+        weights: a local .safetensors or state-dict .pt file to use instead. With neither, the
+            weights are random.
         seed: of random weights.
 
     Raises:
-        OptionError: no such architecture or tag.
-        CheckpointError: the weights cannot be read safely or do not fit the architecture.
+        OptionError: the architecture or tag is unknown.
+        CheckpointError: the weights cannot be loaded safely or do not fit the architecture.
     """
     config = _config(architecture, pretrained)
     refuse_hub_text_tower(config["model_cfg"])
@@ -69,10 +69,10 @@ def import_checkpoint(
         tokenizer = open_clip.get_tokenizer(architecture)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{weights}: holds more than tensors, which could run code when read. Save its "
-            "state_dict alone, best as .safetensors"
+            f"{weights}: contains other objects than tensors, which could run code when loaded. "
+            "Save only its state_dict, preferably as .safetensors"
         ) from error
-    except Exception as error:  # a foreign file can make open_clip raise anything
+    except Exception as error:  # open_clip documents no errors
         source = weights or pretrained or "random weights"
         raise CheckpointError(f"{source} cannot be loaded as {architecture}: {error}") from error
     origin = _origin(pretrained, weights)
@@ -90,9 +90,9 @@ def import_checkpoint(
 
 
 def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
-    """open_clip's own configuration, with MuMIC's squash instead of CLIP's crop."""
+    """Return open_clip's configuration, with `squash` instead of CLIP's center crop."""
     known = open_clip.list_models()
-    if architecture not in known:  # get_model_config would go to a hub for some names
+    if architecture not in known:  # get_model_config would contact a hub for some names
         close = nearest_names(architecture, known)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise OptionError("architecture", f"open_clip has no {architecture!r}{hint}")
@@ -124,7 +124,7 @@ def _refuse_unsafe(weights: Path) -> None:
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file")
     if weights.suffix not in SUFFIXES:
-        raise CheckpointError(f"{weights}: not one of {', '.join(SUFFIXES)}, by its name")
+        raise CheckpointError(f"{weights}: the file suffix must be one of {', '.join(SUFFIXES)}")
     if weights.suffix == ".safetensors":
         return
     if zipfile.is_zipfile(weights):

@@ -1,4 +1,4 @@
-"""Files: YAML with line numbers, atomic writes, the nearest known name."""
+"""Files: YAML with line numbers, atomic writes, suggestions for unknown names."""
 
 from app.core.files.atomic import (
     atomic_file,

@@ -1,4 +1,4 @@
-"""Atomic writes: a file or a directory is written whole, or what was there stays."""
+"""Atomic writes of files and directories: a failed write leaves the previous content unchanged."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from app.errors import CheckpointError, DiskError
 
 @contextmanager
 def disk_errors(path: Path, consequence: str) -> Iterator[None]:
-    """Around writing: a disk that is full or may not be written to is told as such.
+    """Convert errors of the disk to DiskError during a write.
 
     Args:
-        path: what is written.
-        consequence: what becomes of it, for the message.
+        path: the file or directory being written.
+        consequence: the state after a failure, for the message.
 
     Raises:
-        DiskError: it could not be written.
+        DiskError: the path cannot be written, for example since the disk is full.
     """
     try:
         yield
@@ -32,44 +32,43 @@ def disk_errors(path: Path, consequence: str) -> Iterator[None]:
 
 @contextmanager
 def staging_directory(directory: Path, marker: str) -> Iterator[Path]:
-    """A folder to fill, which takes a directory's place when the block ends well.
+    """Create a staging directory that replaces the target if the block succeeds.
 
     Args:
-        directory: what to write, or to replace when it holds the marker. A link stays, and what
-            it points to is replaced.
-        marker: name of the file without which a directory is not ours to replace.
+        directory: the target. If it is a symbolic link, the directory it points to is replaced.
+        marker: name of a file that an existing target must contain to be replaced.
 
     Yields:
-        An empty folder beside it. It is gone afterwards, whatever happened.
+        An empty staging directory with the same parent as the target. It is removed on failure.
 
     Raises:
-        CheckpointError: something else is there; it is left as it is.
-        DiskError: it cannot be written; what was there before is whole.
+        CheckpointError: the target exists without the marker; it is unchanged.
+        DiskError: the target cannot be written; an existing target is unchanged.
     """
     directory = directory.resolve()
     refuse_foreign(directory, marker)
-    with disk_errors(directory, "what was there before is whole"):
+    with disk_errors(directory, "existing files are unchanged"):
         directory.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
             yield staging
-            staging.chmod(0o755)  # mkdtemp and safetensors keep others out
+            staging.chmod(0o755)  # mkdtemp and safetensors give access to the owner only
             for file in staging.iterdir():
                 file.chmod(0o644)
-                _bring_to_disk(file)
-            _bring_to_disk(staging)
+                _fsync(file)
+            _fsync(staging)
             _swap_in(staging, directory)
-            _bring_to_disk(directory.parent)
+            _fsync(directory.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to fill, which takes the place of the one there when all of it is on the disk.
+    """Open a file that replaces the target when it is completely on the disk.
 
     Raises:
-        DiskError: it could not be written; what was there is as it was.
+        DiskError: the file cannot be written; an existing file is unchanged.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -80,31 +79,31 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        # Where a write fails, torch.save fails a second time on closing its archive.
+        # After a failed write, torch.save raises a RuntimeError when it closes its archive.
         reason = error if isinstance(error, OSError) else error.__context__
         if not isinstance(reason, OSError):
             raise
         partial.unlink(missing_ok=True)
         raise DiskError(
-            f"{path}: cannot be written: {reason}; what was there before is whole. Start the same "
-            "command again when there is room"
+            f"{path}: cannot be written: {reason}; the existing file is unchanged. Run the same "
+            "command again when the disk has space"
         ) from error
 
 
 def refuse_foreign(directory: Path, marker: str) -> None:
-    """Refuse to write where something else is; long work asks before it starts.
+    """Check that a target can be replaced.
 
     Raises:
-        CheckpointError: something without the marker is there.
+        CheckpointError: the target exists, is not empty and does not contain the marker.
     """
-    if not _is_ours(directory, marker):
+    if not _is_replaceable(directory, marker):
         raise CheckpointError(
-            f"{directory}: there is something that holds no {marker}, so not a checkpoint; it was "
-            "left as it is. Choose another place"
+            f"{directory}: exists without {marker}, so it is not a checkpoint; it was not changed. "
+            "Choose another directory"
         )
 
 
-def _is_ours(directory: Path, marker: str) -> bool:
+def _is_replaceable(directory: Path, marker: str) -> bool:
     if not directory.is_dir():
         return not directory.exists()
     return (directory / marker).is_file() or not any(directory.iterdir())
@@ -124,8 +123,8 @@ def _swap_in(staging: Path, directory: Path) -> None:
     shutil.rmtree(old)
 
 
-def _bring_to_disk(path: Path) -> None:
-    """A name that is on the disk before its content would lose both with the power."""
+def _fsync(path: Path) -> None:
+    """Flush a file or directory to the disk, so that a rename never precedes its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

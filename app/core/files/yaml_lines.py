@@ -1,9 +1,8 @@
-"""YAML files checked against a pydantic model, with errors that name file and line.
+"""YAML files validated by a pydantic model, with file and line number in each error.
 
-The file is composed to YAML's node tree, whose nodes know their lines; plain data and a table
-from location to line are read off it in one walk; pydantic checks the data; and each of its
-errors finds its line in the table. Checks across fields raise `ProblemsError` from a model
-validator.
+PyYAML composes the file to a tree of nodes with line numbers. One traversal converts the tree to
+plain data and a table from location to line. pydantic validates the data, and the table gives the
+line of each error. Validators of several fields raise `ProblemsError`.
 """
 
 import reprlib
@@ -27,20 +26,20 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MAX_REPORTED = 20
 MAX_DEPTH = 32
-# libyaml's loader and dumper, about ten times as fast, are in every wheel of PyYAML, but not in
-# every build from source.
+# libyaml's loader and dumper are about ten times as fast. Every wheel of PyYAML includes them, but
+# not every build from source.
 LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 COLLECTION_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong.
+    """One validation error.
 
     Attributes:
         location: keys and indices from the root to the value, e.g. ("labels", 6, "id").
-        message: what is wrong and what would be right.
-        other: a second location that the message speaks of; its line is named too.
+        message: the error and its remedy.
+        other: a second location that the message refers to; its line is reported too.
     """
 
     location: Location
@@ -49,10 +48,10 @@ class Problem(NamedTuple):
 
 
 class ProblemsError(ValueError):
-    """Raised by a model's validator for problems at known places below the model.
+    """Raised by a validator of a model for problems at locations relative to the model.
 
     Args:
-        found: the problems; no more than can be reported are kept.
+        found: the problems; only as many as can be reported are kept.
     """
 
     def __init__(self, found: Iterable[Problem]) -> None:
@@ -63,20 +62,20 @@ class ProblemsError(ValueError):
 def load_yaml(
     path: Path, model: type[ModelT], error: type[FileError], context: object = None
 ) -> ModelT:
-    """Read a YAML file and check it against a model.
+    """Read a YAML file and validate it with a model.
 
     Args:
         path: a UTF-8 file with one YAML document, without aliases.
-        model: what the document must be.
-        error: what to raise.
-        context: handed to the model's validators as `info.context`.
+        model: the model of the document.
+        error: the type of error to raise.
+        context: `info.context` for the validators of the model.
 
     Returns:
-        The checked document.
+        The validated document.
 
     Raises:
-        FileError: of the type `error`. One line for each problem, `FILE:LINE: WHERE: WHAT`; at
-            most `MAX_REPORTED` of them.
+        FileError: of the type `error`, with one line `FILE:LINE: LOCATION: MESSAGE` for each of the
+            first `MAX_REPORTED` problems.
     """
     reader = _NodeReader()
     data = reader.value(_compose(path, error), ())
@@ -99,7 +98,7 @@ def _compose(path: Path, error: type[FileError]) -> yaml.Node:
         line = content.count(b"\n", 0, failure.start) + 1
         raise error(f"{path}:{line}: is not UTF-8; save the file in that encoding") from failure
     try:
-        _refuse_growth(text)
+        _refuse_expansion(text)
         node = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
@@ -114,8 +113,8 @@ def _compose(path: Path, error: type[FileError]) -> yaml.Node:
     return node
 
 
-def _refuse_growth(text: str) -> None:
-    """Stop what would exhaust memory or the stack while nodes are made of the text."""
+def _refuse_expansion(text: str) -> None:
+    """Reject aliases and deep nesting, which could exhaust memory or the stack."""
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -130,7 +129,7 @@ def _refuse_growth(text: str) -> None:
 
 
 class _NodeReader:
-    """Reads plain data off a node tree and remembers where each value stands."""
+    """Converts a node tree to plain data and records the line of each value."""
 
     def __init__(self) -> None:
         self.lines: dict[Location, int] = {}
@@ -160,7 +159,7 @@ class _NodeReader:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._refuse(key_node, location, "has a key that is not plain text")
                 continue
-            # As written: a key such as `no` or `1` stays the text that a person sees.
+            # Keys such as `no` and `1` remain text as written.
             key = key_node.value
             place = (*location, key)
             if key in mapping:
@@ -178,7 +177,7 @@ class _NodeReader:
 def _placed(
     invalid: ValidationError, model: type[BaseModel], lines: dict[Location, int]
 ) -> Iterator[tuple[int, str]]:
-    """Give each problem its line: its own, or that of the nearest thing around it."""
+    """Add to each problem its line, or that of the closest enclosing value."""
 
     def line(location: Location) -> int:
         return next(
@@ -221,7 +220,7 @@ def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _keys(kind: Any, location: Location) -> Sequence[str]:
-    """The keys of the model that stands at a location below `kind`."""
+    """Return the keys of the model at a location below `kind`."""
     for part in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = kind.model_fields[str(part)].annotation

@@ -1,4 +1,4 @@
-"""From the bytes of a photo to uint8 pixels: formats, limits, decoding, resizing."""
+"""Image decoding and preprocessing: formats, limits, decoding, resizing, normalisation."""
 
 from app.core.images.decoding import (
     ImageLimits,

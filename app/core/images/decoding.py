@@ -1,9 +1,8 @@
-"""The bytes of one photo -> upright RGB pixels; every limit on size and format lives here.
+"""Image decoding: from the bytes of a file to upright RGB pixels, with all size and format limits.
 
-Pillow reads headers and decodes all but ordinary JPEGs; this module decides what decoders may be
-given, and turns whatever they raise on hostile bytes into an `ImageError`. All functions are pure
-and safe to call from many threads.
-Colour profiles are not applied: pixels are taken as sRGB, as CLIP's own preprocessing does.
+Pillow reads headers and decodes all images except ordinary JPEGs. This module checks limits before
+decoding and converts every error of a decoder to `ImageError`. All functions are pure and
+thread-safe. Colour profiles are ignored: pixels are treated as sRGB, as in CLIP's preprocessing.
 """
 
 import io
@@ -21,22 +20,22 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from app.core.images.formats import ADVICE, identify
 from app.core.images.jpeg import decode_jpeg, has_too_many_scans
-from app.core.images.structure import has_too_many_pieces
+from app.core.images.structure import has_too_many_structural_elements
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
 
-# Pillow's own limit is one global number that warns at N and raises at 2N; ours is a setting,
-# checked in `decode` before any pixel is decoded.
+# Pillow's limit is a global number that warns at N and raises at 2N. The limit here is a setting
+# that `decode` checks before pixels are decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow warns, and for one TIFF tag logs an error, where metadata is odd. That is the sender's
-# business, not the operator's. Set once: changing filters around each call is not thread-safe.
+# Pillow warns, and for one TIFF tag logs an error, about invalid metadata, which an operator cannot
+# fix. Set once for the process, since changing filters around each call is not thread-safe.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
-# Resampling allocates in proportion to the longest side, and rows have pointers: a picture of
-# 1 x 50,000,000 pixels would cost gigabytes within the pixel limit. JPEG's own limit is this one.
+# Resampling allocates in proportion to the longest side, and Pillow keeps a pointer per row: an
+# image of 1 x 50,000,000 pixels would need gigabytes despite the pixel limit. JPEG has this limit.
 MAX_SIDE_PX = 65_535
 
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
@@ -50,17 +49,17 @@ _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
 }
 _SIDEWAYS = {5, 6, 7, 8}
 
-# round(value / 257), the 16-bit sample scaled to 8 bits; Pillow's own conversion clips at 255.
+# round(value / 257) scales a 16-bit sample to 8 bits; Pillow's conversion clips at 255.
 _TO_8_BITS = ((np.arange(65_536) + 128) // 257).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What one image may cost.
+    """Size limits of one image.
 
     Args:
-        max_bytes: most bytes of the file.
-        max_pixels: most pixels, width times height, as the file's header gives them.
+        max_bytes: maximum bytes of the file.
+        max_pixels: maximum pixels, width times height, according to the header of the file.
     """
 
     max_bytes: int = 20 * 2**20
@@ -69,14 +68,14 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A decoded photo.
+    """A decoded image.
 
     Args:
-        pixels: uint8 (H, W, 3) RGB, upright; it may be smaller than the photo (see `decode`).
-        width: of the photo itself after EXIF orientation, in pixels.
-        height: of the photo itself after EXIF orientation, in pixels.
-        source: what the bytes were and how they were decoded: `PNG`, `JPEG`, or `JPEG/4`, `JPEG/8`
-            where a fraction of its size was enough.
+        pixels: uint8 (H, W, 3) RGB, upright; can be smaller than the original (see `decode`).
+        width: of the original after EXIF orientation, in pixels.
+        height: of the original after EXIF orientation, in pixels.
+        source: format and scale of the decoding: `PNG`, `JPEG`, or `JPEG/4` and `JPEG/8` for a JPEG
+            decoded at a fraction of its size.
     """
 
     pixels: Samples
@@ -88,26 +87,23 @@ class Photo:
 def decode(
     data: bytes, limits: ImageLimits, *, min_side_px: int, exif_orientation: bool = True
 ) -> Photo:
-    """Decodes the first frame of an image file, whatever its colour mode, to upright RGB.
+    """Decode the first frame of an image file to upright RGB.
 
-    Transparency is laid over white; 16-bit samples are scaled to 8 bits. A JPEG may be decoded
-    at a quarter or an eighth of its size, which is faster and needs less memory, as long as both
-    sides keep `min_side_px` pixels.
+    Transparency is composited over white, and 16-bit samples are scaled to 8 bits. A JPEG is
+    decoded at 1/4 or 1/8 of its size if both sides keep `min_side_px` pixels, which is faster and
+    needs less memory.
 
     Args:
         data: the whole file.
-        limits: most bytes and pixels; both are checked before pixels are decoded.
-        min_side_px: the shortest side that a JPEG may be scaled down to. At least twice what it
-            is resized to afterwards keeps the difference to a full decode small.
-        exif_orientation: whether to turn the photo as its EXIF says. A TIFF's orientation is
-            always applied, as is usual for that format.
-
-    Returns:
-        The photo.
+        limits: maximum bytes and pixels; both are checked before pixels are decoded.
+        min_side_px: minimum side of a scaled JPEG. With at least twice the side of the following
+            resize, the difference to a full decode is small.
+        exif_orientation: whether to apply the EXIF orientation. The orientation of a TIFF is always
+            applied, as is usual for that format.
 
     Raises:
         ImageError: the bytes are empty, too many, not an image, of an unsupported format,
-            corrupt or truncated, or hold too many pixels.
+            corrupt or truncated, or have too many pixels.
     """
     if not data:
         raise ImageError("empty", f"the image has no bytes: {ADVICE}")
@@ -117,15 +113,18 @@ def decode(
             f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed",
         )
     image_format = identify(data)
-    if has_too_many_pieces(data, image_format):
-        raise ImageError("corrupt", f"the {image_format} image is in too many pieces: save it anew")
+    if has_too_many_structural_elements(data, image_format):
+        raise ImageError(
+            "corrupt",
+            f"the {image_format} image has too many chunks, segments or tiles: save it again",
+        )
     try:
         frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
         pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
-        del frame  # of Pillow's it has four bytes a pixel
+        del frame  # a Pillow image has four bytes per pixel
     except ImageError:
         raise
-    # Decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error, MemoryError.
+    # With malicious bytes, decoders raise OSError, SyntaxError, struct.error, MemoryError and more.
     except Exception as error:
         raise _corrupt(image_format, error) from error
     source = image_format if scale == 1 else f"{image_format}/{scale}"
@@ -139,9 +138,9 @@ def decode(
 def _read(
     data: bytes, image_format: str, limits: ImageLimits, min_side_px: int
 ) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
-    """The first frame in RGB, the photo's own size, its scale and its orientation.
+    """Return the first frame in RGB, the original size, the scale and the EXIF orientation.
 
-    What the decoder holds, for some formats three times the picture, goes with this function.
+    The memory of the decoder, for some formats three times that of the image, is freed on return.
     """
     with Image.open(io.BytesIO(data), formats=[image_format]) as image:
         size = image.size
@@ -172,7 +171,7 @@ def _check_size(width: int, height: int, limits: ImageLimits, what: str = "image
 
 
 def _check_tiles(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
-    """A TIFF's tiles are decoded whole, however far they reach beyond the picture."""
+    """Check the tiles of a TIFF, which are decoded completely even beyond the image's border."""
     if not isinstance(image, TiffImageFile) or ExifTags.Base.TileWidth not in image.tag_v2:
         return
     width, height = (
@@ -183,16 +182,16 @@ def _check_tiles(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
     if tiles * width * height > 2 * limits.max_pixels:
         raise ImageError(
             "too_many_pixels",
-            f"the image's {tiles:,} tiles of {width} x {height} pixels are twice as many as "
-            "an image may have, or more",
+            f"the image's {tiles:,} tiles of {width} x {height} pixels exceed twice the maximum "
+            f"of {limits.max_pixels:,} pixels",
         )
 
 
 def _check_coding(image: ImageFile.ImageFile, data: bytes) -> None:
-    """What takes far longer than other files of as many pixels."""
+    """Reject encodings that take far longer to decode than other files of the same size."""
     if isinstance(image, JpegImageFile) and has_too_many_scans(data, image.width * image.height):
-        raise ImageError("corrupt", "the JPEG image has too many scans for its size: save it anew")
-    if image.tile and image.tile[0].codec_name == "bmp_rle":  # read in Python, pixel by pixel
+        raise ImageError("corrupt", "the JPEG image has too many scans for its size: save it again")
+    if image.tile and image.tile[0].codec_name == "bmp_rle":  # Pillow decodes it in Python
         raise ImageError(
             "unsupported_format", f"run-length coded BMP images are not supported: {ADVICE}"
         )
@@ -205,7 +204,7 @@ def _corrupt(image_format: str, error: Exception) -> ImageError:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where EXIF is missing or broken, as browsers do."""
+    """Return the EXIF orientation, 1 to 8; 1 if EXIF is missing or invalid, as in browsers."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -213,7 +212,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
-    """Brings a PNG's transparent colour to 8 bits, where Pillow does so only to the pixels."""
+    """Scale the transparent colour of a PNG to 8 bits; Pillow scales only the pixels."""
     colour = image.info.get("transparency")
     if image.format != "PNG" or colour is None:
         return
@@ -225,12 +224,12 @@ def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Returns a copy in mode RGB: 16 bits scaled to 8, transparency over white."""
+    """Convert to mode RGB: 16 bits scaled to 8, transparency composited over white."""
     if image.mode in ("I", "F"):
         raise ImageError(
             "unsupported_format",
-            "samples that are signed, floating-point or of 32 bits have no defined brightness: "
-            "send 8 or 16 bits a channel",
+            "signed, floating-point and 32-bit samples have no defined brightness: "
+            "send 8 or 16 bits per channel",
         )
     if image.mode.startswith("I;16"):
         return _grey_16_to_rgb(image)

@@ -1,4 +1,4 @@
-"""Which format a file has, told by its first bytes, whatever its name or type says."""
+"""Image format detection by signature; file names and content types are ignored."""
 
 from PIL import features
 
@@ -30,16 +30,16 @@ ADVICE = f"send {', '.join(SUPPORTED_FORMATS[:-1])} or {SUPPORTED_FORMATS[-1]}"
 
 
 def identify(data: bytes) -> str:
-    """Tell a file's format.
+    """Detect the format of an image file.
 
     Args:
-        data: the whole file, or enough of its beginning.
+        data: the file, or at least its first kilobyte.
 
     Returns:
-        Pillow's name of one of `SUPPORTED_FORMATS`.
+        Pillow's name of the format, one of `SUPPORTED_FORMATS`.
 
     Raises:
-        ImageError: the bytes are not an image, or of another format.
+        ImageError: the bytes are not an image, or the format is not supported.
     """
     name = next((name for magic, name in _SIGNATURES.items() if data.startswith(magic)), None)
     if name is None:
@@ -52,10 +52,11 @@ def identify(data: bytes) -> str:
 
 
 def _identify_container(data: bytes) -> str | None:
-    """Tells the formats that need more than a fixed prefix to be known."""
+    """Detect the formats that have no fixed prefix."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    # "BM" alone also begins words; a bitmap's header length is less than 256, little-endian.
+    # "BM" can also be the start of a text. The header length of a bitmap is below 256,
+    # little-endian.
     if data[:2] == b"BM" and data[15:18] == b"\x00\x00\x00":
         return "BMP"
     if data[4:8] == b"ftyp":

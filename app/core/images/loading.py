@@ -1,4 +1,4 @@
-"""The one way from the bytes of a photo to the model's input."""
+"""Decoding and resizing: from the bytes of an image file to the uint8 input of the model."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from app.core.images.preprocessing import Preprocess, resize
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """One photo, ready to be put in a batch.
+    """A decoded and resized image, ready for batching.
 
     Args:
         values: uint8 (3, S, S), 0 to 255, channels last in memory.
-        width: of the photo itself after EXIF orientation, in pixels.
-        height: of the photo itself after EXIF orientation, in pixels.
-        source: the file's format and at which scale it was decoded, such as `JPEG/4`.
+        width: of the original image after EXIF orientation, in pixels.
+        height: of the original image after EXIF orientation, in pixels.
+        source: format of the file and scale of the decoding, such as `JPEG/4`.
     """
 
     values: Tensor
@@ -26,15 +26,15 @@ class Pixels:
 
 
 def load_pixels(data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pixels:
-    """Decode and resize a photo, the same for serving, training and evaluation.
+    """Decode and resize an image. Serving, training and evaluation all use this function.
 
     Args:
         data: the whole image file.
-        limits: most bytes and pixels.
-        preprocess: how the checkpoint wants its photos.
+        limits: maximum bytes and pixels.
+        preprocess: the checkpoint's preprocessing.
 
     Raises:
-        ImageError: the bytes cannot be used.
+        ImageError: the image cannot be decoded or exceeds a limit.
     """
     photo = decode(
         data,

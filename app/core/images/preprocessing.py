@@ -1,8 +1,8 @@
-"""RGB photos -> the model's input: squashed to a square, no crop, then normalised.
+"""Preprocessing of RGB images: resize to a square without cropping, then normalise.
 
-The same as open_clip's evaluation transform with `resize_mode="squash"`, in two steps, so that
-uint8 pixels are what waits in queues and travels to the device. They lie channels last in memory
-from the decoder to the first convolution, since both have them so.
+The result is that of open_clip's evaluation transform with `resize_mode="squash"`. The two steps
+are separate, so that queues and copies to the device hold uint8 pixels. Pixels are in channels-last
+memory format from the decoder to the first convolution.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,26 +33,26 @@ _Std = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
 class _Config(BaseModel):
-    """What is supported of open_clip's `preprocess_cfg`."""
+    """The supported fields of open_clip's `preprocess_cfg`."""
 
     size: _Side
     mode: Literal["RGB"] = "RGB"
     mean: tuple[_Mean, _Mean, _Mean]
     std: tuple[_Std, _Std, _Std]
     interpolation: Interpolation = "bicubic"
-    resize_mode: Literal["squash"]  # to be said: open_clip's default crops
+    resize_mode: Literal["squash"]  # required, since open_clip's default crops
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """How a checkpoint wants its photos.
+    """The image preprocessing of a checkpoint.
 
     Args:
-        size_px: side S of the square that the model takes.
-        mean: of each channel, in the range 0 to 1.
-        std: of each channel, in the range 0 to 1, none of them 0.
-        interpolation: how pixels are resampled, always antialiased.
-        exif_orientation: whether photos are turned as their EXIF says.
+        size_px: side S of the model's square input, in pixels.
+        mean: mean of each channel, in [0, 1].
+        std: standard deviation of each channel, in (0, 1].
+        interpolation: resampling filter, always antialiased.
+        exif_orientation: whether to apply the EXIF orientation.
     """
 
     size_px: int
@@ -63,12 +63,12 @@ class Preprocess:
 
     @classmethod
     def from_config(cls, preprocess_cfg: Mapping[str, object], exif_orientation: bool) -> Self:
-        """Reads open_clip's `preprocess_cfg`.
+        """Read open_clip's `preprocess_cfg`.
 
         Args:
-            preprocess_cfg: as in `open_clip_config.json`; `mode` and `interpolation` may be
-                left out. `size` is a side or two equal ones, `resize_mode` is "squash".
-            exif_orientation: whether photos are turned as their EXIF says.
+            preprocess_cfg: as in `open_clip_config.json`. `mode` and `interpolation` are optional;
+                `size` is one side or two equal sides; `resize_mode` must be "squash".
+            exif_orientation: whether to apply the EXIF orientation.
 
         Raises:
             CheckpointError: a value is missing or not supported.
@@ -85,18 +85,18 @@ class Preprocess:
 
 
 def resize(photo: npt.NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
-    """Squashes a whole photo to the model's square: antialiased, aspect ratio lost, no crop.
+    """Resize an image to the model's square input, antialiased, ignoring the aspect ratio.
 
-    Torch's uint8 resampling computes what Pillow's does, up to 1 of 255, in a fifth of the time.
+    torch's uint8 resampling differs from Pillow's by at most 1 of 255 in a fifth of the time.
 
     Args:
         photo: uint8 (H, W, 3), any size.
-        preprocess: its size and interpolation are used.
+        preprocess: provides size and interpolation.
 
     Returns:
         uint8 (3, S, S), 0 to 255, channels last in memory.
     """
-    # Of one batch first, then permuted: torch would not see that channels are last otherwise.
+    # The batch dimension comes before the permutation, or torch would not detect channels last.
     pixels = torch.from_numpy(photo)[None].permute(0, 3, 1, 2)
     side = preprocess.size_px
     square = nn.functional.interpolate(
@@ -106,10 +106,10 @@ def resize(photo: npt.NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
 
 
 def stack(pixels: Sequence[Tensor]) -> Tensor:
-    """Puts photos into one batch; torch.stack would move each channel to a place of its own.
+    """Stack images to a batch and keep the channels-last format, which torch.stack would not.
 
     Args:
-        pixels: B photos as `resize` gives them.
+        pixels: B images, as `resize` returns them.
 
     Returns:
         uint8 (B, 3, S, S), channels last in memory.
@@ -118,18 +118,18 @@ def stack(pixels: Sequence[Tensor]) -> Tensor:
 
 
 def normalize(pixels: Tensor, preprocess: Preprocess, dtype: torch.dtype) -> Tensor:
-    """Scales pixels as the model was trained: (x / 255 - mean) / std.
+    """Normalise pixels to the model's input: (x / 255 - mean) / std.
 
     Args:
         pixels: uint8 (B, 3, S, S), on any device.
-        preprocess: its mean and std are used.
-        dtype: of the result; the arithmetic itself is in float32.
+        preprocess: provides mean and std.
+        dtype: of the result; the arithmetic is in float32.
 
     Returns:
-        `dtype` (B, 3, S, S), on the same device, channels last in memory: convolutions want it so.
+        `dtype` (B, 3, S, S), on the same device, channels last in memory.
     """
     height, width = pixels.shape[2:]
-    # Whole rows of the picture at a time: three numbers at a time take four times as long.
+    # Broadcasting whole rows is four times as fast as broadcasting three channels.
     mean = torch.tensor(preprocess.mean, device=pixels.device).repeat(width)
     std = torch.tensor(preprocess.std, device=pixels.device).repeat(width)
     rows = pixels.permute(0, 2, 3, 1).to(torch.float32).reshape(-1, height, 3 * width)

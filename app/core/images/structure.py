@@ -1,83 +1,86 @@
-"""How many pieces an image file has: chunks, segments, blocks, tags, strips.
+"""Counts the structural elements of image files: chunks, segments, blocks, tags, strips, tiles.
 
-Pillow takes each of them in Python, in some microseconds, and keeps many of them. A file of 20 MiB
-has room for millions of empty ones: half a minute, and a gigabyte.
+Pillow parses each element in Python, which takes microseconds, and keeps many of them. A file of
+20 MiB can have millions of empty elements, which would take half a minute and a gigabyte.
 """
 
 import struct
 from collections.abc import Iterator
 
-# 20 MiB in chunks of 1 kB. Cameras write a few dozen, encoders some hundreds.
-MAX_PIECES = 20_000
-# Some count as many, since they cost as much: Pillow copies all EXIF before a segment to join them,
-# and unpacks each colour profile to a mebibyte.
-SEGMENT_OF_JPEG, PROFILE_OF_PNG = 20, 1000
+# 20 MiB in chunks of 1 kB. Cameras write a few dozen elements, encoders some hundreds.
+MAX_ELEMENTS = 20_000
+# Weights of expensive elements: Pillow copies all preceding EXIF data when it joins a segment to
+# it, and decompresses each colour profile to up to 1 MiB.
+JPEG_SEGMENT_WEIGHT, PNG_PROFILE_WEIGHT = 20, 1000
 
-_STRIPS_AND_TILES = {273, 324}  # the tags that say where each of them begins
+_STRIP_AND_TILE_OFFSETS = {273, 324}  # TIFF tags with one value for each strip or tile
 
 
-def has_too_many_pieces(data: bytes, image_format: str) -> bool:
-    """Whether a file has more than `MAX_PIECES`; the count ends where it is not valid.
+def has_too_many_structural_elements(data: bytes, image_format: str) -> bool:
+    """Return whether the weights of a file's elements exceed `MAX_ELEMENTS`.
+
+    Counting stops at the first invalid element.
 
     Args:
         data: the whole file.
-        image_format: Pillow's name of it; of some formats Pillow takes no pieces.
+        image_format: Pillow's name of the format. Formats that Pillow does not parse in Python
+            have no elements.
     """
-    pieces = 0
+    total = 0
     try:
-        for more in _pieces(data, image_format):
-            pieces += more
-            if pieces > MAX_PIECES:
+        for weight in _element_weights(data, image_format):
+            total += weight
+            if total > MAX_ELEMENTS:
                 return True
-    except (IndexError, OverflowError, struct.error):  # it ends before or in the middle of one
+    except (IndexError, OverflowError, struct.error):  # the file is truncated
         pass
     return False
 
 
-def _pieces(data: bytes, image_format: str) -> Iterator[int]:
+def _element_weights(data: bytes, image_format: str) -> Iterator[int]:
     match image_format:
         case "PNG":
-            return _chunks(data)
+            return _png_chunks(data)
         case "JPEG":
-            return _segments(data)
+            return _jpeg_segments(data)
         case "GIF":
-            return _blocks(data)
+            return _gif_blocks(data)
         case "TIFF":
-            return _tags_and_strips(data)
+            return _tiff_tags_and_strips(data)
     return iter(())
 
 
-def _chunks(data: bytes) -> Iterator[int]:
-    """What each chunk of a PNG counts."""
+def _png_chunks(data: bytes) -> Iterator[int]:
+    """Yield the weight of each chunk of a PNG."""
     at = 8
     while at < len(data):
-        yield PROFILE_OF_PNG if data[at + 4 : at + 8] == b"iCCP" else 1
+        yield PNG_PROFILE_WEIGHT if data[at + 4 : at + 8] == b"iCCP" else 1
         at += 12 + struct.unpack_from(">I", data, at)[0]
 
 
-def _segments(data: bytes) -> Iterator[int]:
-    """What each segment of a JPEG counts, up to the first scan, from which on libjpeg reads."""
+def _jpeg_segments(data: bytes) -> Iterator[int]:
+    """Yield the weight of each segment of a JPEG up to the first scan, where libjpeg takes over."""
     at = 2
     while data[at : at + 2] != b"\xff\xda":
         marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF:  # a byte that is skipped
+        if data[at] != 0xFF or marker == 0xFF:  # a byte that decoders skip
             yield 1
             at += 1
-        elif marker <= 0x01 or 0xD0 <= marker <= 0xD9:  # these have no length
+        elif marker <= 0x01 or 0xD0 <= marker <= 0xD9:  # markers without a length
             yield 1
             at += 2
         else:
-            yield SEGMENT_OF_JPEG
+            yield JPEG_SEGMENT_WEIGHT
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
 
 
-def _blocks(data: bytes) -> Iterator[int]:
-    """One for each block of a GIF, up to its first frame."""
+def _gif_blocks(data: bytes) -> Iterator[int]:
+    """Yield 1 for each block of a GIF before its first frame."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     while (kind := data[at]) not in b",;":
         yield 1
         at += 1
-        if kind == 0x21:  # an extension: its label, then blocks up to an empty one
+        if kind == 0x21:  # an extension: a label, then blocks up to an empty one
             at += 1
             while size := data[at]:
                 yield 1
@@ -85,8 +88,8 @@ def _blocks(data: bytes) -> Iterator[int]:
             at += 1
 
 
-def _tags_and_strips(data: bytes) -> Iterator[int]:
-    """How many of them a TIFF's first picture has."""
+def _tiff_tags_and_strips(data: bytes) -> Iterator[int]:
+    """Yield the numbers of tags, strips and tiles of a TIFF's first image."""
     order = "<" if data.startswith(b"II") else ">"
     big = b"+" in data[2:4]
     first, count, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
@@ -98,4 +101,4 @@ def _tags_and_strips(data: bytes) -> Iterator[int]:
         tag, _, values, _ = struct.unpack_from(
             order + entry, data, at + n * struct.calcsize(order + entry)
         )
-        yield values if tag in _STRIPS_AND_TILES else 0
+        yield values if tag in _STRIP_AND_TILE_OFFSETS else 0

@@ -1,4 +1,4 @@
-"""The label set, the selection of an answer's labels, and drift of their scores."""
+"""The label set, the selection of labels for a response, and the drift of scores."""
 
 from app.core.labels.drift import (
     BINS,

@@ -1,7 +1,7 @@
-"""The label set: which classes a model answers with, and the text that stands for each.
+"""The label set: the classes of a model and their prompts.
 
 Section 3.1 of the MuMIC paper: each class has a name, a description and one category, and some
-are parents of others. Section 5.3: the prompt takes the name or the description.
+classes are parents of others. Section 5.3: the prompt contains the name or the description.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ PLACEHOLDER = "{}"
 
 
 def _one_line(text: str) -> str:
-    """Words with one space between them, as the tokenizer sees them; at least one word."""
+    """Collapse white space, as the tokenizer does; the text must contain a word."""
     if line := " ".join(text.split()):
         return line
     raise ValueError("should not be empty")
@@ -54,27 +54,29 @@ def render(template: str, text: str) -> str:
     """Put a label's text into a template.
 
     Args:
-        template: a text that holds "{}", e.g. "a photo with {}".
-        text: the label's text; braces in it have no meaning.
+        template: a text with "{}", e.g. "a photo with {}".
+        text: the label's text; braces in it have no special meaning.
 
     Returns:
         The prompt.
 
     Raises:
-        OptionError: the template holds no "{}".
+        OptionError: the template has no "{}".
     """
     if PLACEHOLDER not in template:
         example = "a photo with {}"
-        raise OptionError("template", f'must hold "{{}}", where the label goes, as in "{example}"')
+        raise OptionError(
+            "template", f'must contain "{{}}", the placeholder of the label, as in "{example}"'
+        )
     return template.replace(PLACEHOLDER, text)
 
 
 class Thresholds(BaseModel):
-    """The probabilities, each in [0, 1], from which a label counts.
+    """The lowest probabilities, each in [0, 1], at which a label is used.
 
     Attributes:
-        serve: from here on an answer names the label.
-        store: from here on a backfill keeps the label's probability.
+        serve: threshold for a label in a response.
+        store: threshold for a probability that a backfill stores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,14 +89,14 @@ class Label(BaseModel):
     """One class.
 
     Attributes:
-        id: stable name for programs, `[a-z0-9][a-z0-9_]*`, at most 64 characters.
-        name: name for people, e.g. "Historical structure".
-        description: the name and what it means, e.g. "historical structure, a building or ...".
-        category: the one group that it belongs to.
-        parents: ids of the classes that are present whenever this one is.
-        prompt: which text stands for the class (section 5.3).
+        id: stable identifier, `[a-z0-9][a-z0-9_]*`, at most 64 characters.
+        name: display name, e.g. "Historical structure".
+        description: name and meaning, e.g. "historical structure, a building or ...".
+        category: its category.
+        parents: ids of the classes that are present whenever this class is.
+        prompt: the text in the prompt, name or description (section 5.3).
         positive_weight: p_j of equation 1, greater than 0.
-        thresholds: from which probability on the class counts.
+        thresholds: its thresholds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,18 +112,18 @@ class Label(BaseModel):
 
     @property
     def text(self) -> str:
-        """What stands for the class in a prompt: the name in lower case, or the description."""
+        """The text in the prompt: the name in lower case, or the description."""
         return self.name.lower() if self.prompt == "name" else self.description
 
 
 class LabelSet(BaseModel):
     """The classes of a model, in the order of its text embeddings.
 
-    Ids and prompts are unique, parents are known and without cycles.
+    Ids and prompts are unique. All parents exist and form no cycle.
 
     Attributes:
-        version: the label set's own version, shown to clients.
-        template: the text around each label's, with "{}" where it goes, exactly once.
+        version: of the label set, shown to clients.
+        template: the prompt template, with the placeholder "{}" exactly once.
         labels: at least one class.
     """
 
@@ -133,9 +135,9 @@ class LabelSet(BaseModel):
 
     @field_validator("template")
     @classmethod
-    def _has_one_place(cls, template: str) -> str:
+    def _has_one_placeholder(cls, template: str) -> str:
         if template.count(PLACEHOLDER) != 1:
-            raise ValueError(f'must hold "{{}}" exactly once, where the label goes; got {template}')
+            raise ValueError(f'must contain the placeholder "{{}}" exactly once; got {template}')
         return template
 
     @model_validator(mode="after")
@@ -147,21 +149,21 @@ class LabelSet(BaseModel):
 
     @property
     def ids(self) -> list[str]:
-        """Every label's id, in order."""
+        """The id of each label, in order."""
         return [label.id for label in self.labels]
 
     @property
     def prompts(self) -> list[str]:
-        """Every label's rendered prompt, in order: the texts to embed."""
+        """The rendered prompt of each label, in order."""
         return [render(self.template, label.text) for label in self.labels]
 
     @property
     def categories(self) -> list[str]:
-        """The categories, each once, in the order in which they first appear."""
+        """The distinct categories, in order of first appearance."""
         return list(dict.fromkeys(label.category for label in self.labels))
 
     def index(self, id: str) -> int:
-        """The position of a label.
+        """Return the position of a label.
 
         Raises:
             ValueError: no label has this id.
@@ -172,7 +174,7 @@ class LabelSet(BaseModel):
         return ids.index(id)
 
     def ancestors(self, id: str) -> list[str]:
-        """The ids of a label's parents, their parents and so on, each once, nearest first.
+        """Return the distinct ids of a label's parents, their parents and so on, nearest first.
 
         Raises:
             ValueError: no label has this id.
@@ -181,7 +183,7 @@ class LabelSet(BaseModel):
         if id not in parents:
             raise ValueError(unknown_name_message("label", id, parents))
         found = list(dict.fromkeys(parents[id]))
-        for ancestor in found:  # grows while it is walked
+        for ancestor in found:  # the list grows during the iteration
             found.extend(parent for parent in parents[ancestor] if parent not in found)
         return found
 
@@ -196,7 +198,7 @@ def _inconsistencies(label_set: LabelSet) -> Iterator[Problem]:
         if first != i:
             message = f"{label.id!r} is already the id of labels[{first}]"
             yield Problem(("labels", i, "id"), message, ("labels", first, "id"))
-        # The tokenizer does not see case.
+        # The tokenizer ignores case.
         first = prompts.setdefault(prompt.lower(), i)
         if first != i:
             message = f"has the same prompt as labels[{first}], {prompt!r}; change one's text"
@@ -226,23 +228,23 @@ def load_label_set(path: Path) -> LabelSet:
         path: the file, UTF-8.
 
     Returns:
-        The checked label set.
+        The validated label set.
 
     Raises:
-        LabelSetError: the file cannot be read or is not valid; a line for each problem, with the
-            file's line.
+        LabelSetError: the file cannot be read or is invalid; one line per problem, with the line
+            number in the file.
     """
     return load_yaml(path, LabelSet, LabelSetError)
 
 
 def dump_label_set(label_set: LabelSet, path: Path) -> None:
-    """Write a label set as YAML for people to edit; it loads back equal.
+    """Write a label set as YAML that people can edit and `load_label_set` reads back equal.
 
-    Every weight and threshold is written, parents where there are any.
+    Weights and thresholds are always written, parents only if there are any.
 
     Args:
-        label_set: what to write.
-        path: the file; it is replaced when there.
+        label_set: the label set.
+        path: the file; an existing file is replaced.
 
     Raises:
         LabelSetError: the file cannot be written.
@@ -261,10 +263,10 @@ def dump_label_set(label_set: LabelSet, path: Path) -> None:
 
 
 def builtin_label_set(name: str = "travel") -> LabelSet:
-    """Read one of the label sets that come with MuMIC.
+    """Read one of the label sets included in MuMIC.
 
     Args:
-        name: the label set's name; "travel" has 120 classes of a travel site in 8 categories.
+        name: its name; "travel" has 120 classes of a travel site in 8 categories.
 
     Returns:
         The label set.

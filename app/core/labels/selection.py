@@ -1,4 +1,4 @@
-"""Which labels of a scored photo go into an answer."""
+"""Selection of the labels of a response from the probabilities of an image."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from app.core.files import nearest_names
 from app.core.labels.label_set import Label, LabelSet
 from app.errors import OptionError
 
-if TYPE_CHECKING:  # commands that only read labels must not wait for torch
+if TYPE_CHECKING:  # commands that only read labels must not import torch
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A label that a photo has.
+    """A label of an image with its probability.
 
     Attributes:
         label: the label.
         confidence: its probability, in [0, 1].
-        threshold: the probability from which it counts.
+        threshold: the lowest probability at which it is selected.
     """
 
     label: Label
@@ -31,14 +31,14 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A rule that picks labels from probabilities; made once, applied to many photos.
+    """Selects labels by their probabilities; created once and applied to many images.
 
     Attributes:
         labels: the label set, in column order.
-        candidates: the columns that the filters leave.
-        thresholds: C of them, the probability from which each label counts, as float32 has it.
-        thresholded: whether the thresholds decide, or every candidate is kept.
-        max_labels: how many to keep at most; None for all.
+        candidates: the columns that pass the filters.
+        thresholds: C thresholds, rounded to float32.
+        thresholded: whether to apply the thresholds; otherwise every candidate is selected.
+        max_labels: maximum number of labels; None for all.
     """
 
     labels: Sequence[Label]
@@ -48,13 +48,13 @@ class Selection:
     max_labels: int | None
 
     def __call__(self, probabilities: "Tensor") -> list[Tag]:
-        """Pick one photo's labels.
+        """Select the labels of one image.
 
         Args:
             probabilities: (C,) float32 in [0, 1].
 
         Returns:
-            The kept labels, best first.
+            The selected labels, in descending order of their probability.
         """
         confidences: list[float] = probabilities.tolist()
         kept = self.candidates
@@ -78,22 +78,23 @@ def make_selection(
     exclude_categories: Collection[str] = (),
     all_scores: bool = False,
 ) -> Selection:
-    """Build the rule from a request's options.
+    """Create a selection from the options of a request.
 
-    What either include option names is kept, then what either exclude option names is taken out.
+    A label is a candidate if either include option names it (or both are empty), and neither
+    exclude option does.
 
     Args:
         label_set: the checkpoint's labels.
-        min_confidence: one threshold for all labels; None for each label's own `serve` threshold.
-        max_labels: how many to keep at most; None for all.
+        min_confidence: one threshold for all labels; None for the `serve` threshold of each label.
+        max_labels: maximum number of labels; None for all.
         include_labels: label ids.
         include_categories: category names.
         exclude_labels: label ids.
         exclude_categories: category names.
-        all_scores: keep every label that the filters leave, whatever its threshold.
+        all_scores: select every candidate regardless of its threshold.
 
     Raises:
-        OptionError: a label id or category is not known; the text has the nearest known ones.
+        OptionError: a label id or category is unknown; the text suggests similar ones.
     """
     _refuse_unknown("include_labels", "label", include_labels, label_set.ids)
     _refuse_unknown("exclude_labels", "label", exclude_labels, label_set.ids)

@@ -1,4 +1,4 @@
-"""A bounded cache of text embeddings, for label texts that callers send again and again."""
+"""A bounded LRU cache of text embeddings."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class TextCache:
-    """Least recently used embeddings, by text; safe to use from several threads.
+    """Caches the embeddings of the most recently used texts; thread-safe.
 
     Args:
-        embed: N texts -> (N, D) rows.
-        capacity: most texts kept.
+        embed: computes (N, D) embeddings of N texts.
+        capacity: maximum number of cached texts.
     """
 
     def __init__(self, embed: Callable[[Sequence[str]], Tensor], capacity: int) -> None:
@@ -26,15 +26,15 @@ class TextCache:
         return len(self._rows)
 
     def count(self, texts: Sequence[str]) -> int:
-        """How many of the texts are kept."""
+        """Count the texts that are in the cache."""
         with self._lock:
             return sum(text in self._rows for text in texts)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts, computing only those that are not kept.
+        """Embed texts, computing only those that are not in the cache.
 
         Args:
-            texts: at least one text; repeats are computed once.
+            texts: at least one text; repeated texts are computed once.
 
         Returns:
             (N, D) float32 unit rows, in the order of the texts.
@@ -45,7 +45,7 @@ class TextCache:
                 self._rows.move_to_end(text)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            # Cloned, or one kept row would keep its whole batch alive.
+            # Cloned, since a view would keep its whole batch alive.
             computed = {
                 t: row.clone() for t, row in zip(missing, self._embed(missing), strict=True)
             }

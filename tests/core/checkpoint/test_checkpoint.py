@@ -25,7 +25,7 @@ from app.core.classifier import Classifier
 from app.core.labels import builtin_label_set
 from app.errors import CheckpointError, DiskError
 from tests.support.checkpoints import FILES, copied, edit_tensors, rehash
-from tests.support.disk import room_in_files
+from tests.support.disk import limited_file_size
 from tests.support.tiny import CONFIG, tiny_model, write_tiny
 
 LABEL_EMBEDDINGS = "label_embeddings.safetensors"
@@ -139,7 +139,7 @@ def test_what_is_no_checkpoint_is_never_replaced(tmp_path: Path) -> None:
     file = tmp_path / "notes"
     file.write_text("notes")
     for place in (photos, file):
-        with pytest.raises(CheckpointError, match=f"{place}: .* left as it is"):
+        with pytest.raises(CheckpointError, match=f"{place}: .* was not changed"):
             write_tiny(place)
     assert (photos / "holiday.jpg").read_bytes() == b"photo"
     assert file.read_text() == "notes"
@@ -224,15 +224,15 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(
     checkpoint: Path, size_bytes: int
 ) -> None:
     before = {file: (checkpoint / file).read_bytes() for file in FILES}
-    full = pytest.raises(DiskError, match=r"cannot be written: .*; what was there before is whole")
-    with full, room_in_files(size_bytes):
+    full = pytest.raises(DiskError, match=r"cannot be written: .*; existing files are unchanged")
+    with full, limited_file_size(size_bytes):
         write_tiny(checkpoint, seed=1)
     assert {file: (checkpoint / file).read_bytes() for file in FILES} == before
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
 def test_a_seal_for_which_there_is_no_room_is_told(checkpoint: Path) -> None:
-    with pytest.raises(DiskError, match="it is not signed"), room_in_files(1000):
+    with pytest.raises(DiskError, match="it is not signed"), limited_file_size(1000):
         seal(checkpoint)
     seal(checkpoint)
     read_checkpoint(checkpoint)

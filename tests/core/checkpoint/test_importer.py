@@ -178,7 +178,7 @@ def test_a_torchscript_archive_is_refused_and_the_advice_converts_it(
     archive = tmp_path / "archive.pt"
     torch.jit.trace(Archive(state), torch.ones(1)).save(archive)
     message = refusal("Tiny-quickgelu", tmp_path, weights=archive)
-    assert f"{archive} is a TorchScript archive, which holds code" in message
+    assert f"{archive} is a TorchScript archive, which contains code" in message
     _, _, advice = message.partition("with: ")
     python, *arguments = shlex.split(advice)
     assert python == "python"
@@ -208,7 +208,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(kind: str, tmp_path: Pat
     else:
         content = {"state_dict": Malice(trace)}
         torch.save(content, weights, _use_new_zipfile_serialization=kind == "zip")
-    assert "holds more than tensors" in refusal("Tiny", tmp_path, weights=weights)
+    assert "contains other objects than tensors" in refusal("Tiny", tmp_path, weights=weights)
     assert not trace.exists()
 
 

@@ -109,11 +109,11 @@ def complaint(tmp_path: Path) -> Complaint:
         ),
         (
             "template: a photo\n",
-            'my.yaml:4: template: must hold "{}" exactly once, where the label goes; got a photo',
+            'my.yaml:4: template: must contain the placeholder "{}" exactly once; got a photo',
         ),
         (
             "template: '{} and {}'\n",
-            'my.yaml:4: template: must hold "{}" exactly once, where the label goes; got {} and {}',
+            'my.yaml:4: template: must contain the placeholder "{}" exactly once; got {} and {}',
         ),
         ("version: '2'\n", "my.yaml:4: version: is given twice, first on line 1; keep one"),
         ("? [a, b]\n: c\n", "my.yaml:4: has a key that is not plain text"),

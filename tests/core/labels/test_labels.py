@@ -106,7 +106,7 @@ def test_ancestors_come_nearest_first_and_once() -> None:
 
 def test_render_replaces_the_place_only() -> None:
     assert render("a {} in it", "{0} {braces}") == "a {0} {braces} in it"
-    with pytest.raises(OptionError, match=r'template: must hold "\{\}"'):
+    with pytest.raises(OptionError, match=r'template: must contain "\{\}"'):
         render("a photo", "cat")
 
 
