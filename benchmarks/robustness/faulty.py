@@ -22,7 +22,7 @@ from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, Preprocess, load_pixels
 from app.core.model import ScoredBatch
 from app.main import create_app
-from app.serving.inference import engine
+from app.serving.inference import image_embedder
 from app.serving.process import bind, server_config
 from app.settings import Settings
 from benchmarks.support.client import Askers, get
@@ -102,7 +102,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # a traceback for each fault
     torch.set_num_threads(1)
     classifier = Faulty(Classifier.load(args.checkpoint, device="cpu", precision="fp32"))
-    setattr(engine, load_pixels.__name__, classifier.decode)
+    setattr(image_embedder, load_pixels.__name__, classifier.decode)
     lost = 0
     print("| fault | answered | held by faults | what they were told | lost | ready afterwards |")
     print("|---|---:|---:|---|---:|---|")

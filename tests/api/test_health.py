@@ -1,4 +1,4 @@
-"""What a load balancer and a monitor see."""
+"""Health checks, metrics and the routes that describe the model."""
 
 import asyncio
 import threading
@@ -15,9 +15,10 @@ from app.core.images import Pixels, load_pixels
 from app.main import create_app
 from app.serving.http.routes import health
 from app.serving.inference import Engine
+from app.serving.inference.readiness import check_golden_image
 from app.serving.observability import Metrics
 from app.settings import Settings
-from tests.support.engine import embed, post_beside, served
+from tests.support.engine import embed, post_in_background, served
 from tests.support.fakes import (
     GOOD,
     PATIENCE_S,
@@ -30,12 +31,14 @@ from tests.support.fakes import (
 from tests.support.requests import raw
 
 
-def test_a_ready_server_says_so(client: httpx.Client) -> None:
+def test_ready_server_returns_ok(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}
 
 
-def test_the_label_set_is_told_whole(client: httpx.Client, tiny_classifier: Classifier) -> None:
+def test_labels_route_returns_whole_label_set(
+    client: httpx.Client, tiny_classifier: Classifier
+) -> None:
     answer = client.get("/labels").json()
     assert [label["id"] for label in answer["labels"]] == tiny_classifier.labels.ids
     assert len(answer["categories"]) == 8
@@ -44,14 +47,14 @@ def test_the_label_set_is_told_whole(client: httpx.Client, tiny_classifier: Clas
     assert pool["prompt"] == "a photo with indoor swimming pool"
 
 
-def test_the_card_names_checkpoint_device_and_precision(client: httpx.Client) -> None:
+def test_model_route_returns_card_device_and_precision(client: httpx.Client) -> None:
     card = client.get("/model").json()
     assert (card["name"], card["version"]) == ("tiny", "1.2.3")
     assert (card["device"], card["precision"]) == ("cpu", "fp32")
     assert (card["labels"], card["dimension"], card["image_size_px"]) == (120, 32, 64)
 
 
-def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
+def test_metrics_route_returns_prometheus_text(client: httpx.Client) -> None:
     client.get("/healthz")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -70,7 +73,7 @@ def checked_always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("checked_always")
-def test_a_model_that_computes_something_else_is_not_ready(
+def test_wrong_golden_embedding_is_not_ready(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     class Changed(FakeClassifier):
@@ -94,24 +97,24 @@ def test_a_model_that_computes_something_else_is_not_ready(
 
 
 @pytest.mark.usefixtures("checked_always")
-def test_decoders_that_are_held_are_not_ready(
+def test_occupied_decode_threads_are_not_ready(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.PATIENCE_S", 0.3)
+    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.3)
     go = threading.Event()
 
     def held(*arguments: Any) -> Pixels:
         assert go.wait(PATIENCE_S)
         return load_pixels(*arguments)
 
-    monkeypatch.setattr("app.serving.inference.engine.load_pixels", held)
+    monkeypatch.setattr("app.serving.inference.image_embedder.load_pixels", held)
     tower = FakeTower()
     settings = small_settings.model_copy(update={"decode_threads": 2})
     app = create_app(settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client:
-        one = post_beside(client, grey_photo(GOOD))
+        one = post_in_background(client, grey_photo(GOOD))
         assert ready(client) == (200, "")
-        more = post_beside(client, *[grey_photo(GOOD)] * 4)
+        more = post_in_background(client, *[grey_photo(GOOD)] * 4)
         assert ready(client) == (503, "not_ready")
         go.set()
         assert [each.result(20).status_code for each in (one, more)] == [200, 200]
@@ -119,10 +122,10 @@ def test_decoders_that_are_held_are_not_ready(
 
 
 @pytest.mark.usefixtures("checked_always")
-def test_probes_of_a_stuck_model_are_told_together(
+def test_concurrent_probes_of_stuck_model_share_result(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.PATIENCE_S", 1)
+    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 1)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client, ThreadPoolExecutor(12) as probes:
@@ -132,7 +135,7 @@ def test_probes_of_a_stuck_model_are_told_together(
         assert time.monotonic() - began < 6  # one after the other they would take 12
 
 
-def test_a_check_goes_before_what_waits(
+def test_readiness_check_precedes_queue(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def scenario() -> None:
@@ -143,7 +146,9 @@ def test_a_check_goes_before_what_waits(
         tower.go.clear()
         waiting = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 9))
         await until(lambda: b"mumic_decode_seconds_count 9.0" in metrics.render())
-        check = asyncio.create_task(engine.check_golden(engine.served, PATIENCE_S))
+        check = asyncio.create_task(
+            check_golden_image(engine.images, engine.models.current, PATIENCE_S)
+        )
         await asyncio.sleep(0.05)  # it passes a decoder
         tower.go.set()
         await check
@@ -155,16 +160,16 @@ def test_a_check_goes_before_what_waits(
 
 
 @pytest.mark.usefixtures("checked_always")
-def test_a_stuck_model_is_not_ready_and_in_the_end_not_alive(
+def test_stuck_model_is_not_ready_then_not_alive(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.2)
     monkeypatch.setattr(health, "STUCK_S", 0.5)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client:
         tower.go.clear()
-        stuck = post_beside(client, grey_photo(GOOD))
+        stuck = post_in_background(client, grey_photo(GOOD))
         assert ready(client) == (503, "not_ready")
         wait_until(lambda: client.get("/healthz").status_code == 503)
         tower.go.set()
@@ -173,7 +178,7 @@ def test_a_stuck_model_is_not_ready_and_in_the_end_not_alive(
         assert client.get("/healthz").status_code == 200
 
 
-def test_probes_from_many_sides_share_a_check(
+def test_concurrent_probes_share_one_check(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     tower = FakeTower()
@@ -185,7 +190,7 @@ def test_probes_from_many_sides_share_a_check(
         assert len(tower.batches) < 10
 
 
-def test_the_real_model_gives_the_golden_image_its_embedding_under_load(
+def test_real_model_is_ready_under_load(
     client: httpx.Client,
 ) -> None:
     for _ in range(3):

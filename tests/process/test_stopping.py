@@ -1,4 +1,4 @@
-"""Requests that are on their way when the server stops are answered."""
+"""Graceful shutdown: requests sent before the signal are answered."""
 
 import asyncio
 import socket
@@ -46,13 +46,13 @@ def wait_until_refused(address: tuple[str, int]) -> None:
 
 
 def received(client: socket.socket) -> bytes:
-    """All that has come, once the server has closed the connection."""
+    """Read until the server closes the connection."""
     with client:
         return b"".join(iter(lambda: client.recv(2**16), b""))
 
 
 def run(config: uvicorn.Config, story: Callable[[Server, socket.socket], Awaitable[T]]) -> T:
-    """Tell a story of a server that listens, in its own event loop."""
+    """Run a scenario with a listening server in a new event loop."""
     config.load()
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -66,7 +66,7 @@ def run(config: uvicorn.Config, story: Callable[[Server, socket.socket], Awaitab
         return runner.run(tell())
 
 
-def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
+def test_shutdown_answers_requests_and_fails_readiness(
     config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "stop_s", 10)  # enough for a slow machine
@@ -78,7 +78,7 @@ def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
             client.sendall(REQUEST)
             answer = await asyncio.to_thread(client.recv, 2**16)
             assert answer.startswith(b"HTTP/1.1 200")
-        # The server's loop stands still while this does not wait: it knows of none of these.
+        # The event loop is blocked here, so these connections stay in the accept backlog.
         waiting = [connected(address) for _ in range(8)]
         for client in (kept, *waiting):
             client.sendall(REQUEST)
@@ -100,7 +100,7 @@ def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
         assert b"connection: close" in answer
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(
+def test_shutdown_closes_idle_connection(
     config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
@@ -113,7 +113,7 @@ def test_a_connection_on_which_nothing_comes_is_closed(
     assert run(config, story) == b""
 
 
-def test_a_batch_or_a_photo_that_never_ends_holds_no_stop_back(
+def test_stuck_batch_or_decoder_does_not_delay_shutdown(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.serving.inference.batcher.ENDS_WITHIN_S", 0.1)
@@ -131,10 +131,12 @@ def test_a_batch_or_a_photo_that_never_ends_holds_no_stop_back(
         url = "http://{}:{}/predict".format(*bound.getsockname())
         assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
         assert tower.batches == [1]
-        monkeypatch.setattr("app.serving.inference.engine.load_pixels", lambda *_: go.wait(60))
+        monkeypatch.setattr(
+            "app.serving.inference.image_embedder.load_pixels", lambda *_: go.wait(60)
+        )
         assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
         server.should_exit = True
-        serving.join(15)  # sooner than the fakes give up
+        serving.join(15)  # less than the patience of the fakes
         assert not serving.is_alive()
     tower.go.set()
     go.set()

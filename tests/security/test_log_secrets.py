@@ -1,4 +1,4 @@
-"""What goes to stderr while all kinds of requests are answered: no key, no token, no photo."""
+"""Log lines of all kinds of requests contain no key, token or photo."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from app.main import create_app
 from app.serving.observability import log_to_stderr
 from app.serving.observability.logs import LogFormat
 from app.settings import Settings
-from tests.support.engine import Broken
+from tests.support.engine import FailingClassifier
 from tests.support.fakes import GOOD, PATIENCE_S, RAISES, FakeTower
 from tests.support.photos import encoded
 from tests.support.requests import base64_text, json_body, multipart, raw
@@ -24,7 +24,7 @@ from tests.support.tiny import live_server
 
 KEY, MISTYPED_KEY = "key-of-a-shop-0123", "key-of-a-shop-0132"
 ADMIN, MONITOR, WRONG = "token-of-an-admin", "token-of-a-monitor", "token-of-a-thief"
-ON_THE_PHOTO = b"a face on a photo."  # 18 bytes from the sixth on: base64 keeps it in one piece
+ON_THE_PHOTO = b"a face on a photo."  # 18 bytes from the sixth on: base64 keeps it contiguous
 SIGNED = "signature=0123456789"
 SECRETS = [
     *(KEY, MISTYPED_KEY, ADMIN, MONITOR, WRONG, SIGNED),
@@ -33,7 +33,7 @@ SECRETS = [
 
 
 def marked(grey: int) -> bytes:
-    """A JPEG of one grey value; what is to stay secret is a comment at its begin."""
+    """A JPEG of one grey value; the secret is a comment at its start."""
     whole = encoded(Image.new("RGB", (16, 16), (grey,) * 3), "JPEG", quality=100)
     comment = b"\xff\xfe" + (2 + len(ON_THE_PHOTO)).to_bytes(2, "big") + ON_THE_PHOTO
     return whole[:2] + comment + whole[2:]
@@ -41,7 +41,7 @@ def marked(grey: int) -> bytes:
 
 @contextmanager
 def logging_to_stderr(log_format: LogFormat) -> Iterator[None]:
-    """As `mumic serve` does, in the place of what pytest listens with."""
+    """Log like `mumic serve`, instead of to pytest's handlers."""
     ours, root = logging.getLogger("mumic"), logging.getLogger()
     level, handlers = ours.level, root.handlers
     root.handlers = []
@@ -53,8 +53,8 @@ def logging_to_stderr(log_format: LogFormat) -> Iterator[None]:
         ours.setLevel(level)
 
 
-def ask_everything(client: httpx.Client, classifier: Broken) -> list[int]:
-    """The status of each answer."""
+def send_all_kinds(client: httpx.Client, classifier: FailingClassifier) -> list[int]:
+    """Send each kind of request; return the statuses of the answers."""
     good, fails = marked(GOOD), marked(RAISES)
     url = f"https://127.0.0.1/photo.jpg?{SIGNED}"
     requests: list[dict[str, Any]] = [
@@ -77,9 +77,9 @@ def ask_everything(client: httpx.Client, classifier: Broken) -> list[int]:
         return client.post("/predict", **request | {"headers": headers}).status_code
 
     found = [send(request, KEY) for request in requests]
-    classifier.broken = True
+    classifier.failing = True
     found.append(send(raw(good), KEY))
-    classifier.broken = False
+    classifier.failing = False
     found += [send(request, MISTYPED_KEY) for request in requests[:3]]
     for path in ("/metrics", "/labels", "/nothing", "/labels"):
         for sent in (KEY, MISTYPED_KEY, ADMIN, MONITOR, WRONG):
@@ -106,19 +106,19 @@ def test_no_key_token_or_photo_is_logged(
     settings = Settings.model_validate(
         small_settings.model_dump() | changed | {"allow_image_urls": True}
     )
-    classifier = Broken(tiny_classifier, FakeTower())
+    classifier = FailingClassifier(tiny_classifier, FakeTower())
     with (
         logging_to_stderr(log_format),
         live_server(create_app(settings, classifier)) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
-        statuses = ask_everything(client, classifier)
+        statuses = send_all_kinds(client, classifier)
     assert set(statuses) == {200, 400, 401, 404, 415, 422, 500}
-    said = "".join(capsys.readouterr())
+    logged = "".join(capsys.readouterr())
     if log_format == "json":
-        lines = [json.loads(line) for line in said.splitlines()]
+        lines = [json.loads(line) for line in logged.splitlines()]
         assert [line["status"] for line in lines if "status" in line] == statuses
-    for told in ("POST /predict 200 ", " shop", "the model failed on a batch", "RuntimeError"):
-        assert told in said
-    assert "checkpoint /nowhere is not loaded" in said
-    assert [secret for secret in SECRETS if secret in said] == []
+    for expected in ("POST /predict 200 ", " shop", "the model failed on a batch", "RuntimeError"):
+        assert expected in logged
+    assert "checkpoint /nowhere is not loaded" in logged
+    assert [secret for secret in SECRETS if secret in logged] == []

@@ -37,15 +37,16 @@ def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
 async def embed(
     engine: Engine, source: Callable[[], bytes], times: int
 ) -> list[EmbeddedImage | ImageError]:
-    return await engine.embed(engine.served, [source] * times, [Timings() for _ in range(times)])
+    timings = [Timings() for _ in range(times)]
+    return await engine.images.embed(engine.models.current, [source] * times, timings)
 
 
 def in_flight(client: httpx.Client) -> float:
     return metric(client, "mumic_images_in_flight")
 
 
-def post_beside(client: httpx.Client, *photos: bytes) -> "Future[httpx.Response]":
-    """Send a request from a thread of its own, and wait until its images are in flight."""
+def post_in_background(client: httpx.Client, *photos: bytes) -> "Future[httpx.Response]":
+    """Send a request in a thread, and wait until its images are in flight."""
     before = in_flight(client)
     answer: Future[httpx.Response] = Future()
 
@@ -57,13 +58,13 @@ def post_beside(client: httpx.Client, *photos: bytes) -> "Future[httpx.Response]
     return answer
 
 
-class Broken(FakeClassifier):
-    """Fails where no code expects it, while it is told to."""
+class FailingClassifier(FakeClassifier):
+    """Raises an unexpected error while `failing` is set."""
 
-    broken = False
+    failing = False
 
     @property
     def labels(self) -> LabelSet:
-        if self.broken:
+        if self.failing:
             raise RuntimeError("the inside, a secret")
         return super().labels

@@ -1,4 +1,4 @@
-"""An image tower that does as a test says, in the place of the real one."""
+"""A fake image tower that a test controls, and clocks and waits for tests."""
 
 import asyncio
 import threading
@@ -15,21 +15,21 @@ from tests.support.photos import encoded
 
 PATIENCE_S = 20
 DIMENSION, CLASSES = 32, 120  # of the tiny checkpoint
-GOOD, RAISES, NAN, TOO_FEW = 200, 13, 14, 15  # grey values that the fake tower heeds
+GOOD, RAISES, NAN, TOO_FEW = 200, 13, 14, 15  # grey values that select what the fake tower does
 
 
 def scored(rows: Tensor) -> ScoredBatch:
-    """Embeddings with scores, the same for every image."""
+    """Add equal scores to embeddings."""
     return ScoredBatch(rows, torch.full((len(rows), CLASSES), 0.5))
 
 
 class FakeTower:
-    """Embeds every image as the same unit vector, once it may.
+    """Embeds every image as the same unit vector, once `go` is set.
 
     Attributes:
-        batches: the size of each batch that it was given.
-        go: clear it, and batches wait in the model until it is set.
-        memory: images for which it has memory at a time.
+        batches: the size of each batch.
+        go: while it is cleared, batches block in the model.
+        memory: the largest batch before it runs out of memory.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class FakeTower:
         self.go.set()
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 -> (B, D); what fails is decided by the grey value of the images."""
+        """(B, 3, S, S) uint8 -> (B, D); the grey values of the images select failures."""
         self.batches.append(len(pixels))
         if not self.go.wait(PATIENCE_S):
-            raise TimeoutError("the test forgot the model")
+            raise TimeoutError("the test did not release the model")
         if len(pixels) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         greys = pixels[:, 0, 0, 0]
@@ -62,11 +62,11 @@ class FakeClassifier(Classifier):
         self._tower = tower
 
     def score_images(self, pixels: Tensor) -> ScoredBatch:
-        """What the fake says."""
+        """The fake tower's embeddings."""
         return scored(self._tower(pixels))
 
     def is_golden(self, embedding: Tensor) -> bool:
-        """Whether it is the fake's."""
+        """Whether the fake tower computed it."""
         return bool(embedding[0] == 1)
 
 
@@ -81,37 +81,37 @@ def grey_pixels(value: int) -> Tensor:
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Wait for what another thread or process does."""
+    """Wait until another thread or process makes a condition true."""
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.005)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the event loop does."""
+    """Wait until the event loop makes a condition true."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "the condition never became true"
         await asyncio.sleep(0.005)
 
 
 class ForwardLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock a test puts forward, instead of waiting.
+    """An event loop whose clock a test advances, instead of waiting.
 
     Attributes:
-        ahead_s: how far.
+        ahead_s: seconds by which the clock is ahead.
     """
 
     ahead_s = 0.0
 
     def time(self) -> float:
-        """What timeouts go by."""
+        """The clock of timeouts."""
         return super().time() + self.ahead_s
 
 
 def go_forward(seconds: float) -> None:
-    """Let time pass, in a coroutine that a `ForwardLoop` runs."""
+    """Advance the clock of the running `ForwardLoop`."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ForwardLoop)
     loop.ahead_s += seconds

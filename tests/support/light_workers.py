@@ -1,8 +1,8 @@
-"""Workers that need no model, since torch takes seconds to load.
+"""Workers without a model, since importing torch takes seconds.
 
-`python -m tests.support.light_workers FOLDER` serves with two of them until a signal stops it. Each
-answers with its process id, counts that, and says that it has one image in flight. While FOLDER
-holds a file `hopeless`, none gets so far; without a FOLDER they refuse.
+`python -m tests.support.light_workers FOLDER` serves with two workers until a signal. Each answers
+with its process id, counts the request and reports one image in flight. While FOLDER contains a
+file `hopeless`, workers kill themselves at start; without FOLDER they exit with an error.
 """
 
 import os
@@ -22,18 +22,18 @@ from app.settings import Settings
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The app of one worker."""
+    """Build the app of one worker."""
     if not settings.checkpoint.is_dir():
         sys.exit("no such folder")
     if (settings.checkpoint / "hopeless").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     metrics = Metrics()
     names = ("name", "version", "labels_version", "device", "precision")
-    metrics.name_model(**dict.fromkeys(names, "light"))
-    metrics.note_in_flight(1)  # for ever
+    metrics.model.set_served(**dict.fromkeys(names, "light"), fused=True)
+    metrics.images.set_in_flight(1)  # never reset
 
     async def pid(_: Request) -> PlainTextResponse:
-        metrics.count_request("/", 200, 0)
+        metrics.requests.count("/", 200, 0)
         return PlainTextResponse(str(os.getpid()))
 
     async def read_metrics(_: Request) -> PlainTextResponse:
@@ -43,14 +43,14 @@ def create_app(settings: Settings) -> Starlette:
 
 
 def main() -> None:
-    """Serve, with what takes a minute in earnest done in a moment."""
+    """Serve with time limits of fractions of a second."""
     workers.MIN_BACKOFF_S = 0.1
     workers.EXIT_TIMEOUT_S = 0.1
     log_to_stderr("text")
     began = time.monotonic()
 
     def announce(line: str) -> None:
-        # Two workers have started, one after the other; each is silent meanwhile.
+        # Two workers have started in turn, each without answering pings meanwhile.
         workers.PING_TIMEOUT_S = 2 * (time.monotonic() - began)
         print(line, file=sys.stderr)
 

@@ -13,8 +13,6 @@ from tests.support.requests import multipart, photo
 from tests.support.tiny import live_server
 
 TOKEN = "a token of the operator"
-
-
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -33,9 +31,9 @@ def reloadable(directory: Path, **changed: object) -> Iterator[httpx.Client]:
 
 
 def scores(client: httpx.Client) -> tuple[str, list[float]]:
-    """Who answered, and the confidence of every label."""
+    """Return the version of the served checkpoint and the confidence of every label."""
     answer = client.post("/predict", **multipart(photo(), all_scores=True))
     assert answer.status_code == 200
-    answered = answer.json()
-    labels = sorted(answered["results"][0]["labels"], key=lambda label: label["id"])
-    return answered["model"]["version"], [label["confidence"] for label in labels]
+    body = answer.json()
+    labels = sorted(body["results"][0]["labels"], key=lambda label: label["id"])
+    return body["model"]["version"], [label["confidence"] for label in labels]

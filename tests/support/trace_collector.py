@@ -1,4 +1,4 @@
-"""A collector of traces: it takes OTLP over HTTP on a free loopback port."""
+"""A trace collector: accepts OTLP over HTTP on a free loopback port."""
 
 import threading
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps what it is sent.
+    """Stores the received exports.
 
     Attributes:
         exports: in the order of their arrival.
-        go: clear it, and nothing is answered until it is set.
+        go: while it is cleared, no request is answered.
     """
 
     daemon_threads = True
@@ -27,11 +27,11 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What `OTEL_EXPORTER_OTLP_ENDPOINT` is set to."""
+        """The value for `OTEL_EXPORTER_OTLP_ENDPOINT`."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def spans(self) -> list[tuple[dict[str, str], str]]:
-        """Each span's resource and name."""
+        """Return each span's resource attributes and name."""
         return [
             ({pair.key: pair.value.string_value for pair in of.resource.attributes}, span.name)
             for export in self.exports
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that runs."""
+    """Run a collector."""
     with Collector() as collector:
         threading.Thread(target=collector.serve_forever, args=[0.02], daemon=True).start()
         try:

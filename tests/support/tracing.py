@@ -1,4 +1,4 @@
-"""A server that traces, and the spans that it leaves behind."""
+"""A traced server, and functions to inspect its spans."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 def traced(
     classifier: Classifier, tower: FakeTower | None = None, **changed: Any
 ) -> Iterator[httpx.Client]:
-    """A server that traces; when it has stopped, its spans are delivered."""
+    """Run a traced server; after the context its spans are exported."""
     if tower is not None:
         classifier = FakeClassifier(classifier, tower)
     with (
@@ -37,7 +37,7 @@ def traced(
 
 
 def below(spans: Sequence[ReadableSpan], parent: ReadableSpan) -> list[ReadableSpan]:
-    """A span's children in the order of their begin, which lie within it in time."""
+    """Return a span's children by start time; check that they lie within it."""
     found = [span for span in spans if span.parent and span.parent.span_id == id_of(parent)]
     for span in found:
         assert begin(parent) <= begin(span) <= end(span) <= end(parent)

@@ -82,7 +82,7 @@ class RequestContext:
             body.give_back()
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.count_request(route, status, seconds)
+            self._metrics.requests.count(route, status, seconds)
             event = {
                 "method": scope["method"],
                 "route": route,

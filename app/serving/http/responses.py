@@ -60,7 +60,7 @@ async def embed_uploads(
         UnusableImagesError: every image has an error.
     """
     request.state.timings = timings = [Timings() for _ in uploads]
-    outcomes = await engine.embed(served, [upload.source for upload in uploads], timings)
+    outcomes = await engine.images.embed(served, [upload.source for upload in uploads], timings)
     embedded = [timing for timing in timings if timing.outcome == "ok"]
     if not embedded:
         raise UnusableImagesError(

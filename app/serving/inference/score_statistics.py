@@ -1,4 +1,4 @@
-"""Counts the scores of the served checkpoint by label and bin of width 0.1, and measures their drift."""
+"""Counts a checkpoint's scores by label and tenth, and measures their drift."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Metrics, logs and the times of each image."""
+"""Metrics, logs and the timings of each image."""
 
 from app.serving.observability.logs import (
     log_to_stderr,
@@ -6,10 +6,11 @@ from app.serving.observability.logs import (
 from app.serving.observability.metrics import (
     SHARED_DIRECTORY,
     Metrics,
-    shared_model,
+    ScoreMetrics,
+    shared_model_labels,
 )
 from app.serving.observability.process_metrics import (
-    note_replaced,
+    record_replaced,
 )
 from app.serving.observability.timings import (
     Timings,
@@ -18,8 +19,9 @@ from app.serving.observability.timings import (
 __all__ = [
     "SHARED_DIRECTORY",
     "Metrics",
+    "ScoreMetrics",
     "Timings",
     "log_to_stderr",
-    "note_replaced",
-    "shared_model",
+    "record_replaced",
+    "shared_model_labels",
 ]

@@ -1,7 +1,6 @@
-"""Prometheus metrics of one server process, or of all that share a directory."""
+"""Prometheus metrics of one server process, or of all processes that share a directory."""
 
 import itertools
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -24,9 +23,9 @@ from prometheus_client.process_collector import ProcessCollector
 from app import __version__
 from app.serving.observability.process_metrics import SharingProcesses
 
-# prometheus_client's own switch, read when it is imported: where processes share their numbers.
+# Read by prometheus_client at import; if set, processes share their samples in this directory.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-# Close enough around 30 ms and around 10 s that a percentile between two of them means something.
+# Dense enough around 30 ms and around 10 s for meaningful interpolated percentiles.
 SECONDS = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075),
     *(0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075),
@@ -34,259 +33,327 @@ SECONDS = (
     *(1.0, 1.5, 2.0, 3.0, 5.0, 7.5),
     *(10.0, 15.0, 20.0, 30.0),
 )
-# A series that begins with its first failures has no rate: these begin at 0.
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# Exported from the start as 0: rate() cannot see a counter's first increment otherwise.
 ROUTES, STATUSES = ("/predict", "/embed", "/zero-shot"), ("200", "429", "499", "500", "503", "504")
 PROBES, PROBE_STATUSES = ("/healthz", "/readyz"), ("200", "503")
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# Of each process its own, of the device the same for all.
-DEVICE_MEMORY: tuple[tuple[str, str, Literal["livesum", "livemax"]], ...] = (
+Aggregation = Literal["livesum", "livemax", "livemin", "min"]  # of several processes' gauges
+# Each process has its own tensors; the device is the same for all.
+DEVICE_MEMORY: tuple[tuple[str, str, Aggregation], ...] = (
     ("allocated", "Memory that tensors take on the device.", "livesum"),
     ("reserved", "Memory that torch keeps of the device, for tensors now and later.", "livesum"),
     ("total", "Memory that the device has.", "livemax"),
 )
-disable_created_metrics()  # twice the counters' lines; several processes tell none anyway
+disable_created_metrics()  # they double the counters' lines; shared directories have none anyway
 
 
-def shared_model() -> Mapping[str, str]:
-    """The labels of `mumic_model_info`, from a process with which a directory is shared."""
-    told = MultiProcessCollector(None).collect()
+def shared_model_labels() -> Mapping[str, str]:
+    """Return the labels of `mumic_model_info`, as the processes of a shared directory set them."""
     return next(
         sample.labels
-        for metric in told
+        for metric in MultiProcessCollector(None).collect()
         for sample in metric.samples
         if sample.name == "mumic_model_info" and sample.value == 1
     )
 
 
 class Metrics:
-    """Counters and histograms in a registry of their own.
+    """All metrics, grouped by subject, in a registry of their own.
 
-    Where a directory is shared, they are those of all processes, dead ones' too; `process_*` is
-    told of each living one by its `pid`, and how many were replaced.
+    If a directory is shared, the samples are those of all processes, including dead ones;
+    `process_*` are exported for each living process by `pid`, with the number of replaced workers.
+
+    Attributes:
+        requests: HTTP requests and their bodies.
+        images: images, from decoding to inference.
+        texts: text embeddings.
+        scores: probabilities by label.
+        model: the served checkpoint and its device.
     """
 
     def __init__(self) -> None:
-        self._registry = self._told = CollectorRegistry()
+        registry = self._exported = CollectorRegistry()
         if SHARED_DIRECTORY in os.environ:
-            self._told = CollectorRegistry()
-            MultiProcessCollector(self._told)
-            self._told.register(SharingProcesses(os.environ[SHARED_DIRECTORY]))
+            self._exported = CollectorRegistry()
+            MultiProcessCollector(self._exported)
+            self._exported.register(SharingProcesses(os.environ[SHARED_DIRECTORY]))
         else:
-            ProcessCollector(registry=self._registry)
-        self._requests = Counter(
+            ProcessCollector(registry=registry)
+        self.requests = RequestMetrics(registry)
+        self.images = ImageMetrics(registry)
+        self.texts = TextMetrics(registry)
+        self.scores = ScoreMetrics(registry)
+        self.model = ModelMetrics(registry)
+        _gauge(
+            registry,
+            "mumic_start_time_seconds",
+            "When the server started, since the epoch; of several workers the first of all.",
+            "min",
+        ).set_to_current_time()
+        _gauge(
+            registry,
+            "mumic_build_info",
+            "What the server is built of; always 1.",
+            "livemax",
+            "version",
+            "python",
+            "torch",
+        ).labels(__version__, platform.python_version(), version("torch")).set(1)
+
+    def render(self) -> bytes:
+        """Return all samples in the Prometheus text format."""
+        return generate_latest(self._exported)
+
+
+class RequestMetrics:
+    """HTTP requests and their bodies."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = _counter(
+            registry,
             "mumic_requests_total",
             "Requests, by route and HTTP status.",
-            ("route", "status"),
-            registry=self._registry,
+            "route",
+            "status",
         )
         for route, status in (
             *itertools.product(ROUTES, STATUSES),
             *itertools.product(PROBES, PROBE_STATUSES),
         ):
             self._requests.labels(route, status)
-        self._request_seconds = self._histogram(
+        self._seconds = _histogram(
+            registry,
             "mumic_request_seconds",
             "Seconds from a request's head to its answer, by route.",
             SECONDS,
-            ("route",),
+            "route",
         )
-        self._images = Counter(
-            "mumic_images_total",
-            "Accepted images by outcome: ok, failed, abandoned, or what was wrong with them.",
-            ("outcome",),
-            registry=self._registry,
-        )
-        self._decoded = Counter(
-            "mumic_decoded_images_total",
-            "Decoded images, by format and scale: JPEG/4 was decoded at a quarter of its size.",
-            ("source",),
-            registry=self._registry,
-        )
-        self._decode_seconds = self._histogram(
-            "mumic_decode_seconds", "Seconds of decoding and resizing one image.", SECONDS
-        )
-        self._queue_seconds = self._histogram(
-            "mumic_queue_seconds", "Seconds that one image waited for the model.", SECONDS
-        )
-        self._infer_seconds = self._histogram(
-            "mumic_infer_seconds", "Seconds of one batch in the model.", SECONDS
-        )
-        self._batch_size = self._histogram("mumic_batch_size", "Images in one batch.", SIZES)
-        self._text_seconds = self._histogram(
-            "mumic_text_seconds",
-            "Seconds of embedding one request's texts, the wait for others' included.",
-            SECONDS,
-        )
-        self._in_flight = Gauge(
-            "mumic_images_in_flight",
-            "Images that were accepted and not yet answered.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
-        )
-        self._bytes = Gauge(
+        self._body_bytes = _gauge(
+            registry,
             "mumic_request_bytes_in_flight",
             "Bytes of requests' bodies that are held until they are answered.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+            "livesum",
         )
-        self._look_ups = Counter(
+
+    def count(self, route: str, status: int, seconds: float) -> None:
+        """Count an answered request and observe its duration."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def set_body_bytes(self, size_bytes: int) -> None:
+        """Set the bytes of request bodies in memory."""
+        self._body_bytes.set(size_bytes)
+
+
+class ImageMetrics:
+    """Images, from decoding to inference, and the embedding cache."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._outcomes = _counter(
+            registry,
+            "mumic_images_total",
+            "Accepted images by outcome: ok, failed, abandoned, or what was wrong with them.",
+            "outcome",
+        )
+        self._in_flight = _gauge(
+            registry,
+            "mumic_images_in_flight",
+            "Images that were accepted and not yet answered.",
+            "livesum",
+        )
+        self._decoded = _counter(
+            registry,
+            "mumic_decoded_images_total",
+            "Decoded images, by format and scale: JPEG/4 was decoded at a quarter of its size.",
+            "source",
+        )
+        self._decode_seconds = _histogram(
+            registry,
+            "mumic_decode_seconds",
+            "Seconds of decoding and resizing one image.",
+            SECONDS,
+        )
+        self._queue_seconds = _histogram(
+            registry, "mumic_queue_seconds", "Seconds that one image waited for the model.", SECONDS
+        )
+        self._infer_seconds = _histogram(
+            registry, "mumic_infer_seconds", "Seconds of one batch in the model.", SECONDS
+        )
+        self._batch_size = _histogram(
+            registry, "mumic_batch_size", "Images in one batch.", BATCH_SIZES
+        )
+        self._cache_lookups = _counter(
+            registry,
             "mumic_embedding_cache_lookups_total",
             "Photos looked up in the embedding cache, by result: hit or miss.",
-            ("result",),
-            registry=self._registry,
+            "result",
         )
-        self._cache_bytes = Gauge(
+        self._cache_bytes = _gauge(
+            registry,
             "mumic_embedding_cache_bytes",
             "Memory that the embedding cache takes.",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+            "livesum",
         )
-        self._text_look_ups = Counter(
-            "mumic_text_cache_lookups_total",
-            "Texts looked up in the cache of text embeddings, by result: hit or miss.",
-            ("result",),
-            registry=self._registry,
-        )
-        self._scores = Counter(
-            "mumic_label_scores_total",
-            "Images by the tenth in which a label's probability lies; 0.9 is 0.9 to 1.",
-            ("label", "tenth"),
-            registry=self._registry,
-        )
-        self._positives = Counter(
-            "mumic_label_positives_total",
-            "Images whose probability of a label reaches the label's serve threshold.",
-            ("label",),
-            registry=self._registry,
-        )
-        self._label_drift = Gauge(
-            "mumic_label_score_drift",
-            "Population stability index of a label's recent scores against validation's.",
-            ("label",),
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
-        self._drifting: Sequence[str] = ()
-        self._memory = {
-            kind: Gauge(
-                f"mumic_device_memory_{kind}_bytes",
-                text,
-                ("device",),
-                registry=self._registry,
-                multiprocess_mode=mode,
-            )
-            for kind, text, mode in DEVICE_MEMORY
-        }
-        self._model = Gauge(
-            "mumic_model_info",
-            "The checkpoint that is served: 1, and 0 for those before it.",
-            ("name", "version", "labels_version", "device", "precision"),
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
-        self._named: Gauge | None = None
-        Gauge(
-            "mumic_start_time_seconds",
-            "When the server started, since the epoch; of several workers the first of all.",
-            registry=self._registry,
-            multiprocess_mode="min",
-        ).set_to_current_time()
-        build = Gauge(
-            "mumic_build_info",
-            "What the server is built of; always 1.",
-            ("version", "python", "torch"),
-            registry=self._registry,
-            multiprocess_mode="livemax",
-        )
-        build.labels(__version__, platform.python_version(), version("torch")).set(1)
 
-    def count_request(self, route: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        self._requests.labels(route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+    def count_outcome(self, outcome: str) -> None:
+        """Count an accepted image: `ok`, `failed`, `abandoned` or the code of its error."""
+        self._outcomes.labels(outcome).inc()
 
-    def count_image(self, outcome: str) -> None:
-        """Count one accepted image: `ok`, `failed` by the model, `abandoned`, or its own error."""
-        self._images.labels(outcome).inc()
+    def set_in_flight(self, images: int) -> None:
+        """Set the number of admitted images that are not answered yet."""
+        self._in_flight.set(images)
 
     def observe_decode(self, source: str, seconds: float) -> None:
-        """One image's decode and resize; `source` is its format and scale, such as `JPEG/4`."""
+        """Observe one decoded image; `source` is its format and scale, such as `JPEG/4`."""
         self._decoded.labels(source).inc()
         self._decode_seconds.observe(seconds)
 
     def observe_queue(self, seconds: float) -> None:
-        """One image's wait for the model."""
+        """Observe how long one image was queued."""
         self._queue_seconds.observe(seconds)
 
     def observe_batch(self, images: int, seconds: float) -> None:
-        """One batch in the model."""
+        """Observe one batch's size and duration."""
         self._batch_size.observe(images)
         self._infer_seconds.observe(seconds)
 
-    def observe_texts(self, seconds: float, *, hits: int, misses: int) -> None:
-        """One request's texts, of which so many were and were not in the cache."""
-        self._text_seconds.observe(seconds)
-        self._text_look_ups.labels("hit").inc(hits)
-        self._text_look_ups.labels("miss").inc(misses)
+    def count_cache_lookup(self, *, hit: bool) -> None:
+        """Count a lookup in the embedding cache."""
+        self._cache_lookups.labels("hit" if hit else "miss").inc()
 
-    def count_look_up(self, *, hit: bool) -> None:
-        """One photo looked up in the embedding cache."""
-        self._look_ups.labels("hit" if hit else "miss").inc()
-
-    def note_cache(self, size_bytes: int) -> None:
-        """So much memory the embedding cache takes."""
+    def set_cache_bytes(self, size_bytes: int) -> None:
+        """Set the memory that the embedding cache uses."""
         self._cache_bytes.set(size_bytes)
 
-    def note_in_flight(self, images: int) -> None:
-        """So many images are accepted and not yet answered."""
-        self._in_flight.set(images)
 
-    def note_bytes(self, held: int) -> None:
-        """So many bytes of requests' bodies are held."""
-        self._bytes.set(held)
+class TextMetrics:
+    """Text embeddings and their cache."""
 
-    def note_device_memory(self, device: str, sizes_bytes: Mapping[str, int]) -> None:
-        """So much of a device's memory is taken, by the kinds of `DEVICE_MEMORY`."""
-        for kind, size_bytes in sizes_bytes.items():
-            self._memory[kind].labels(device).set(size_bytes)
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = _histogram(
+            registry,
+            "mumic_text_seconds",
+            "Seconds of embedding one request's texts, the wait for others' included.",
+            SECONDS,
+        )
+        self._cache_lookups = _counter(
+            registry,
+            "mumic_text_cache_lookups_total",
+            "Texts looked up in the cache of text embeddings, by result: hit or miss.",
+            "result",
+        )
 
-    def count_scores(
+    def observe(self, seconds: float, *, hits: int, misses: int) -> None:
+        """Observe one request's texts, `hits` of them in the cache and `misses` not."""
+        self._seconds.observe(seconds)
+        self._cache_lookups.labels("hit").inc(hits)
+        self._cache_lookups.labels("miss").inc(misses)
+
+
+class ScoreMetrics:
+    """Probabilities by label, and their drift."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._scores = _counter(
+            registry,
+            "mumic_label_scores_total",
+            "Images by the tenth in which a label's probability lies; 0.9 is 0.9 to 1.",
+            "label",
+            "tenth",
+        )
+        self._positives = _counter(
+            registry,
+            "mumic_label_positives_total",
+            "Images whose probability of a label reaches the label's serve threshold.",
+            "label",
+        )
+        self._drift = _gauge(
+            registry,
+            "mumic_label_score_drift",
+            "Population stability index of a label's recent scores against validation's.",
+            "livemax",
+            "label",
+        )
+
+    def count(
         self, labels: Sequence[str], counts: NDArray[np.int64], positives: NDArray[np.int64]
     ) -> None:
-        """Count images by label and tenth of its probability, and those that have the label.
+        """Count images by label and tenth of the probability, and those that have the label.
 
         Args:
             labels: C ids.
-            counts: (C, 10) further images.
-            positives: (C,) of them.
+            counts: (C, 10) images to add.
+            positives: (C,) images to add that reach the label's threshold.
         """
         for row, column in zip(*counts.nonzero(), strict=True):
             self._scores.labels(labels[row], f"{column / 10:.1f}").inc(int(counts[row, column]))
         for label, images in zip(labels, positives.tolist(), strict=True):
             self._positives.labels(label).inc(images)
 
-    def note_drift(self, labels: Sequence[str], drift: NDArray[np.float64]) -> None:
-        """So far each label's recent scores are from validation's."""
-        self._drifting = labels
+    def set_drift(self, labels: Sequence[str], drift: NDArray[np.float64]) -> None:
+        """Set each label's drift from the validation scores; NaN if it is unknown."""
         for label, value in zip(labels, drift.tolist(), strict=True):
-            self._label_drift.labels(label).set(value)
+            self._drift.labels(label).set(value)
 
-    def name_model(
-        self, *, name: str, version: str, labels_version: str, device: str, precision: str
+
+class ModelMetrics:
+    """The served checkpoint and its device."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._info = _gauge(
+            registry,
+            "mumic_model_info",
+            "The checkpoint that is served: 1, and 0 for those before it.",
+            "livemax",
+            *("name", "version", "labels_version", "device", "precision"),
+        )
+        self._current: Gauge | None = None
+        self._fused = _gauge(
+            registry,
+            "mumic_model_fused",
+            "1 if the image tower's layers are fused as far as it allows; 0 if fusion failed, "
+            "the log has the reason, and inference is slower.",
+            "livemin",
+        )
+        self._device_memory = {
+            kind: _gauge(registry, f"mumic_device_memory_{kind}_bytes", text, aggregation, "device")
+            for kind, text, aggregation in DEVICE_MEMORY
+        }
+
+    def set_served(
+        self,
+        *,
+        name: str,
+        version: str,
+        labels_version: str,
+        device: str,
+        precision: str,
+        fused: bool,
     ) -> None:
-        """Say which checkpoint is served, in the place of the one before."""
-        if self._named is not None:
-            self._named.set(0)
-            for label in self._drifting:  # of the one before; of shared ones none can be removed
-                self._label_drift.labels(label).set(math.nan)
-        self._named = self._model.labels(name, version, labels_version, device, precision)
-        self._named.set(1)
+        """Set the served checkpoint, which replaces the previous one."""
+        if self._current is not None:
+            self._current.set(0)
+        self._current = self._info.labels(name, version, labels_version, device, precision)
+        self._current.set(1)
+        self._fused.set(fused)
 
-    def render(self) -> bytes:
-        """The Prometheus text format."""
-        return generate_latest(self._told)
+    def set_device_memory(self, device: str, sizes_bytes: Mapping[str, int]) -> None:
+        """Set the memory of a device, by the kinds of `DEVICE_MEMORY`."""
+        for kind, size_bytes in sizes_bytes.items():
+            self._device_memory[kind].labels(device).set(size_bytes)
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
-    ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=registry)
+
+
+def _gauge(
+    registry: CollectorRegistry, name: str, text: str, aggregation: Aggregation, *labels: str
+) -> Gauge:
+    return Gauge(name, text, labels, registry=registry, multiprocess_mode=aggregation)
+
+
+def _histogram(
+    registry: CollectorRegistry, name: str, text: str, buckets: Sequence[float], *labels: str
+) -> Histogram:
+    return Histogram(name, text, labels, buckets=buckets, registry=registry)

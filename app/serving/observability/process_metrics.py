@@ -1,4 +1,4 @@
-"""`process_*` of several processes, which prometheus_client has of one alone, and replacements."""
+"""`process_*` metrics of several processes, which prometheus_client exports for one only."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,49 +8,49 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-ENDED = "ended_"  # and a process id: the name of an empty file
+REPLACED_PREFIX = "ended_"  # of an empty file per replaced process: the prefix and its process id
 
 
-def note_replaced(directory: str, pid: int) -> None:
-    """Remember a process whose place another takes; it goes uncounted on a full disk."""
+def record_replaced(directory: str, pid: int) -> None:
+    """Record that a process was replaced by another; on a full disk it is not counted."""
     with suppress(OSError):
-        Path(directory, f"{ENDED}{pid}").touch()
+        Path(directory, f"{REPLACED_PREFIX}{pid}").touch()
 
 
 class SharingProcesses(Collector):
-    """CPU, memory and files of each living process that shares a directory, by its `pid`.
+    """CPU, memory and files of each living process of a shared directory, by its `pid`.
 
-    Not added up: a sum of counters would fall when one of them ends, and look like a restart.
-    With them goes the number of processes whose place others have taken.
+    They are not summed: the sum of counters would decrease when a process ends, which Prometheus
+    takes for a counter reset. The collector also exports how many processes were replaced.
 
     Args:
-        directory: that prometheus_client shares numbers in.
+        directory: the directory in which prometheus_client shares samples.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
 
     def collect(self) -> Iterable[Metric]:
-        """Read them as they are now."""
+        """Read the current values."""
         families: dict[str, Metric] = {}
         for pid in self._living():
-            for family in _processes_of(pid):
-                told = families.setdefault(
+            for family in _process_metrics(pid):
+                merged = families.setdefault(
                     family.name, Metric(family.name, family.documentation, family.type)
                 )
                 for sample in family.samples:
-                    told.add_sample(sample.name, {"pid": pid}, sample.value)
-        replaced = len(list(self._directory.glob(f"{ENDED}*")))
+                    merged.add_sample(sample.name, {"pid": pid}, sample.value)
+        replaced = len(list(self._directory.glob(f"{REPLACED_PREFIX}*")))
         restarts = CounterMetricFamily(
             "mumic_worker_restarts", "Workers that have ended and been replaced.", replaced
         )
         return [*families.values(), restarts]
 
     def _living(self) -> list[str]:
-        # The files of live gauges are removed when a process ends.
+        # The supervisor removes the files of live gauges when a process ends.
         files = self._directory.glob("gauge_live*_*.db")
         return sorted({path.stem.rpartition("_")[2] for path in files})
 
 
-def _processes_of(pid: str) -> Iterable[Metric]:
+def _process_metrics(pid: str) -> Iterable[Metric]:
     return ProcessCollector(pid=lambda: pid, registry=None).collect()

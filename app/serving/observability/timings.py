@@ -1,21 +1,21 @@
-"""What an image has been through on its way to its scores, and when."""
+"""When each image passed each processing step."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Timings:
-    """One image's way. Times are seconds of `time.perf_counter`, 0 for what has not come yet.
+    """One image's timestamps, in seconds of `time.perf_counter`; 0 for a step not yet reached.
 
     Attributes:
-        accepted: its request was, and it began to wait for a thread that decodes.
-        decode_began: looked up or decoded from now on.
-        decode_ended: likewise, well or not.
-        queue_began: waiting for the model from now on.
-        infer_began: its batch did, which ends the wait.
-        infer_ended: likewise, well or not.
-        batch_size: images in its batch.
-        outcome: `ok` or the code of what was wrong with it.
+        accepted: the request was admitted; the image began to wait for a decode thread.
+        decode_began: cache lookup and decoding began.
+        decode_ended: they ended, also if they failed.
+        queue_began: the image began to wait for the model.
+        infer_began: the image's batch started.
+        infer_ended: the batch ended, also if it failed.
+        batch_size: the number of images in the batch.
+        outcome: `ok` or an error code.
     """
 
     accepted: float = 0.0
@@ -34,16 +34,16 @@ class Timings:
 
     @property
     def queue_s(self) -> float:
-        """Seconds of waiting for the model; 0 for an image that did not need it."""
+        """Seconds in the queue of the model; 0 for a cached image."""
         return self.infer_began - self.queue_began
 
     @property
     def infer_s(self) -> float:
-        """Seconds of its batch in the model; 0 for an image that did not need it."""
+        """Seconds of the image's batch in the model; 0 for a cached image."""
         return self.infer_ended - self.infer_began
 
     def intervals(self, now: float) -> list[tuple[str, float, float]]:
-        """The name, begin and end of each stage that has begun; what goes on ends now."""
+        """Return the name, start and end of each step that has begun; a running one ends `now`."""
         bounds = [
             ("decode", self.decode_began, self.decode_ended),
             ("queue", self.queue_began, self.infer_began),

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from app.core.files import disk_errors
-from app.serving.observability import SHARED_DIRECTORY, note_replaced, shared_model
+from app.serving.observability import SHARED_DIRECTORY, record_replaced, shared_model_labels
 from app.serving.process.server import Port, Server, announcement, bind, server_config
 from app.settings import Settings
 
@@ -112,7 +112,7 @@ class _Workers(Multiprocess):
         self.processes.append(self._start())
         if not self._wait_until_ready():
             return
-        model = shared_model()
+        model = shared_model_labels()
         # Fix what `auto` selected: the other workers could select differently.
         placed = {"device": model["device"], "precision": model["precision"]}
         self.config.app = partial(self._create_app, self._settings.model_copy(update=placed))
@@ -207,7 +207,7 @@ class _Workers(Multiprocess):
         )
         assert ended.pid is not None  # it has been started
         mark_process_dead(ended.pid)
-        note_replaced(os.environ[SHARED_DIRECTORY], ended.pid)
+        record_replaced(os.environ[SHARED_DIRECTORY], ended.pid)
         self._backoff_ends = time.monotonic() + self._backoff_s
         self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
         self.processes[place] = self._start()

@@ -12,8 +12,8 @@ from app.serving.inference.batch_policy import BatchPlan, BatchPolicy, QueuedIma
 from app.serving.inference.scoring_model import ScoringModel
 
 NOW_S = 100.0
-CPU = BatchPolicy(workers=2, own_cores=True)
-GPU = BatchPolicy(workers=2, own_cores=False)
+CPU = BatchPolicy(workers=2, dedicated_cores=True)
+GPU = BatchPolicy(workers=2, dedicated_cores=False)
 
 
 def model(max_batch_size: int = 8) -> ScoringModel:
@@ -75,7 +75,7 @@ def test_free_workers_share_queued_images(
 
 def test_images_are_taken_by_virtual_start_then_by_arrival() -> None:
     late, early, tied = queue = queued([2, 0, 2])
-    policy = BatchPolicy(workers=1, own_cores=True)
+    policy = BatchPolicy(workers=1, dedicated_cores=True)
     planned = plan(policy, queue, free_workers=1)
     assert planned.batches == [[early, late, tied]]
 

@@ -59,7 +59,9 @@ def test_image_lingers_until_as_many_are_in_flight_as_before(
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
-            monkeypatch.setattr(batcher, "_policy", BatchPolicy(1, True, linger_share=1e6))
+            monkeypatch.setattr(
+                batcher, "_policy", BatchPolicy(1, dedicated_cores=True, linger_share=1e6)
+            )
             tasks = await submit_in_order(batcher, tower, [GOOD] * 2)
             tower.go.set()
             await asyncio.gather(*tasks)
@@ -81,7 +83,9 @@ def test_linger_ends_without_further_images(monkeypatch: pytest.MonkeyPatch) -> 
             tower.go.set()
             await asyncio.gather(*tasks)
             monkeypatch.setattr(batcher, "_batch_s", 0.05)
-            monkeypatch.setattr(batcher, "_policy", BatchPolicy(1, True, linger_share=1))
+            monkeypatch.setattr(
+                batcher, "_policy", BatchPolicy(1, dedicated_cores=True, linger_share=1)
+            )
             await asyncio.wait_for(batcher.put(grey_pixels(GOOD)), PATIENCE_S)
             assert tower.batches == [1, 2, 1]
 

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from app.core.classifier import Classifier
 from app.core.labels import BINS, histograms, population_stability_index
-from app.core.labels.drift import SMALLEST_SHARE
+from app.core.labels.drift import MIN_SHARE
 from app.serving.inference import score_statistics
 from app.serving.inference.score_statistics import ScoreStatistics
 from app.serving.observability import Metrics
@@ -41,8 +41,8 @@ def test_histograms_count_every_score_once(rows: Array) -> None:
 def test_stability_index_matches_its_definition(counts: Array, reference: Array) -> None:
     expected = 0.0
     for count, reference_count in zip(counts, reference, strict=True):
-        p = max(count / counts.sum(), SMALLEST_SHARE)
-        q = max(reference_count / reference.sum(), SMALLEST_SHARE)
+        p = max(count / counts.sum(), MIN_SHARE)
+        q = max(reference_count / reference.sum(), MIN_SHARE)
         expected += (p - q) * math.log(p / q)
     assert population_stability_index(counts, reference) == pytest.approx(expected)
     assert population_stability_index(counts, counts * 3) == pytest.approx(0, abs=1e-12)

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
 from app.core.classifier import Classifier
-from tests.support.engine import in_flight, post_beside
+from tests.support.engine import in_flight, post_in_background
 from tests.support.fakes import GOOD, PATIENCE_S, RAISES, FakeTower, grey_photo, wait_until
 from tests.support.requests import json_body, metric, multipart, photo, raw, truncated
 from tests.support.tracing import (
@@ -73,9 +73,9 @@ def test_a_batch_that_requests_share_is_in_the_trace_of_each(
     tower = FakeTower()
     with traced(tiny_classifier, tower) as client:
         tower.go.clear()
-        first = post_beside(client, grey_photo(GOOD))
+        first = post_in_background(client, grey_photo(GOOD))
         wait_until(lambda: tower.batches == [1])
-        others = [post_beside(client, grey_photo(GOOD)) for _ in range(2)]
+        others = [post_in_background(client, grey_photo(GOOD)) for _ in range(2)]
         wait_until(lambda: metric(client, "mumic_decode_seconds_count") == 3)
         tower.go.set()
         for answer in (first, *others):
@@ -122,7 +122,7 @@ def test_failures_are_told_and_probes_are_not(
             assert "traceresponse" not in client.get(path).headers
         answers = [client.post("/predict", **raw(grey_photo(RAISES)))]
         tower.go.clear()
-        waits = post_beside(client, grey_photo(GOOD))
+        waits = post_in_background(client, grey_photo(GOOD))
         answers += [client.post("/predict", **raw(grey_photo(GOOD))), client.post("/nowhere")]
         assert [answer.status_code for answer in answers] == [500, 429, 404]
         assert all("traceresponse" in answer.headers for answer in answers)

@@ -32,6 +32,6 @@ def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
         if unknown := request.query_params.keys() - {"checkpoint"}:
             raise OptionError(min(unknown)[:60], "unknown option; known: checkpoint")
         await reloader.reload(Path(checkpoint) if checkpoint else None)
-        return model_info(engine.served.classifier)
+        return model_info(engine.models.current.classifier)
 
     return router

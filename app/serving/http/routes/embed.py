@@ -34,7 +34,7 @@ def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter
     )
     async def embed(request: Request, response: Response) -> EmbedResponse | Response:
         uploads, options = await read_uploads(request, EmbedOptions, EmbedBody, dependencies)
-        served = engine.served
+        served = engine.models.current
         as_npy = NPY in request.headers.get("accept", "")
         if isinstance(options, EmbedBody) and options.texts is not None:
             most = settings.max_zero_shot_labels
@@ -43,7 +43,7 @@ def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter
                     "texts", f"{len(options.texts)} were sent; at most {most} are allowed"
                 )
             rows = await answer_within(
-                request, settings.request_timeout_s, engine.embed_texts(served, options.texts)
+                request, settings.request_timeout_s, engine.texts.embed(served, options.texts)
             )
             return _npy(rows) if as_npy else _texts_response(served.classifier, rows, options)
         outcomes, timing = await answer_within(

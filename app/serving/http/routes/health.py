@@ -26,7 +26,7 @@ def health_router(engine: Engine) -> APIRouter:
         responses=problem_responses(503),
     )
     async def healthz() -> Health:
-        if engine.longest_batch_s > STUCK_S:
+        if engine.images.longest_batch_s > STUCK_S:
             raise NotReadyError(f"the model has computed one batch for more than {STUCK_S:g} s")
         return Health()
 
@@ -51,7 +51,7 @@ def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     def read_metrics() -> Response:  # not async: FastAPI runs it in a thread (about 2000 lines)
-        engine.note_device_memory()
+        engine.models.report_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     return router

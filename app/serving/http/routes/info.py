@@ -12,7 +12,7 @@ def model_router(engine: Engine) -> APIRouter:
 
     @router.get("/labels", summary="The label set", response_model=LabelsResponse)
     async def labels() -> LabelsResponse:
-        label_set = engine.served.classifier.labels
+        label_set = engine.models.current.classifier.labels
         return LabelsResponse(
             version=label_set.version,
             categories=label_set.categories,
@@ -32,7 +32,7 @@ def model_router(engine: Engine) -> APIRouter:
 
     @router.get("/model", summary="The checkpoint's card", response_model=ModelCard)
     async def model() -> ModelCard:
-        classifier = engine.served.classifier
+        classifier = engine.models.current.classifier
         card = classifier.checkpoint.card
         return ModelCard(
             name=card.name,

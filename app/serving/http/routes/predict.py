@@ -29,7 +29,7 @@ def predict_router(engine: Engine, dependencies: RequestDependencies) -> APIRout
     )
     async def predict(request: Request, response: Response) -> PredictResponse:
         uploads, options = await read_uploads(request, PredictOptions, PredictBody, dependencies)
-        served = engine.served
+        served = engine.models.current
         selection = options.selection(served.classifier.labels)
         outcomes, timing = await answer_within(
             request, settings.request_timeout_s, embed_uploads(request, engine, served, uploads)

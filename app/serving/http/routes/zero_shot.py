@@ -42,10 +42,10 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
             raise OptionError("labels", f"{repeated[0]!r} is given twice; give each label once")
         prompts = [render(options.template, label) for label in options.labels]
 
-        served = engine.served
+        served = engine.models.current
 
         async def work() -> ZeroShotResponse:
-            text_embeddings = await engine.embed_texts(served, prompts)
+            text_embeddings = await engine.texts.embed(served, prompts)
             outcomes, timing = await embed_uploads(request, engine, served, uploads)
             response.headers["Server-Timing"] = timing
 
@@ -65,7 +65,9 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
                 )
 
             # Off the event loop: building tens of thousands of scores would block it.
-            results = await engine.in_decoder(lambda: build_results(uploads, outcomes, build))
+            results = await engine.images.run_in_decode_thread(
+                lambda: build_results(uploads, outcomes, build)
+            )
             return ZeroShotResponse(model=model_info(served.classifier), results=results)
 
         return await answer_within(request, settings.request_timeout_s, work())
