@@ -1,29 +1,26 @@
-"""Dashboard and alerts ask for what the server tells; `make monitoring` asks Prometheus too."""
+"""The dashboard and the alerts name metrics that exist; `make monitoring` evaluates them too."""
 
 import itertools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
-
-from app.serving.observability.process_metrics import SharingProcesses
 from tests.support.deploy_files import (
+    alert_queries,
     alerts,
     dashboard,
-    listed,
+    exported_metrics,
     metrics_in,
+    panel_queries,
     panels,
-    ringing,
-    shown,
+    variable_queries,
     variables,
     yaml_of,
 )
-from tests.support.imports import ROOT
 
 OF_PROMETHEUS = {"up", "ALERTS"}
 COLUMNS = 24  # of Grafana's grid
+TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 
 def test_metrics_are_found_in_an_expression() -> None:
@@ -31,29 +28,24 @@ def test_metrics_are_found_in_an_expression() -> None:
     assert metrics_in(share) == {"a_b", "i_j"}
 
 
-def test_every_metric_that_is_asked_for_is_told(client: httpx.Client, tmp_path: Path) -> None:
-    told = set(OF_PROMETHEUS)
-    of_workers = SharingProcesses(str(tmp_path)).collect()
-    told |= {sample.name for family in of_workers for sample in family.samples}
-    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", client.get("/metrics").text, re.M):
-        parts = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
-        told |= {name + part for part in parts}
-    expressions = shown() | ringing()
-    asked = {place: metrics_in(text) for place, text in expressions.items()}
-    assert all(asked.values())
-    assert {place: names - told for place, names in asked.items() if names - told} == {}
-    assert set(re.findall(r"label_values\((\w+)", " ".join(listed()))) <= told
+def test_queries_name_exported_metrics() -> None:
+    known = OF_PROMETHEUS | exported_metrics()
+    queries = panel_queries() | alert_queries()
+    named = {place: metrics_in(query) for place, query in queries.items()}
+    assert all(named.values())
+    assert {place: names - known for place, names in named.items() if names - known} == {}
+    assert set(re.findall(r"label_values\((\w+)", " ".join(variable_queries()))) <= known
 
 
-def nodes(part: Any) -> Iterator[Any]:
-    """All that is in a JSON document."""
-    yield part
-    if isinstance(part, dict | list):
-        for child in part.values() if isinstance(part, dict) else part:
+def nodes(node: Any) -> Iterator[Any]:
+    """All values of a JSON document."""
+    yield node
+    if isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
             yield from nodes(child)
 
 
-def test_the_dashboard_asks_the_chosen_source_about_the_chosen_instances() -> None:
+def test_dashboard_uses_selected_source_and_instances() -> None:
     whole = dashboard()
     source = {"type": "prometheus", "uid": "${datasource}"}
     every = [node for node in nodes(whole) if isinstance(node, dict)]
@@ -68,7 +60,7 @@ def test_the_dashboard_asks_the_chosen_source_about_the_chosen_instances() -> No
                 assert 'instance=~"$instance"' in selector or "alertname" in selector
 
 
-def test_panels_have_names_units_and_a_place_of_their_own() -> None:
+def test_panels_have_titles_units_and_do_not_overlap() -> None:
     every = dashboard()["panels"]
     assert len({panel["id"] for panel in every}) == len(every)
     assert len({panel["title"] for panel in every}) == len(every)
@@ -90,14 +82,23 @@ def test_panels_have_names_units_and_a_place_of_their_own() -> None:
         assert unit or axis or panel["type"] == "table", panel["title"]
 
 
-def test_every_alert_has_advice_and_is_tried_both_ways() -> None:
-    advice = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    tried = [
+def test_alerts_link_to_their_runbook_entry() -> None:
+    for alert in alerts():
+        annotations, name = alert["annotations"], alert["alert"]
+        assert annotations.keys() == {"summary", "description", "runbook_url"}
+        assert annotations["runbook_url"] == f"docs/operations/runbook.md#{name.lower()}"
+
+
+def test_alert_rules_are_tested_firing_and_quiet() -> None:
+    tested = [
         rule for test in yaml_of("alerts_test.yaml")["tests"] for rule in test["alert_rule_test"]
     ]
+    assert {rule["alertname"] for rule in tested} == alert_queries().keys()
     for alert in alerts():
-        name = alert["alert"]
-        assert f"\n### {name}\n" in advice
-        assert alert["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
-        fired = {bool(rule["exp_alerts"]) for rule in tried if rule["alertname"] == name}
-        assert fired == {False, True}, name
+        expected = [rule["exp_alerts"] for rule in tested if rule["alertname"] == alert["alert"]]
+        assert {bool(each) for each in expected} == {False, True}, alert["alert"]
+        summary = ".+".join(map(re.escape, TEMPLATE.split(alert["annotations"]["summary"])))
+        for fired in itertools.chain.from_iterable(expected):
+            annotations = dict(fired["exp_annotations"])
+            assert re.fullmatch(summary, annotations["summary"])
+            assert annotations == alert["annotations"] | {"summary": annotations["summary"]}

@@ -47,7 +47,7 @@ def test_a_curl_line_is_answered(line: str, shipped_url: str, tmp_path: Path) ->
 
 
 def test_every_setting_is_told() -> None:
-    pages = (README, README.parent / "docs" / "operations.md")
+    pages = (README, *README.parent.glob("docs/operations/*.md"))
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     told = set(re.findall(r"`MUMIC_([A-Z_]+)`", text))
     assert told == {name.upper() for name in Settings.model_fields}
