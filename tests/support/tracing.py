@@ -36,7 +36,7 @@ def traced(
                 tower.go.set()
 
 
-def below(spans: Sequence[ReadableSpan], parent: ReadableSpan) -> list[ReadableSpan]:
+def children(spans: Sequence[ReadableSpan], parent: ReadableSpan) -> list[ReadableSpan]:
     """Return a span's children by start time; check that they lie within it."""
     found = [span for span in spans if span.parent and span.parent.span_id == id_of(parent)]
     for span in found:

@@ -4,7 +4,7 @@
 model. On a CPU several workers with few threads each have a higher throughput than one with many:
 no layer waits for its slowest thread, and a decoder that uses a core for a moment delays one worker
 only. On a GPU the second worker copies its batch to the device while the first one computes
-(docs/adr/0005-lanes.md).
+(docs/adr/0005-inference-workers.md).
 """
 
 import asyncio

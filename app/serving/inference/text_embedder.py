@@ -16,7 +16,7 @@ from app.serving.observability import Metrics
 
 
 class TextEmbedder:
-    """Embeds the texts of one request at a time, concurrently with the image batches.
+    """Embeds texts, one request after the other, concurrently with the image batches.
 
     Args:
         admission: refuses texts while the service is stopping.

@@ -1,8 +1,8 @@
-"""Distributed traces: a span for each request, and below it the way of each of its images.
+"""Distributed tracing: a span per request, with child spans for its images and their steps.
 
-OpenTelemetry is an extra, and this module is imported only where traces are asked for. The spans of
-images are made when their request has been answered, from the times that are noted of every image:
-nothing waits for a span.
+OpenTelemetry is an optional dependency, so this module is imported only if tracing is enabled. The
+spans of images are created from their `Timings` once the request is answered: tracing adds no work
+while an image is processed.
 """
 
 import logging
@@ -47,50 +47,52 @@ from app import __version__
 from app.errors import OptionError
 from app.serving.observability.timings import Timings
 
-# W3C's field for answers; `traceparent` is for requests alone.
+# The W3C response header; `traceparent` is a request header.
 TRACE_RESPONSE = "traceresponse"
-SENT = ("traceparent", "tracestate")
+REQUEST_HEADERS = ("traceparent", "tracestate")
 PROPAGATOR = TraceContextTextMapPropagator()
-NOT_TRACED = {"/healthz", "/readyz", "/metrics"}  # asked every few seconds, whatever happens
-# Any other would be a name that a stranger chose.
+NOT_TRACED = {"/healthz", "/readyz", "/metrics"}  # polled every few seconds
+# Other methods become `_OTHER` (semantic conventions): clients must not choose span names.
 METHODS = set("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
 CLIENT_LEFT = "client_left"
-DELIVERY_S = 5.0  # when the server stops; the collector may be down
+FLUSH_TIMEOUT_S = 5.0  # at shutdown; the collector may be down
 logger = logging.getLogger("mumic.serving")
 
 
 def trace_requests(app: FastAPI) -> Callable[[], None]:
-    """Trace an app's requests, to where the OTEL_* variables say, until the server stops.
+    """Trace an app's requests. The OTEL_* variables configure exporter, sampler and resource.
 
     Returns:
-        What to call then: it delivers the spans that wait, in `DELIVERY_S` at most.
+        A function to call at shutdown: it exports the remaining spans, in at most
+        `FLUSH_TIMEOUT_S`.
 
     Raises:
-        OptionError: an OTEL_* variable cannot be used.
+        OptionError: an OTEL_* variable is invalid.
     """
-    ours = {SERVICE_NAME: "mumic", SERVICE_VERSION: __version__}
-    told = OTELResourceDetector().detect().attributes
+    defaults = {SERVICE_NAME: "mumic", SERVICE_VERSION: __version__}
+    configured = OTELResourceDetector().detect().attributes
     try:
         provider = TracerProvider(
-            resource=Resource.create({**ours, **told}), shutdown_on_exit=False
+            resource=Resource.create({**defaults, **configured}), shutdown_on_exit=False
         )
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     except ValueError as error:
-        raise OptionError("traces", f"an OTEL_ variable cannot be used: {error}") from error
+        raise OptionError("traces", f"an OTEL_* variable is invalid: {error}") from error
     tracer = provider.get_tracer("mumic", __version__)
-    if not isinstance(tracer, NoOpTracer):  # as OTEL_SDK_DISABLED gives it
-        app.add_middleware(TracedRequests, tracer=tracer)
-    return partial(_deliver, provider)
+    if not isinstance(tracer, NoOpTracer):  # with OTEL_SDK_DISABLED=true
+        app.add_middleware(RequestTracing, tracer=tracer)
+    return partial(_flush, provider)
 
 
-class TracedRequests:
-    """Makes a request's span, a child of the client's; tells it in the answer and in the log.
+class RequestTracing:
+    """ASGI middleware that creates a request's span, as a child of the client's span.
 
-    The request's state gets `trace_id`; its `timings` are read when it has been answered.
+    It sets `trace_id` in the request's state, for the access log, and reads the images' `timings`
+    from there once the request is answered.
 
     Args:
-        app: what to wrap, with all that answers.
-        tracer: makes the spans.
+        app: the wrapped ASGI app.
+        tracer: creates the spans.
     """
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
@@ -105,7 +107,7 @@ class TracedRequests:
         epoch_ns = _epoch_clock()
         span = self._tracer.start_span(
             _name(scope),
-            context=PROPAGATOR.extract(_sent(scope)),
+            context=PROPAGATOR.extract(_trace_headers(scope)),
             kind=SpanKind.SERVER,
             attributes={
                 HTTP_REQUEST_METHOD: scope["method"] if scope["method"] in METHODS else "_OTHER",
@@ -118,19 +120,19 @@ class TracedRequests:
         scope.setdefault("state", {})["trace_id"] = format_trace_id(context.trace_id)
         status = 0
 
-        async def send_told(message: Message) -> None:
+        async def send_with_header(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[TRACE_RESPONSE] = _told(context)
+                MutableHeaders(scope=message)[TRACE_RESPONSE] = _trace_response(context)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_told)
+            await self._app(scope, receive, send_with_header)
         finally:
             ended = time.perf_counter()
             if span.is_recording():
-                failure = _describe(span, scope, status)
+                failure = _set_result(span, scope, status)
                 images = scope["state"].get("timings", ())
                 self._add_images(span, images, failure, ended, epoch_ns)
             span.end(epoch_ns(ended))
@@ -143,31 +145,31 @@ class TracedRequests:
         ended: float,
         epoch_ns: Callable[[float], int],
     ) -> None:
-        """Add what each image that was accepted went through until the request ended."""
-        below_request = set_span_in_context(request)
-        for index, stages in enumerate(images):
-            if not stages.accepted:
+        """Add a span for each accepted image, and one for each of its steps."""
+        in_request = set_span_in_context(request)
+        for index, timings in enumerate(images):
+            if not timings.accepted:
                 continue
             image = self._tracer.start_span(
                 "image",
-                below_request,
+                in_request,
                 attributes={"mumic.image.index": index},
-                start_time=epoch_ns(stages.accepted),
+                start_time=epoch_ns(timings.accepted),
             )
-            below_image, until = set_span_in_context(image), ended
-            for name, began, until in stages.intervals(ended):
-                of_batch = {"mumic.batch.size": stages.batch_size} if name == "infer" else None
-                stage = self._tracer.start_span(
-                    name, below_image, attributes=of_batch, start_time=epoch_ns(began)
+            in_image, until = set_span_in_context(image), ended
+            for name, began, until in timings.intervals(ended):
+                batch = {"mumic.batch.size": timings.batch_size} if name == "infer" else None
+                step = self._tracer.start_span(
+                    name, in_image, attributes=batch, start_time=epoch_ns(began)
                 )
-                stage.end(epoch_ns(until))
-            if stages.outcome != "ok":
-                _fail(image, stages.outcome or failure)
-            image.end(epoch_ns(until))  # of its last stage
+                step.end(epoch_ns(until))
+            if timings.outcome != "ok":
+                _set_error(image, timings.outcome or failure)
+            image.end(epoch_ns(until))  # with its last step
 
 
 def _epoch_clock() -> Callable[[float], int]:
-    """From seconds of `time.perf_counter` to nanoseconds since 1970, as spans have them."""
+    """Return a function from `time.perf_counter` seconds to nanoseconds since the epoch."""
     offset_ns = time.time_ns() - time.perf_counter_ns()
     return lambda seconds: offset_ns + int(seconds * 1e9)
 
@@ -178,19 +180,19 @@ def _name(scope: Scope) -> str:
     return f"{method} {route}".rstrip()
 
 
-def _sent(scope: Scope) -> dict[str, str]:
-    """The client's trace context. A field that is sent twice is one, joined (RFC 9110)."""
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    """Return the client's trace context; repeated headers are joined (RFC 9110)."""
     headers = Headers(scope=scope)
-    return {name: ",".join(values) for name in SENT if (values := headers.getlist(name))}
+    return {name: ",".join(values) for name in REQUEST_HEADERS if (values := headers.getlist(name))}
 
 
-def _told(context: SpanContext) -> str:
+def _trace_response(context: SpanContext) -> str:
     trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
     return f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
 
 
-def _describe(span: Span, scope: Scope, status: int) -> str:
-    """Note what became of a request; gives why it failed, if it did."""
+def _set_result(span: Span, scope: Scope, status: int) -> str:
+    """Set a request span's name, route, status and error; return the error, "" if there is none."""
     if route := getattr(scope.get("route"), "path", ""):
         span.update_name(_name(scope))
         span.set_attribute(HTTP_ROUTE, route)
@@ -198,19 +200,19 @@ def _describe(span: Span, scope: Scope, status: int) -> str:
         span.set_attribute(HTTP_RESPONSE_STATUS_CODE, status)
     failure = str(status) if status >= 500 else "" if status else CLIENT_LEFT
     if failure:
-        _fail(span, failure)
+        _set_error(span, failure)
     return failure
 
 
-def _fail(span: Span, why: str) -> None:
-    span.set_attribute(ERROR_TYPE, why)
+def _set_error(span: Span, error: str) -> None:
+    span.set_attribute(ERROR_TYPE, error)
     span.set_status(StatusCode.ERROR)
 
 
-def _deliver(provider: TracerProvider) -> None:
-    # The SDK would wait for half a minute, and its thread may be waiting for a collector.
+def _flush(provider: TracerProvider) -> None:
+    # In a thread, since shutdown() waits 30 s for a collector that does not answer.
     thread = threading.Thread(target=provider.shutdown, daemon=True)
     thread.start()
-    thread.join(DELIVERY_S)
+    thread.join(FLUSH_TIMEOUT_S)
     if thread.is_alive():
-        logger.warning("spans are lost: they were not delivered within %g s", DELIVERY_S)
+        logger.warning("spans are lost: the collector did not accept them in %g s", FLUSH_TIMEOUT_S)

@@ -91,7 +91,7 @@ def test_invalid_checkpoint_keeps_old_one(checkpoints: tuple[Path, Path], tmp_pa
     weights.write_bytes(weights.read_bytes()[:-100])
     with reloadable(checkpoints[0]) as client:
         before = scores(client)
-        for directory, detail in [(broken, "not a whol"), (tmp_path / "none", "no such")]:
+        for directory, detail in [(broken, "not a complete"), (tmp_path / "none", "no such")]:
             body = {"checkpoint": str(directory)}
             answer = client.post("/admin/reload", headers=HEADERS, params=body)
             assert (answer.status_code, answer.json()["code"]) == (422, "checkpoint_refused")

@@ -1,4 +1,4 @@
-"""Text embedding: one request at a time, and cancellation after the current batch."""
+"""Text embedding: one request after the other, and cancellation after the current batch."""
 
 import asyncio
 import threading

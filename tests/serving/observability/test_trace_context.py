@@ -1,4 +1,4 @@
-"""Traces and the world: the client's context in, spans out, and nobody hurt by either."""
+"""Trace context and export: traceparent, traceresponse, sampling, collectors."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def traced_client(tiny_classifier: Classifier) -> Iterator[httpx.Client]:
         [],
     ],
 )
-def test_a_malformed_context_is_as_none_and_a_trace_begins(
+def test_malformed_context_starts_new_trace(
     traced_client: httpx.Client, sent: list[tuple[str, str]]
 ) -> None:
     answer = traced_client.get("/model", headers=sent)
@@ -68,14 +68,14 @@ def test_a_malformed_context_is_as_none_and_a_trace_begins(
         [("traceparent", f"cc-{TRACE}-{SPAN}-01-what-comes-later")],
     ],
 )
-def test_a_context_is_taken_from_any_version_with_any_state(
+def test_context_of_any_version_and_state_is_continued(
     traced_client: httpx.Client, sent: list[tuple[str, str]]
 ) -> None:
     answer = traced_client.get("/model", headers=sent)
     assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-")
 
 
-def test_what_the_sampler_leaves_out_is_told_and_not_recorded(
+def test_unsampled_request_is_propagated_but_not_recorded(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with traced(tiny_classifier) as client:
@@ -91,19 +91,19 @@ def test_what_the_sampler_leaves_out_is_told_and_not_recorded(
     assert not exporter.get_finished_spans()
 
 
-def test_a_line_of_the_log_leads_to_the_trace(
+def test_access_log_has_trace_id(
     traced_client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mumic.access")
     traced_client.get("/model", headers={"traceparent": PARENT})
     traced_client.get("/healthz")
-    wait_until(lambda: len(caplog.records) == 2)  # a line is written after its answer
+    wait_until(lambda: len(caplog.records) == 2)  # logged after the response is sent
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     assert [line["route"] for line in lines] == ["/model", "/healthz"]
     assert [line.get("trace_id") for line in lines] == [TRACE, None]
 
 
-def test_a_host_that_a_url_names_learns_nothing_of_the_trace(
+def test_url_fetch_sends_no_trace_context(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_site() as site:
@@ -120,7 +120,7 @@ def test_a_host_that_a_url_names_learns_nothing_of_the_trace(
     assert requests_of(exporter.get_finished_spans())
 
 
-def test_spans_go_to_the_collector_before_the_server_ends(
+def test_spans_are_exported_before_shutdown_ends(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with collecting() as collector:
@@ -128,18 +128,18 @@ def test_spans_go_to_the_collector_before_the_server_ends(
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
         with traced(tiny_classifier) as client:
             assert client.post("/predict", **raw(photo())).status_code == 200
-        told = collector.spans()
-    assert {name for _, name in told} == {"POST /predict", "image", "decode", "queue", "infer"}
-    resource = told[0][0]
+        spans = collector.spans()
+    assert {name for _, name in spans} == {"POST /predict", "image", "decode", "queue", "infer"}
+    resource = spans[0][0]
     assert resource["service.name"] == "mumic"
     assert resource["service.instance.id"]
     assert resource["deployment.environment.name"] == "test"
 
 
-def test_a_collector_that_does_not_answer_holds_up_neither_requests_nor_the_end(
+def test_stuck_collector_delays_neither_requests_nor_shutdown(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.serving.observability.tracing.DELIVERY_S", 0.1)
+    monkeypatch.setattr("app.serving.observability.tracing.FLUSH_TIMEOUT_S", 0.1)
     with collecting() as collector:
         collector.go.clear()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
@@ -156,7 +156,7 @@ def test_a_collector_that_does_not_answer_holds_up_neither_requests_nor_the_end(
         assert collector.spans()[0][0]["service.name"] == "tagger"
 
 
-def test_the_sdks_own_switch_turns_traces_off(
+def test_otel_sdk_disabled_turns_tracing_off(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
@@ -165,12 +165,12 @@ def test_the_sdks_own_switch_turns_traces_off(
         assert (answer.status_code, "traceresponse" in answer.headers) == (200, False)
 
 
-def test_traces_are_off_unless_asked_for(client: httpx.Client) -> None:
+def test_tracing_is_off_by_default(client: httpx.Client) -> None:
     answer = client.get("/model", headers={"traceparent": PARENT})
     assert (answer.status_code, "traceresponse" in answer.headers) == (200, False)
 
 
-def test_what_traces_need_is_said(
+def test_invalid_variable_and_missing_extra_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path
 ) -> None:
     monkeypatch.setenv("MUMIC_CHECKPOINT", str(tiny_checkpoint))
@@ -178,7 +178,7 @@ def test_what_traces_need_is_said(
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     ran = mumic(monkeypatch, capsys, "openapi")
     assert (ran.code, ran.out) == (2, "")
-    assert "mumic: traces: an OTEL_ variable cannot be used: max_export_batch_size must" in ran.err
+    assert "mumic: traces: an OTEL_* variable is invalid: max_export_batch_size must" in ran.err
 
     exporter = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
     monkeypatch.setitem(sys.modules, exporter, None)  # as if it were not installed

@@ -1,4 +1,4 @@
-"""What a trace tells: each request and the way of its images, whatever became of them."""
+"""The spans of a trace: requests, images and steps, for success and failure."""
 
 import socket
 
@@ -16,7 +16,7 @@ from tests.support.tracing import (
     TRACE,
     attributes,
     begin,
-    below,
+    children,
     end,
     id_of,
     names,
@@ -25,7 +25,7 @@ from tests.support.tracing import (
 )
 
 
-def test_each_image_is_followed_through_the_queue_below_the_clients_span(
+def test_image_spans_are_children_of_request_span(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter
 ) -> None:
     with traced(tiny_classifier) as client:
@@ -52,22 +52,24 @@ def test_each_image_is_followed_through_the_queue_below_the_clients_span(
     }
     assert request.status.status_code is StatusCode.UNSET
 
-    images = sorted(below(spans, request), key=lambda span: attributes(span)["mumic.image.index"])
+    images = sorted(
+        children(spans, request), key=lambda span: attributes(span)["mumic.image.index"]
+    )
     assert names(images) == ["image"] * 3
-    stages = [below(spans, image) for image in images]
-    assert list(map(names, stages)) == [
+    steps = [children(spans, image) for image in images]
+    assert list(map(names, steps)) == [
         ["decode", "queue", "infer"],
         ["decode"],
         ["decode", "queue", "infer"],
     ]
     assert attributes(images[1])["error.type"] == "corrupt"
     assert [image.status.is_ok for image in images] == [True, False, True]
-    for _, queue, infer in (stages[0], stages[2]):
+    for _, queue, infer in (steps[0], steps[2]):
         assert end(queue) == begin(infer)
         assert attributes(infer)["mumic.batch.size"] in (1, 2)
 
 
-def test_a_batch_that_requests_share_is_in_the_trace_of_each(
+def test_shared_batch_is_in_trace_of_each_request(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter
 ) -> None:
     tower = FakeTower()
@@ -85,7 +87,7 @@ def test_a_batch_that_requests_share_is_in_the_trace_of_each(
     assert len({span.context.trace_id for span in spans if span.context}) == 3
 
 
-def test_where_a_request_was_when_its_client_left(
+def test_disconnected_client_ends_spans_with_error(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter
 ) -> None:
     tower = FakeTower()
@@ -104,15 +106,15 @@ def test_where_a_request_was_when_its_client_left(
     assert request_span.status.status_code is StatusCode.ERROR
     assert attributes(request_span)["error.type"] == "client_left"
     assert "http.response.status_code" not in attributes(request_span)
-    images = below(spans, request_span)
+    images = children(spans, request_span)
     assert [attributes(image)["error.type"] for image in images] == ["client_left"] * 2
-    assert sorted(names(below(spans, image)) for image in images) == [
+    assert sorted(names(children(spans, image)) for image in images) == [
         ["decode", "queue"],
         ["decode", "queue", "infer"],
     ]
 
 
-def test_failures_are_told_and_probes_are_not(
+def test_failures_are_recorded_and_probes_are_not(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter
 ) -> None:
     tower = FakeTower()
@@ -133,18 +135,18 @@ def test_failures_are_told_and_probes_are_not(
     failed, _, full, nowhere, odd = requests_of(spans)
     assert attributes(failed)["error.type"] == "500"
     assert failed.status.status_code is StatusCode.ERROR
-    (image,) = below(spans, failed)
+    (image,) = children(spans, failed)
     assert attributes(image)["error.type"] == "500"
-    assert names(below(spans, image)) == ["decode", "queue", "infer"]
+    assert names(children(spans, image)) == ["decode", "queue", "infer"]
     for request, status in ((full, 429), (nowhere, 404), (odd, 405)):
         assert attributes(request)["http.response.status_code"] == status
         assert request.status.status_code is StatusCode.UNSET
-        assert not below(spans, request)
+        assert not children(spans, request)
     assert (nowhere.name, attributes(odd)["http.request.method"]) == ("POST", "_OTHER")
 
 
 @pytest.mark.parametrize("path", ["/embed", "/zero-shot"])
-def test_all_image_routes_are_traced_alike(
+def test_all_image_routes_have_same_spans(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter, path: str
 ) -> None:
     options = {"labels": ["a private text"]} if path == "/zero-shot" else {}
@@ -153,6 +155,6 @@ def test_all_image_routes_are_traced_alike(
         assert client.post(path, **json_body(photo(), **options)).status_code == 200
     spans = exporter.get_finished_spans()
     for request in requests_of(spans):
-        (image,) = below(spans, request)
-        assert names(below(spans, image)) == ["decode", "queue", "infer"]
+        (image,) = children(spans, request)
+        assert names(children(spans, image)) == ["decode", "queue", "infer"]
     assert not [span for span in spans if "private" in span.to_json()]
