@@ -1,8 +1,12 @@
-"""Who imports whom in `app`, read from the source."""
+"""The imports between the modules of `app`, read from the source.
+
+`python -m tests.support.imports` prints the packages, their imports and the longest chains.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +54,46 @@ def reached_from(module: str) -> set[str]:
     return found
 
 
+def package_of(module: str) -> str:
+    """Return the package of a module, at most three names deep.
+
+    A module beside packages, such as `app.errors`, stands for itself.
+    """
+    names = module.split(".")[:3]
+    while not _is_folder(".".join(names)) and not _has_packages(".".join(names[:-1])):
+        names.pop()
+    return ".".join(names)
+
+
+def _is_folder(name: str) -> bool:
+    return (ROOT / name.replace(".", "/")).is_dir()
+
+
+def _has_packages(name: str) -> bool:
+    return any((ROOT / name.replace(".", "/")).glob("*/__init__.py"))
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return the modules of `app` that each module imports."""
+    return {module: imported_by(module) & modules().keys() for module in modules()}
+
+
+def package_graph() -> dict[str, set[str]]:
+    """Return the packages that each package imports."""
+    graph: dict[str, set[str]] = {}
+    for module, names in import_graph().items():
+        graph.setdefault(package_of(module), set()).update(map(package_of, names))
+    return {name: names - {name} for name, names in graph.items()}
+
+
+def longest_chain(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return the longest path of imports; CycleError if there is a cycle."""
+    chains: dict[str, list[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        chains[name] = [name, *max((chains[each] for each in graph[name]), key=len, default=[])]
+    return max(chains.values(), key=len)
+
+
 def _at_start(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
@@ -70,3 +114,18 @@ def _known(name: str) -> str:
     while name not in modules():
         name = name.rpartition(".")[0]
     return name
+
+
+def _print_structure() -> None:
+    packages = package_graph()
+    for name in sorted(packages):
+        files = sum(package_of(module) == name for module in modules())
+        print(f"{name} ({files} files): {', '.join(sorted(packages[name])) or '-'}")
+    print(f"{len(packages)} packages, {sum(map(len, packages.values()))} imports between them")
+    for kind, graph in (("packages", packages), ("modules", import_graph())):
+        chain = longest_chain(graph)
+        print(f"longest chain of {kind}: {len(chain) - 1} imports: {' -> '.join(chain)}")
+
+
+if __name__ == "__main__":
+    _print_structure()
