@@ -1,1 +1,1 @@
-"""Api."""
+"""Tests of the HTTP API."""

@@ -183,7 +183,7 @@ BODIES = [
     malformed("JSON array", b"[]", JSON, "{...}"),
     malformed("JSON text", b'"images"', JSON, "{...}"),
     malformed("NaN in JSON", b'{"min_confidence": NaN}', JSON, "not JSON"),
-    malformed("half a character", b'{"images": "\\ud800"}', JSON, "not JSON"),
+    malformed("lone surrogate", b'{"images": "\\ud800"}', JSON, "not JSON"),
     malformed("not UTF-8", b'{"images": "\xff"}', JSON, "not JSON"),
     malformed("deep JSON", b"[" * 100_000, JSON, "not JSON"),
     malformed("truncated form", PART + photo(), FORM, "closing boundary"),

@@ -1,6 +1,6 @@
 """openapi.yaml allows what the server accepts, forbids what it refuses, and describes each answer.
 
-`make contract` asks a whole server, with requests that are made up; here are some of each kind.
+`make contract` does the same with generated requests; this file has some of each kind.
 """
 
 from pathlib import Path
@@ -71,24 +71,24 @@ BODIES: list[tuple[str, Any]] = [
 
 
 class Document:
-    """openapi.yaml, and what it says of requests and answers."""
+    """openapi.yaml, with validation of requests and responses."""
 
     def __init__(self) -> None:
         file = Path(__file__).parents[2] / "openapi.yaml"
         self.content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
 
     def operation(self, path: str, method: str = "post") -> dict[str, Any]:
-        """What it says of an operation."""
+        """Return the description of an operation."""
         found: dict[str, Any] = self.content["paths"][path][method]
         return found
 
     def errors(self, schema: dict[str, Any], value: object) -> list[str]:
-        """What a schema has against a value."""
+        """Return the validation errors of a value."""
         validator = Draft202012Validator(schema | {"components": self.content["components"]})
         return [error.message for error in validator.iter_errors(value)]
 
     def check(self, answer: httpx.Response) -> None:
-        """Holds an answer against what is said of it."""
+        """Validate a response against its schema."""
         request = answer.request
         described = self.operation(request.url.path, request.method.lower())["responses"]
         content = described[str(answer.status_code)]["content"]
@@ -102,7 +102,7 @@ def document() -> Document:
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES, ids=range(len(BODIES)))
-def test_json_is_accepted_where_the_document_allows_it(
+def test_json_allowed_by_openapi_is_accepted(
     client: httpx.Client, document: Document, path: str, body: Any
 ) -> None:
     schema = document.operation(path)["requestBody"]["content"]["application/json"]["schema"]
@@ -113,7 +113,7 @@ def test_json_is_accepted_where_the_document_allows_it(
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
-def test_every_forms_answers_are_as_described(
+def test_responses_of_every_body_format_match_openapi(
     client: httpx.Client, document: Document, path: str, form: Form
 ) -> None:
     options = LABELS if path == "/zero-shot" else {}
@@ -129,7 +129,7 @@ def test_every_forms_answers_are_as_described(
 
 
 @pytest.mark.parametrize("path", ["/labels", "/model", "/healthz", "/readyz"])
-def test_what_is_only_read_is_as_described(
+def test_responses_of_get_routes_match_openapi(
     client: httpx.Client, document: Document, path: str
 ) -> None:
     document.check(client.get(path))

@@ -1,4 +1,4 @@
-"""/docs works where nothing else can be reached, and its policy lets it do no more."""
+"""/docs works without internet access, and its Content-Security-Policy allows nothing else."""
 
 import re
 
@@ -11,9 +11,7 @@ def page(client: httpx.Client) -> httpx.Response:
     return client.get("/docs")
 
 
-def test_all_that_it_loads_comes_from_the_same_server(
-    client: httpx.Client, page: httpx.Response
-) -> None:
+def test_page_loads_only_from_same_server(client: httpx.Client, page: httpx.Response) -> None:
     assert page.headers["content-type"].startswith("text/html")
     loaded = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page.text)
     addresses = {first or second for first, second in loaded} - {"data:,"}
@@ -30,7 +28,7 @@ def test_all_that_it_loads_comes_from_the_same_server(
     }
 
 
-def test_its_policy_names_this_server_and_the_script_within_alone(page: httpx.Response) -> None:
+def test_policy_allows_only_own_files_and_inline_script(page: httpx.Response) -> None:
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self' 'sha256-")
     assert "http" not in policy
@@ -38,11 +36,11 @@ def test_its_policy_names_this_server_and_the_script_within_alone(page: httpx.Re
     assert page.text.count("<script>") == policy.count("'sha256-") == 1
 
 
-def test_there_is_no_second_page(client: httpx.Client) -> None:
+def test_redoc_does_not_exist(client: httpx.Client) -> None:
     assert client.get("/redoc").status_code == 404
 
 
-def test_a_photo_can_be_tried_as_the_page_first_shows_it(client: httpx.Client) -> None:
+def test_default_request_of_page_succeeds(client: httpx.Client) -> None:
     for path in ("/predict", "/embed", "/zero-shot"):
         operation = client.get("/openapi.json").json()["paths"][path]["post"]
         assert next(iter(operation["requestBody"]["content"])) == "image/*"

@@ -30,7 +30,7 @@ def read_npy(answer: httpx.Response) -> np.ndarray:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gets_a_unit_vector(client: httpx.Client, form: Form) -> None:
+def test_every_body_format_gets_unit_vector(client: httpx.Client, form: Form) -> None:
     (result,) = embed(client, form(photo()))
     assert list(result) == ["id", "status", "width", "height", "dimension", "embedding"]
     assert (result["width"], result["height"]) == (320, 213)
@@ -39,9 +39,7 @@ def test_every_form_gets_a_unit_vector(client: httpx.Client, form: Form) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_base64_is_the_same_vector_as_little_endian_float32(
-    client: httpx.Client, form: Form
-) -> None:
+def test_base64_is_little_endian_float32(client: httpx.Client, form: Form) -> None:
     plain = embed(client, form(photo()))[0]["embedding"]
     (result,) = embed(client, form(photo(), encoding="base64"))
     written = np.frombuffer(base64.b64decode(result["embedding"], validate=True), dtype="<f4")
@@ -49,7 +47,7 @@ def test_base64_is_the_same_vector_as_little_endian_float32(
     assert written == pytest.approx(np.array(plain, np.float32), abs=1e-6)
 
 
-def test_an_array_has_a_row_for_each_photo_in_order(client: httpx.Client) -> None:
+def test_npy_array_has_one_row_per_photo_in_order(client: httpx.Client) -> None:
     photos = [photo("chelsea"), photo("coffee"), photo("china")]
     answer = client.post("/embed", **multipart(*photos), headers=NPY)
     rows = read_npy(answer)
@@ -60,7 +58,7 @@ def test_an_array_has_a_row_for_each_photo_in_order(client: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("form", [multipart, json_body])
-def test_one_bad_image_refuses_the_array_whole(client: httpx.Client, form: Form) -> None:
+def test_npy_request_with_bad_image_is_refused(client: httpx.Client, form: Form) -> None:
     arguments = form(photo(), truncated(), photo("china"))
     answer = client.post("/embed", **arguments, headers=NPY)
     assert answer.status_code == 422
@@ -72,7 +70,9 @@ def test_one_bad_image_refuses_the_array_whole(client: httpx.Client, form: Form)
     assert statuses == ["ok", "error", "ok"]
 
 
-def test_texts_are_embedded_as_they_are(client: httpx.Client, tiny_classifier: Classifier) -> None:
+def test_texts_are_embedded_without_template(
+    client: httpx.Client, tiny_classifier: Classifier
+) -> None:
     texts = ["a photo with beach", "beach", "a photo with beach"]
     results = embed(client, {"json": {"texts": texts}})
     assert [result["id"] for result in results] == ["0", "1", "2"]
@@ -86,7 +86,7 @@ def test_texts_are_embedded_as_they_are(client: httpx.Client, tiny_classifier: C
     assert rows[0] == pytest.approx(own.numpy(), abs=1e-5)
 
 
-def test_texts_come_as_base64_and_as_an_array_too(client: httpx.Client) -> None:
+def test_texts_support_base64_and_npy(client: httpx.Client) -> None:
     texts = {"texts": ["beach", "sauna"]}
     plain = np.array([result["embedding"] for result in embed(client, {"json": texts})])
     coded = embed(client, {"json": {**texts, "encoding": "base64"}})
@@ -108,7 +108,7 @@ def test_texts_come_as_base64_and_as_an_array_too(client: httpx.Client) -> None:
         ({"texts": ["beach"], "encoding": "hex"}, "'float' or 'base64'"),
     ],
 )
-def test_what_is_neither_images_nor_texts_is_refused(
+def test_body_without_images_or_texts_is_refused(
     client: httpx.Client, body: dict[str, Any], words: str
 ) -> None:
     answer = client.post("/embed", json=body)

@@ -1,4 +1,4 @@
-"""Odd but good files are answered for the pixels that a person sees in them."""
+"""Unusual but valid image files are scored by the pixels that an image viewer shows."""
 
 import io
 from typing import Any
@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 from tests.support.photos import encoded, png, sample
 from tests.support.requests import multipart
 
-TURNS = {  # what a camera did to the upright picture, by EXIF orientation
+TURNS = {  # transformation of the upright picture, by EXIF orientation
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +36,7 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 
 
 def assert_seen_alike(client: httpx.Client, odd: bytes, plain: Image.Image, within: float) -> None:
-    """The odd file scores as the plain picture does, and not as any picture would."""
+    """The unusual file scores like the plain picture, and unlike another picture."""
     other = encoded(sample("flower").resize(plain.size), "PNG")
     first, second, third = answers(client, odd, encoded(plain.convert("RGB"), "PNG"), other)
     assert (first["width"], first["height"]) == plain.size
@@ -52,14 +52,14 @@ def small() -> Image.Image:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP"])
-def test_a_single_pixel_is_a_photo(client: httpx.Client, image_format: str) -> None:
+def test_one_pixel_image_is_tagged(client: httpx.Client, image_format: str) -> None:
     file = encoded(Image.new("RGB", (1, 1), "teal"), image_format)
     (result,) = answers(client, file)
     assert (result["width"], result["height"]) == (1, 1)
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-def test_orientations_are_undone(
+def test_exif_orientation_is_applied(
     client: httpx.Client, small: Image.Image, orientation: int
 ) -> None:
     turn = TURNS[orientation]
@@ -73,7 +73,7 @@ def test_orientations_are_undone(
     assert_seen_alike(client, jpeg, upright, within=1e-3)
 
 
-def test_an_animation_is_its_first_frame(client: httpx.Client, small: Image.Image) -> None:
+def test_animation_uses_first_frame(client: httpx.Client, small: Image.Image) -> None:
     first = small.quantize(256)
     frames = [Image.new("RGB", small.size, colour).quantize() for colour in ("red", "blue")]
     file = encoded(first, "GIF", save_all=True, append_images=frames)
@@ -81,27 +81,27 @@ def test_an_animation_is_its_first_frame(client: httpx.Client, small: Image.Imag
 
 
 @pytest.mark.parametrize("image_format", ["BMP", "TIFF"])
-def test_lossless_formats_are_the_same(
+def test_lossless_formats_give_equal_scores(
     client: httpx.Client, small: Image.Image, image_format: str
 ) -> None:
     assert_seen_alike(client, encoded(small, image_format), small, within=1e-3)
 
 
-def test_webp_is_the_same(client: httpx.Client, small: Image.Image) -> None:
+def test_webp_gives_close_scores(client: httpx.Client, small: Image.Image) -> None:
     assert_seen_alike(client, encoded(small, "WEBP", lossless=True), small, within=1e-3)
 
 
-def test_a_cmyk_jpeg_has_its_colours(client: httpx.Client, small: Image.Image) -> None:
+def test_cmyk_jpeg_keeps_colours(client: httpx.Client, small: Image.Image) -> None:
     file = encoded(small.convert("CMYK"), "JPEG", quality=98, subsampling=0)
     assert_seen_alike(client, file, small, within=0.05)
 
 
-def test_a_grey_jpeg_is_grey(client: httpx.Client, small: Image.Image) -> None:
+def test_grey_jpeg_stays_grey(client: httpx.Client, small: Image.Image) -> None:
     grey = small.convert("L")
     assert_seen_alike(client, encoded(grey, "JPEG", quality=98), grey, within=0.05)
 
 
-def test_16_bits_are_scaled_not_cut(client: httpx.Client, small: Image.Image) -> None:
+def test_16_bit_image_is_scaled_not_clipped(client: httpx.Client, small: Image.Image) -> None:
     grey = small.convert("L")
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     assert_seen_alike(client, encoded(wide, "PNG"), grey, within=1e-3)
@@ -111,12 +111,12 @@ def test_16_bits_are_scaled_not_cut(client: httpx.Client, small: Image.Image) ->
     assert_seen_alike(client, file, small, within=1e-3)
 
 
-def test_a_palette_is_looked_up(client: httpx.Client, small: Image.Image) -> None:
+def test_palette_is_applied(client: httpx.Client, small: Image.Image) -> None:
     palette = small.quantize(64)
     assert_seen_alike(client, encoded(palette, "PNG"), palette.convert("RGB"), within=1e-3)
 
 
-def test_what_is_transparent_is_white(client: httpx.Client, small: Image.Image) -> None:
+def test_transparent_pixels_become_white(client: httpx.Client, small: Image.Image) -> None:
     mask = Image.new("L", small.size, 0)
     mask.paste(255, (0, 0, small.width // 2, small.height))
     clear = small.copy()

@@ -1,4 +1,4 @@
-"""openapi.yaml is what the code says, and says what the contract has."""
+"""openapi.yaml matches the code and contains the whole HTTP contract."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from app.core.labels import Label, LabelSet
 from app.errors import ImageErrorCode
 from app.main import create_app
 from app.serving.http.problems import CODES
-from app.serving.request import HEADER
+from app.serving.request import TIMEOUT_HEADER
 from app.settings import Settings
 from tests.support.tiny import write_tiny
 
@@ -29,7 +29,7 @@ def document() -> dict[str, Any]:
 
 
 def nodes(part: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a document."""
+    """Yield every object of a document."""
     if isinstance(part, dict):
         yield part
     for child in part.values() if isinstance(part, dict) else part:
@@ -38,7 +38,7 @@ def nodes(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema that a `$ref` names; KeyError where there is none."""
+    """Resolve a `$ref`; raises KeyError if there is no such schema."""
     found: Any = schema
     if "$ref" in schema:
         start, *path = schema["$ref"].split("/")
@@ -49,14 +49,14 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def test_it_is_what_the_code_says(
+def test_openapi_yaml_matches_code(
     document: dict[str, Any], tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     said = create_app(small_settings, tiny_classifier).openapi()
     assert document == said, "run `mumic openapi > openapi.yaml`"
 
 
-def test_it_does_not_depend_on_the_checkpoint(
+def test_openapi_does_not_depend_on_checkpoint(
     document: dict[str, Any], tmp_path: Path, small_settings: Settings
 ) -> None:
     pool = Label(id="pool", name="Pool", description="pool, a basin", category="Water")
@@ -65,17 +65,17 @@ def test_it_does_not_depend_on_the_checkpoint(
     assert create_app(small_settings, classifier).openapi() == document
 
 
-def test_the_server_gives_it_too(document: dict[str, Any], client: httpx.Client) -> None:
+def test_server_returns_same_document(document: dict[str, Any], client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == document
 
 
-def test_every_path_of_the_contract_is_there(document: dict[str, Any]) -> None:
+def test_every_documented_path_exists(document: dict[str, Any]) -> None:
     operations = {path: set(methods) for path, methods in document["paths"].items()}
     expected = {path: {"post"} for path in IMAGE_PATHS} | {path: {"get"} for path in READ_PATHS}
     assert operations == expected
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_used(
+def test_references_resolve_and_schemas_are_used(
     document: dict[str, Any],
 ) -> None:
     assert document["openapi"].startswith("3.")
@@ -93,7 +93,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used(
 
 
 @pytest.mark.parametrize("path", IMAGE_PATHS)
-def test_every_form_of_a_body_is_described(document: dict[str, Any], path: str) -> None:
+def test_every_body_format_is_described(document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     content = operation["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json", "image/*"}
@@ -105,10 +105,10 @@ def test_every_form_of_a_body_is_described(document: dict[str, Any], path: str) 
     assert query <= set(json_form)
 
 
-def test_every_option_of_the_contract_is_there(document: dict[str, Any]) -> None:
+def test_every_documented_option_exists(document: dict[str, Any]) -> None:
     def options(path: str) -> set[str]:
         parameters = document["paths"][path]["post"]["parameters"]
-        assert [each["name"] for each in parameters if each["in"] == "header"] == [HEADER]
+        assert [each["name"] for each in parameters if each["in"] == "header"] == [TIMEOUT_HEADER]
         return {each["name"] for each in parameters if each["in"] == "query"}
 
     assert options("/predict") == {
@@ -125,7 +125,7 @@ def test_every_option_of_the_contract_is_there(document: dict[str, Any]) -> None
     assert "application/x-npy" in document["paths"]["/embed"]["post"]["responses"]["200"]["content"]
 
 
-def test_every_code_is_listed(document: dict[str, Any]) -> None:
+def test_every_error_code_is_listed(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert schemas["ProblemDetails"]["properties"]["code"]["enum"] == CODES
     assert set(schemas["ItemError"]["properties"]["code"]["enum"]) == set(get_args(ImageErrorCode))
@@ -151,7 +151,7 @@ def test_every_code_is_listed(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", IMAGE_PATHS)
-def test_every_problem_of_an_operation_is_described(document: dict[str, Any], path: str) -> None:
+def test_problems_of_each_operation_are_described(document: dict[str, Any], path: str) -> None:
     responses = document["paths"][path]["post"]["responses"]
     problems = ["400", "401", "408", "413", "415", "422", "429", "500", "503", "504"]
     assert list(responses) == ["200", *problems, "431"]

@@ -1,4 +1,4 @@
-"""The same photo gives the same probabilities, whichever way it takes."""
+"""The same photo gives the same probabilities in every body format and on the command line."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def direct(tiny_classifier: Classifier) -> dict[str, float]:
-    """The probabilities of the sample photo with no server between."""
+    """Compute the probabilities of the sample photo without a server."""
     values = load_pixels(photo(), ImageLimits(), tiny_classifier.preprocess).values
     embeddings = tiny_classifier.embed_images(values[None])
     probabilities = tiny_classifier.probabilities(embeddings)[0].tolist()
@@ -30,13 +30,17 @@ def direct(tiny_classifier: Classifier) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_alone_in_every_form(client: httpx.Client, direct: dict[str, float], form: Form) -> None:
+def test_single_image_in_every_format_matches_reference(
+    client: httpx.Client, direct: dict[str, float], form: Form
+) -> None:
     answer = client.post("/predict", **form(photo(), all_scores=True)).json()
     assert scores(answer["results"][0]) == pytest.approx(direct, abs=WITHIN)
 
 
 @pytest.mark.parametrize("form", [multipart, json_body])
-def test_in_a_batch_of_32(client: httpx.Client, direct: dict[str, float], form: Form) -> None:
+def test_batch_of_32_matches_reference(
+    client: httpx.Client, direct: dict[str, float], form: Form
+) -> None:
     photos = [photo(NAMES[1 + index % 3]) for index in range(32)]
     photos[17] = photo()
     answer = client.post("/predict", **form(*photos, all_scores=True)).json()
@@ -44,7 +48,7 @@ def test_in_a_batch_of_32(client: httpx.Client, direct: dict[str, float], form: 
     assert scores(answer["results"][16]) != pytest.approx(direct, abs=0.05)
 
 
-def test_on_the_command_line(
+def test_command_line_matches_reference(
     client: httpx.Client,
     tiny_checkpoint: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""POST /predict as the contract has it: forms, options, order, ids, sizes."""
+"""POST /predict: body formats, options, order, ids and sizes."""
 
 from typing import Any
 
@@ -33,12 +33,12 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def everything(client: httpx.Client) -> dict[str, float]:
-    """Every label's score for the sample photo."""
+    """Return every label's score for the sample photo."""
     return scores(predict(client, raw(photo(), all_scores=True))[0])
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gets_the_contracts_answer(
+def test_every_body_format_gets_documented_response(
     client: httpx.Client, tiny_classifier: Classifier, form: Form
 ) -> None:
     answer = client.post("/predict", **form(photo(), min_confidence=0.1)).json()
@@ -57,7 +57,7 @@ def test_every_form_gets_the_contracts_answer(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_options_mean_the_same_in_every_form(
+def test_options_are_equal_in_every_body_format(
     client: httpx.Client, everything: dict[str, float], form: Form
 ) -> None:
     categories = {label["category"] for label in client.get("/labels").json()["labels"][:1]}
@@ -77,7 +77,7 @@ def test_options_mean_the_same_in_every_form(
     assert scores(result) == pytest.approx({id: everything[id] for id in scores(result)}, abs=1e-3)
 
 
-def test_labels_count_from_their_own_serve_threshold(
+def test_default_threshold_is_each_labels_serve_threshold(
     client: httpx.Client, tiny_classifier: Classifier, everything: dict[str, float]
 ) -> None:
     own = {label.id: label.thresholds.serve for label in tiny_classifier.labels.labels}
@@ -89,7 +89,7 @@ def test_labels_count_from_their_own_serve_threshold(
 
 
 @pytest.mark.parametrize("least", [0, 0.3, 1])
-def test_min_confidence_is_one_threshold_for_all(
+def test_min_confidence_replaces_all_thresholds(
     client: httpx.Client, everything: dict[str, float], least: float
 ) -> None:
     (result,) = predict(client, json_body(photo(), min_confidence=least))
@@ -97,12 +97,12 @@ def test_min_confidence_is_one_threshold_for_all(
     assert all(label["threshold"] == pytest.approx(least) for label in result["labels"])
 
 
-def test_all_scores_are_all_labels_best_first(
+def test_all_scores_returns_all_labels_best_first(
     tiny_classifier: Classifier, everything: dict[str, float]
 ) -> None:
     assert set(everything) == set(tiny_classifier.labels.ids)
     assert list(everything.values()) == sorted(everything.values(), reverse=True)
-    assert len(set(everything.values())) > 60  # a model that answers the same to all would pass
+    assert len(set(everything.values())) > 60  # otherwise a constant model would pass
 
 
 def test_max_labels_keeps_the_best(client: httpx.Client, everything: dict[str, float]) -> None:
@@ -111,7 +111,7 @@ def test_max_labels_keeps_the_best(client: httpx.Client, everything: dict[str, f
     assert list(scores(result).values()) == pytest.approx(best, abs=1e-3)
 
 
-def test_filters_include_what_either_names_then_exclude(
+def test_filters_include_union_then_exclude(
     client: httpx.Client, tiny_classifier: Classifier
 ) -> None:
     labels = tiny_classifier.labels
@@ -130,7 +130,7 @@ def test_filters_include_what_either_names_then_exclude(
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("other", [{"max_labels": 3}, {"min_confidence": 0.5}])
-def test_all_scores_goes_with_no_other_cut(
+def test_all_scores_with_limits_is_refused(
     client: httpx.Client, form: Form, other: dict[str, Any]
 ) -> None:
     answer = client.post("/predict", **form(photo(), all_scores=True, **other))
@@ -138,14 +138,14 @@ def test_all_scores_goes_with_no_other_cut(
     assert "all_scores does not go with max_labels or min_confidence" in answer.json()["detail"]
 
 
-def test_an_id_is_the_given_one_or_the_index(client: httpx.Client) -> None:
+def test_json_id_defaults_to_index(client: httpx.Client) -> None:
     data = base64_text(photo())
     images = [{"id": "first/ä", "data": data}, {"data": data}, {"id": "last", "data": data}]
     results = predict(client, {"json": {"images": images}})
     assert [result["id"] for result in results] == ["first/ä", "1", "last"]
 
 
-def test_a_parts_id_is_its_file_name_where_that_is_unique(client: httpx.Client) -> None:
+def test_part_id_is_unique_file_name_or_index(client: httpx.Client) -> None:
     names = ["pool.jpg", "a.jpg", "strand ü.jpg", "a.jpg"]
     results = predict(client, {"files": [("images", (name, photo())) for name in names]})
     assert [result["id"] for result in results] == ["pool.jpg", "1", "strand ü.jpg", "3"]
@@ -160,13 +160,13 @@ def test_a_parts_id_is_its_file_name_where_that_is_unique(client: httpx.Client) 
         (["7", "a", "a"], ["7", "1", "2"]),
     ],
 )
-def test_no_two_parts_have_one_id(client: httpx.Client, names: list[str], ids: list[str]) -> None:
+def test_part_ids_are_unique(client: httpx.Client, names: list[str], ids: list[str]) -> None:
     results = predict(client, {"files": [("images", (name, photo())) for name in names]})
     assert [result["id"] for result in results] == ids
 
 
 @pytest.mark.parametrize("form", [multipart, json_body])
-def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client, form: Form) -> None:
+def test_bad_image_fails_alone_in_its_position(client: httpx.Client, form: Form) -> None:
     alone = predict(client, raw(photo("china"), all_scores=True))[0]
     results = predict(client, form(photo(), truncated(), photo("china"), b"", all_scores=True))
     assert [result["status"] for result in results] == ["ok", "error", "ok", "error"]
@@ -177,9 +177,7 @@ def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client, form: Form) 
 
 
 @pytest.mark.parametrize("form", [multipart, json_body])
-def test_when_every_image_is_bad_the_problem_holds_the_results(
-    client: httpx.Client, form: Form
-) -> None:
+def test_all_images_bad_gives_problem_with_results(client: httpx.Client, form: Form) -> None:
     answer = client.post("/predict", **form(truncated(), b"words"))
     problem = answer.json()
     assert answer.status_code == 422
@@ -188,7 +186,7 @@ def test_when_every_image_is_bad_the_problem_holds_the_results(
     assert [result["error"]["code"] for result in problem["results"]] == ["corrupt", "not_an_image"]
 
 
-def test_a_size_is_the_photos_own_after_exif(client: httpx.Client) -> None:
+def test_size_is_original_after_exif(client: httpx.Client) -> None:
     image = sample("coffee")
     exif = image.getexif()
     exif[ExifTags.Base.Orientation] = 6
@@ -201,16 +199,16 @@ def test_a_size_is_the_photos_own_after_exif(client: httpx.Client) -> None:
     assert sizes == [(600, 400), (400, 600), (400, 600)]
 
 
-def test_times_are_told(client: httpx.Client) -> None:
+def test_server_timing_header_is_sent(client: httpx.Client) -> None:
     for path, options in [("/predict", {}), ("/embed", {}), ("/zero-shot", {"labels": "cat"})]:
-        told = client.post(path, **raw(photo(), **options)).headers["server-timing"]
-        stages = dict(stage.split(";dur=") for stage in told.split(", "))
-        assert list(stages) == ["decode", "queue", "infer"]
-        assert all(0 <= float(ms) < 30_000 for ms in stages.values())
-        assert float(stages["infer"]) > 0
+        header = client.post(path, **raw(photo(), **options)).headers["server-timing"]
+        durations = dict(stage.split(";dur=") for stage in header.split(", "))
+        assert list(durations) == ["decode", "queue", "infer"]
+        assert all(0 <= float(ms) < 30_000 for ms in durations.values())
+        assert float(durations["infer"]) > 0
 
 
-def test_a_request_id_is_taken_or_made(client: httpx.Client) -> None:
+def test_request_id_is_echoed_or_generated(client: httpx.Client) -> None:
     sent = "trace-01:ab/cd=="
     assert client.get("/healthz", headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
     made = [client.get("/healthz").headers["x-request-id"] for _ in range(2)]
@@ -219,7 +217,7 @@ def test_a_request_id_is_taken_or_made(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "two words", "x" * 129, '<script>"', "a,b"])
-def test_an_odd_request_id_is_replaced(client: httpx.Client, sent: str) -> None:
+def test_invalid_request_id_is_replaced(client: httpx.Client, sent: str) -> None:
     answer = client.post("/predict", headers={"X-Request-ID": sent})
     assert answer.status_code == 415
     assert answer.headers["x-request-id"] != sent

@@ -1,4 +1,4 @@
-"""POST /zero-shot against the paper's formulas, computed by hand from /embed and /model."""
+"""POST /zero-shot against the paper's formulas, computed from /embed and /model."""
 
 import threading
 from typing import Any
@@ -31,7 +31,7 @@ def confidences(result: dict[str, Any]) -> dict[str, float]:
 
 
 def logits(client: httpx.Client, data: bytes, texts: list[str]) -> np.ndarray:
-    """The cosines times exp(logit_scale) of one photo and N texts, (N,)."""
+    """Compute the logits of one photo and N texts: cosines times exp(logit_scale), (N,)."""
 
     def vectors(arguments: dict[str, Any]) -> np.ndarray:
         results = client.post("/embed", **arguments).json()["results"]
@@ -43,14 +43,14 @@ def logits(client: httpx.Client, data: bytes, texts: list[str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["chelsea", "china"])
-def test_sigmoid_is_equation_2_for_each_label_by_itself(client: httpx.Client, name: str) -> None:
+def test_sigmoid_is_equation_2_per_label(client: httpx.Client, name: str) -> None:
     (result,) = score(client, json_body(photo(name), labels=LABELS))
     prompts = [f"a photo with {label}" for label in LABELS]
     expected = 1 / (1 + np.exp(-logits(client, photo(name), prompts)))
     assert confidences(result) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=1e-4)
 
 
-def test_softmax_is_over_the_labels(client: httpx.Client) -> None:
+def test_softmax_is_over_labels(client: httpx.Client) -> None:
     (result,) = score(client, json_body(photo(), labels=LABELS, scoring="softmax"))
     powers = np.exp(logits(client, photo(), [f"a photo with {label}" for label in LABELS]))
     expected = dict(zip(LABELS, powers / powers.sum(), strict=True))
@@ -58,7 +58,7 @@ def test_softmax_is_over_the_labels(client: httpx.Client) -> None:
     assert sum(confidences(result).values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_pair_is_a_softmax_against_a_photo_label_by_label(client: httpx.Client) -> None:
+def test_pair_is_softmax_per_label_against_a_photo(client: httpx.Client) -> None:
     (result,) = score(client, json_body(photo(), labels=LABELS, scoring="pair"))
     for label in LABELS:
         pair = np.exp(logits(client, photo(), ["a photo", f"a photo with {label}"]))
@@ -67,7 +67,7 @@ def test_pair_is_a_softmax_against_a_photo_label_by_label(client: httpx.Client) 
 
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax", "pair"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_answers_alike_best_first(
+def test_every_body_format_gets_equal_sorted_scores(
     client: httpx.Client, form: Form, scoring: str
 ) -> None:
     (result,) = score(client, form(photo(), labels=LABELS, scoring=scoring))
@@ -79,38 +79,38 @@ def test_every_form_answers_alike_best_first(
     assert confidences(result) == pytest.approx(confidences(same), abs=1e-3)
 
 
-def test_the_template_surrounds_each_label(client: httpx.Client) -> None:
+def test_template_is_applied_to_each_label(client: httpx.Client) -> None:
     template = "{} seen from a {}"
     (result,) = score(client, multipart(photo(), labels=["pool"], template=template))
     expected = 1 / (1 + np.exp(-logits(client, photo(), ["pool seen from a pool"])))
     assert confidences(result)["pool"] == pytest.approx(expected[0], abs=1e-4)
 
 
-def test_braces_in_a_label_mean_nothing(client: httpx.Client) -> None:
+def test_braces_in_label_are_literal(client: httpx.Client) -> None:
     (result,) = score(client, raw(photo(), labels=["{0.__class__} {}"], template="{}"))
     expected = 1 / (1 + np.exp(-logits(client, photo(), ["{0.__class__} {}"])))
     assert confidences(result)["{0.__class__} {}"] == pytest.approx(expected[0], abs=1e-4)
 
 
-def test_labels_lose_the_space_around_them(client: httpx.Client) -> None:
+def test_labels_are_stripped(client: httpx.Client) -> None:
     (result,) = score(client, json_body(photo(), labels=["  beach \n"]))
     assert list(confidences(result)) == ["beach"]
 
 
-def test_a_thousand_labels_are_scored(client: httpx.Client) -> None:
+def test_1000_labels_are_scored(client: httpx.Client) -> None:
     labels = [f"room {number}" for number in range(1000)]
     (result,) = score(client, json_body(photo(), labels=labels, scoring="softmax"))
     assert len(confidences(result)) == 1000
     assert sum(confidences(result).values()) == pytest.approx(1, abs=2e-3)  # six digits each
 
 
-def test_a_bad_image_fails_in_its_place_alone(client: httpx.Client) -> None:
+def test_bad_image_fails_alone_in_its_position(client: httpx.Client) -> None:
     results = score(client, multipart(truncated(), photo(), labels=LABELS))
     assert [result["status"] for result in results] == ["error", "ok"]
     assert [result["id"] for result in results] == ["0.jpg", "1.jpg"]
 
 
-def test_no_score_is_made_in_the_event_loop(
+def test_scores_are_built_off_event_loop(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     threads = set()

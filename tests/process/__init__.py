@@ -1,1 +1,1 @@
-"""Process."""
+"""Tests of the server process."""

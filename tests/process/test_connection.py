@@ -1,4 +1,4 @@
-"""Clients that are slow, or do nothing at all, are let go; others notice nothing."""
+"""Connections of slow and idle clients are closed; other clients are not affected."""
 
 import socket
 import time
@@ -42,14 +42,14 @@ def connected(app: FastAPI) -> Iterator[tuple[socket.socket, httpx.Client]]:
 
 
 def answered(connection: socket.socket) -> tuple[int, bytes]:
-    """One whole answer: its head and its body may come apart."""
+    """Read one whole response; head and body may arrive separately."""
     with HTTPResponse(connection) as answer:
         answer.begin()
         return answer.status, answer.read()
 
 
 def seconds_until_closed(connection: socket.socket, sent_meanwhile: bytes = b"") -> float:
-    """How long the server keeps a connection, on which one byte is sent every 50 ms."""
+    """Measure how long the server keeps a connection while one byte is sent every 50 ms."""
     began = time.monotonic()
     connection.settimeout(0.05)
     trickle = iter(sent_meanwhile)
@@ -74,7 +74,7 @@ def seconds_until_closed(connection: socket.socket, sent_meanwhile: bytes = b"")
     [(b"", b""), (b"POST /", b"a" * 1000), (b"\r\n", b"\r\n" * 500)],
     ids=["nothing", "half a head", "blank lines"],
 )
-def test_a_head_that_does_not_come_ends_the_connection(
+def test_slow_head_closes_connection(
     hasty: FastAPI, monkeypatch: pytest.MonkeyPatch, sent: bytes, trickle: bytes
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "head_s", 0.4)
@@ -85,7 +85,7 @@ def test_a_head_that_does_not_come_ends_the_connection(
 
 
 @pytest.mark.parametrize("offer", [b"", b"connection: upgrade\r\nupgrade: websocket\r\n"])
-def test_a_body_that_does_not_come_in_time_is_told_so(hasty: FastAPI, offer: bytes) -> None:
+def test_slow_body_gets_408(hasty: FastAPI, offer: bytes) -> None:
     with connected(hasty) as (connection, client):
         connection.sendall(HEAD[:-2] + offer + b"\r\nsome")
         status, body = answered(connection)
@@ -94,7 +94,7 @@ def test_a_body_that_does_not_come_in_time_is_told_so(hasty: FastAPI, offer: byt
         assert client.post("/predict", **raw(photo())).status_code == 200
 
 
-def test_a_body_that_trickles_on_after_its_answer_ends_the_connection(
+def test_trickling_body_after_408_closes_connection(
     hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "grace_s", 0.5)
@@ -103,9 +103,7 @@ def test_a_body_that_trickles_on_after_its_answer_ends_the_connection(
         assert seconds_until_closed(connection, b"x" * 1000) < 15
 
 
-def test_an_answer_that_is_not_read_ends_the_connection(
-    hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unread_response_closes_connection(hasty: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedConnection, "answer_s", 0.4)
     request = b"GET /labels HTTP/1.1\r\nhost: mumic\r\n\r\n"
     with connected(hasty) as (connection, client):
@@ -116,7 +114,7 @@ def test_an_answer_that_is_not_read_ends_the_connection(
                 connection.sendall(request)
         answers = 'mumic_requests_total{route="/labels",status="200"}'
         answered = metric(client, answers)
-        time.sleep(2)  # by then what fills the buffers is there, and nobody waits for the rest
+        time.sleep(2)  # until the buffers are full and the timer has run out
         while (now := metric(client, answers)) != answered:
             answered = now
             time.sleep(2)
@@ -127,7 +125,7 @@ def test_an_answer_that_is_not_read_ends_the_connection(
         assert 0 < received < 2000 * len(client.get("/labels").content)
 
 
-def test_the_end_of_an_answer_that_is_not_read_ends_the_connection(
+def test_unread_end_of_response_closes_connection(
     hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "answer_s", 0.4)
@@ -154,7 +152,7 @@ def test_the_end_of_an_answer_that_is_not_read_ends_the_connection(
         assert 0 < received < 6 * len(client.get("/openapi.json").content)
 
 
-def test_a_blank_line_after_a_body_is_no_head(
+def test_blank_line_after_body_does_not_start_head(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "head_s", 0.3)
@@ -173,7 +171,7 @@ def test_a_blank_line_after_a_body_is_no_head(
         assert answered(connection)[0] == 200
 
 
-def test_a_quiet_connection_between_requests_is_kept(
+def test_idle_connection_between_requests_is_kept(
     hasty: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "head_s", 0.3)

@@ -1,4 +1,4 @@
-"""Two hundred requests, one in ten with a truncated image; a thousand are a benchmark."""
+"""200 concurrent requests, one in ten with a truncated image."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ CONCURRENCY = 64
 SIDE_PX = 128
 
 
-def test_every_good_request_is_answered_and_every_bad_one_refused(client: httpx.Client) -> None:
+def test_mixed_load_answers_good_and_refuses_bad_requests(client: httpx.Client) -> None:
     options = {"include_labels": ["beach", "sauna"], "all_scores": True}
     alone = {
         name: client.post("/predict", **raw(photo(name, SIDE_PX), **options)).json()

@@ -140,10 +140,12 @@ def test_workers_share_metrics_reload_and_drain(tmp_path: Path) -> None:
         assert len(server.workers()) == WORKERS
         assert versions(url, 6) == {"1.0.0"}
         assert metric(client, answered) == 6
-        told = client.get("/metrics").text
+        metrics = client.get("/metrics").text
         for of_all in ("mumic_model_info", "mumic_build_info"):
-            assert len(re.findall(rf"^{of_all}\{{.* 1.0$", told, re.MULTILINE)) == 1
-        of_each = re.findall(r'^process_resident_memory_bytes\{pid="(\d+)"\}', told, re.MULTILINE)
+            assert len(re.findall(rf"^{of_all}\{{.* 1.0$", metrics, re.MULTILINE)) == 1
+        of_each = re.findall(
+            r'^process_resident_memory_bytes\{pid="(\d+)"\}', metrics, re.MULTILINE
+        )
         assert set(map(int, of_each)) == server.workers()
 
         place.unlink()
@@ -172,11 +174,11 @@ def test_dead_or_hanging_worker_is_replaced_with_backoff(
     hopeless = tmp_path / "hopeless"
     with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
         url = server.url()
-        asked = 0
+        sent = 0
 
         def answering() -> set[int]:
-            nonlocal asked
-            asked += CONNECTIONS
+            nonlocal sent
+            sent += CONNECTIONS
             return {int(httpx.get(url, timeout=PATIENCE_S).text) for _ in range(CONNECTIONS)}
 
         def send_one(number: signal.Signals) -> int:
@@ -200,7 +202,7 @@ def test_dead_or_hanging_worker_is_replaced_with_backoff(
         assert len(answering() - {gone}) == WORKERS
         assert len(server.workers()) == WORKERS
         with httpx.Client(base_url=url) as client:  # counters of the dead worker stay
-            assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
+            assert metric(client, 'mumic_requests_total{route="/",status="200"}') == sent
             assert metric(client, "mumic_worker_restarts_total") == 1
             assert metric(client, "mumic_start_time_seconds") == started
             assert metric(client, "mumic_images_in_flight") == WORKERS  # its gauges are removed

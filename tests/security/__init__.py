@@ -1,1 +1,1 @@
-"""Security."""
+"""Tests with hostile input."""

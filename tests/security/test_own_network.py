@@ -1,4 +1,4 @@
-"""The server as it is wired, asked to fetch from its own machine and network by URL."""
+"""The assembled server never fetches URLs from its own host or network."""
 
 import socket
 
@@ -23,7 +23,7 @@ METADATA = ("169.254.169.254", "192.0.0.192", "100.100.100.200", "[fd00:ec2::254
 
 
 def codes(classifier: Classifier, hosts: tuple[str, ...], port: int) -> dict[str, str]:
-    """Why nothing was fetched from each host, with http and that port allowed."""
+    """Return the error code per host, with http and the port allowed."""
     settings = Settings(
         allow_image_urls=True, url_allow_http=True, url_ports=(port,), url_timeout_s=2
     )
@@ -37,25 +37,25 @@ def codes(classifier: Classifier, hosts: tuple[str, ...], port: int) -> dict[str
     return {result["id"]: result["error"]["code"] for result in answer.json()["results"]}
 
 
-def test_this_machine_is_not_asked_however_much_is_allowed(tiny_classifier: Classifier) -> None:
+def test_own_host_is_never_contacted(tiny_classifier: Classifier) -> None:
     with socket.create_server(("127.0.0.1", 0)) as inside:
         inside.setblocking(False)
         found = codes(tiny_classifier, HERE, inside.getsockname()[1])
         assert found == dict.fromkeys(HERE, "url_not_allowed")
-        with pytest.raises(BlockingIOError):  # nobody has connected
+        with pytest.raises(BlockingIOError):  # no connection was made
             inside.accept()
 
 
 @pytest.mark.parametrize("hosts", [NEAR, METADATA], ids=["near", "metadata"])
-def test_no_machine_beside_it_is_asked_however_much_is_allowed(
+def test_neighbouring_hosts_are_never_contacted(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]
 ) -> None:
-    asked: list[str] = []
+    contacted: list[str] = []
 
     async def connect_tcp(_: object, host: str, *_rest: object) -> None:
-        asked.append(host)  # and no more: who breaks the rule shall not reach them from here
+        contacted.append(host)  # record only: a faulty fetcher must not contact real hosts
         raise httpcore2.ConnectError
 
     monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", connect_tcp)
     assert codes(tiny_classifier, hosts, 80) == dict.fromkeys(hosts, "url_not_allowed")
-    assert asked == []
+    assert contacted == []

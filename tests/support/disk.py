@@ -1,4 +1,4 @@
-"""A disk that is full, as far as one process can tell."""
+"""A simulated full disk for one process."""
 
 import resource
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def room_in_files(size_bytes: int) -> Iterator[None]:
-    """No file that is written within may grow beyond so many bytes."""
+def limited_file_size(size_bytes: int) -> Iterator[None]:
+    """Limit the size of files that are written within the context."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:

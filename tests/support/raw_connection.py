@@ -1,4 +1,4 @@
-"""Bytes on a connection of one's own: what no HTTP client would send."""
+"""Raw bytes on a connection, for requests that HTTP clients cannot send."""
 
 import re
 import socket
@@ -10,17 +10,17 @@ PATIENCE_S = 20
 HOST = b"host: mumic\r\n"
 
 
-def spoken(client: httpx.Client, sent: bytes) -> bytes:
-    """All that comes back until the server hangs up, or is asked to by a last good request.
+def exchange(client: httpx.Client, sent: bytes) -> bytes:
+    """Send bytes and a final good request; return everything until the server closes.
 
     Raises:
-        TimeoutError: the server neither answers nor hangs up.
+        TimeoutError: the server neither answers nor closes the connection.
     """
     last = b"GET /healthz HTTP/1.1\r\nhost: mumic\r\nconnection: close\r\n\r\n"
     received = b""
     address = client.base_url.host, client.base_url.port or 0
     with socket.create_connection(address, PATIENCE_S) as connection:
-        with suppress(ConnectionError):  # a server may hang up before it has read all
+        with suppress(ConnectionError):  # the server may close before it has read everything
             connection.sendall(sent + last)
         with suppress(ConnectionError):
             while data := connection.recv(2**16):
@@ -29,18 +29,18 @@ def spoken(client: httpx.Client, sent: bytes) -> bytes:
 
 
 def statuses(received: bytes) -> list[int]:
-    """The status of each answer, in order; one begins where the body before it ends."""
+    """Return the status of each response, in order."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 def head(*headers: bytes, target: bytes = b"POST /predict") -> bytes:
-    """A request's head; the body is to follow."""
+    """Build a request's head, without a body."""
     lines = b"".join(line + b"\r\n" for line in headers)
     return target + b" HTTP/1.1\r\n" + HOST + lines + b"\r\n"
 
 
 def answer(connection: socket.socket) -> bytes:
-    """One whole answer, head and body, which may come apart; less where the server hangs up."""
+    """Read one response with its body, or less if the server closes the connection."""
     received = b""
     while True:
         head, ended, body = received.partition(b"\r\n\r\n")

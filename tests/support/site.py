@@ -1,7 +1,7 @@
-"""A web site with one photo, and ways to trick whoever asks for it.
+"""A web site with one photo and misbehaving pages, for tests of the URL fetcher.
 
-It answers at two addresses of this machine: `PUBLIC` is the open internet, the other one is
-what a stranger must not reach.
+It listens on two loopback addresses: `PUBLIC` stands for the internet, `INSIDE` for a private
+network.
 """
 
 import threading
@@ -24,7 +24,7 @@ ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
 
 
 class Site(BaseHTTPRequestHandler):
-    """A site with one photo, and ways to trick whoever asks for it."""
+    """Serves the photo, redirects, endless and malformed responses."""
 
     port: int
     seen: ClassVar[list[str]]
@@ -77,7 +77,7 @@ class Site(BaseHTTPRequestHandler):
 
 @contextmanager
 def running_site() -> Iterator[type[Site]]:
-    """The same site on the public address and on one inside, at one port."""
+    """Run the site on both addresses with the same port."""
 
     class Here(Site):
         seen: ClassVar[list[str]] = []

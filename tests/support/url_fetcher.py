@@ -1,4 +1,4 @@
-"""A fetcher that knows the test site."""
+"""A fetcher whose resolver maps test hosts to the addresses of the test site."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.serving.http.problems import CODES, INTERNAL_ERROR, MEDIA_TYPE, PROBLEM_KINDS
-from app.serving.request import HEADER
+from app.serving.request import TIMEOUT_HEADER
 from app.serving.schemas import EmbedBody, Options, PredictBody, ProblemDetails, ZeroShotBody
 
 REF = "#/components/schemas/{model}"
@@ -45,7 +45,7 @@ def image_operation(
     ]
     parameters.append(
         {
-            "name": HEADER,
+            "name": TIMEOUT_HEADER,
             "in": "header",
             "required": False,
             "schema": {"type": "integer", "minimum": 1, "maximum": 9_999_999_999},

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from app.errors import DeadlineError, ImageError, UnusableImagesError
 from app.serving.inference import EmbeddedImage, Engine, ServedModel
 from app.serving.observability import Timings
-from app.serving.request import Upload, allowed_s, left_s
+from app.serving.request import Upload, allowed_s, remaining_s
 from app.serving.schemas import FailedResult, failed_result
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
-        timeout_s = left_s(request, allowed)
+        timeout_s = remaining_s(request, allowed)
         await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()

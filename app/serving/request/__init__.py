@@ -10,22 +10,22 @@ from app.serving.request.byte_budget import (
     Share,
 )
 from app.serving.request.deadline import (
-    HEADER,
+    TIMEOUT_HEADER,
     allowed_s,
-    left_s,
+    remaining_s,
 )
 from app.serving.request.url_fetcher import (
     Fetcher,
 )
 
 __all__ = [
-    "HEADER",
+    "TIMEOUT_HEADER",
     "ByteBudget",
     "Fetcher",
     "RequestDependencies",
     "Share",
     "Upload",
     "allowed_s",
-    "left_s",
     "read_uploads",
+    "remaining_s",
 ]

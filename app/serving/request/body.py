@@ -25,7 +25,7 @@ from app.errors import (
     SlowBodyError,
     UnsupportedMediaError,
 )
-from app.serving.request.deadline import allowed_s, left_s
+from app.serving.request.deadline import allowed_s, remaining_s
 from app.serving.request.multipart import IMAGES_FIELD, File, read_form
 from app.serving.request.options import Opts, parse_options, validated
 from app.serving.request.url_fetcher import Fetcher
@@ -97,7 +97,7 @@ async def read_uploads(
     allowed = allowed_s(request, dependencies.settings.request_timeout_s)
     request.state.received = False
     try:
-        async with asyncio.timeout(left_s(request, allowed)):
+        async with asyncio.timeout(remaining_s(request, allowed)):
             return await _read(request, options, json_body, dependencies)
     except TimeoutError as error:
         if request.state.received:

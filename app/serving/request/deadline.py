@@ -7,7 +7,7 @@ from fastapi import Request
 
 from app.errors import OptionError
 
-HEADER = "X-Request-Timeout-Ms"
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 VALID = re.compile(r"0{0,9}[1-9][0-9]{0,9}")
 
 
@@ -17,15 +17,17 @@ def allowed_s(request: Request, most_s: float) -> float:
     Raises:
         OptionError: the header is not a positive number of milliseconds.
     """
-    header = request.headers.get(HEADER)
+    header = request.headers.get(TIMEOUT_HEADER)
     if header is None:
         return most_s
     if not VALID.fullmatch(header):
-        raise OptionError(HEADER, f"must be a whole number of milliseconds, got {header[:60]!r}")
+        raise OptionError(
+            TIMEOUT_HEADER, f"must be a whole number of milliseconds, got {header[:60]!r}"
+        )
     return min(most_s, int(header) / 1000)
 
 
-def left_s(request: Request, allowed_s: float) -> float:
+def remaining_s(request: Request, allowed_s: float) -> float:
     """Return the seconds until the deadline; zero or negative once it has passed."""
     arrived: float = request.state.arrived
     return arrived + allowed_s - asyncio.get_running_loop().time()

@@ -167,9 +167,9 @@ class JsonImage(JsonOptions):
 
     model_config = ConfigDict(json_schema_extra=exactly_one_of("data", "url"))
 
-    id: str | None = Field(None, min_length=1, max_length=256, description="comes back as it is")
+    id: str | None = Field(None, min_length=1, max_length=256, description="echoed in the result")
     data: str | None = Field(None, description="the file, base64")
-    url: str | None = Field(None, description="switched off unless the operator allows it")
+    url: str | None = Field(None, description="disabled unless the operator allows it")
 
     @model_validator(mode="after")
     def _data_or_url(self) -> "JsonImage":

@@ -1,4 +1,4 @@
-"""A checkpoint directory is written whole, and what is written is read back."""
+"""Checkpoint directories are written atomically and read back unchanged."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     return copied(tiny_checkpoint, tmp_path)
 
 
-def test_what_is_written_is_read_back(tiny_checkpoint: Path) -> None:
+def test_written_checkpoint_is_read_back(tiny_checkpoint: Path) -> None:
     checkpoint = read_checkpoint(tiny_checkpoint)
     assert (checkpoint.card.name, checkpoint.card.version) == ("tiny", "1.2.3")
     assert checkpoint.config == CONFIG
@@ -46,14 +46,14 @@ def test_what_is_written_is_read_back(tiny_checkpoint: Path) -> None:
     assert (tiny_checkpoint / "README.md").read_text() == "# tiny\n"
 
 
-def test_open_clip_loads_the_directory_with_the_very_weights(tiny_checkpoint: Path) -> None:
+def test_open_clip_loads_identical_weights(tiny_checkpoint: Path) -> None:
     clip = open_clip.create_model(f"local-dir:{tiny_checkpoint}", require_pretrained=True)
     written = tiny_model().clip.state_dict()
     assert written.keys() == clip.state_dict().keys()
     assert all(torch.equal(clip.state_dict()[key], value) for key, value in written.items())
 
 
-def test_half_precision_halves_the_file_and_golden_inputs_are_of_what_is_stored(
+def test_float16_halves_the_file_and_golden_uses_stored_weights(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small"
@@ -66,14 +66,14 @@ def test_half_precision_halves_the_file_and_golden_inputs_are_of_what_is_stored(
     Classifier.load(small, device="cpu", precision="fp32")
 
 
-def test_everyone_may_read_the_files(checkpoint: Path) -> None:
+def test_files_are_world_readable(checkpoint: Path) -> None:
     seal(checkpoint)
     assert stat.S_IMODE(checkpoint.stat().st_mode) == 0o755
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in checkpoint.iterdir()}
     assert modes == dict.fromkeys([*FILES, LABEL_EMBEDDINGS, "README.md"], 0o644)
 
 
-def test_a_checkpoint_is_replaced_whole(checkpoint: Path) -> None:
+def test_replaced_checkpoint_keeps_no_old_files(checkpoint: Path) -> None:
     (checkpoint / "leftover.txt").touch()
     write_tiny(checkpoint, seed=1)
     assert not (checkpoint / "leftover.txt").exists()
@@ -83,7 +83,7 @@ def test_a_checkpoint_is_replaced_whole(checkpoint: Path) -> None:
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_replacing_a_link_replaces_what_it_points_to(checkpoint: Path) -> None:
+def test_symbolic_link_target_is_replaced(checkpoint: Path) -> None:
     link = checkpoint.with_name("current")
     link.symlink_to(checkpoint)
     write_tiny(link, seed=1)
@@ -101,7 +101,7 @@ def test_replacing_a_link_replaces_what_it_points_to(checkpoint: Path) -> None:
     ],
     ids=["name", "version", "architecture", "no preprocess_cfg"],
 )
-def test_a_failing_write_leaves_the_old_checkpoint_and_no_litter(
+def test_failed_write_keeps_old_checkpoint_without_residue(
     checkpoint: Path, broken: dict[str, Any]
 ) -> None:
     before = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
@@ -112,7 +112,7 @@ def test_a_failing_write_leaves_the_old_checkpoint_and_no_litter(
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_the_old_checkpoint_stays_until_every_file_of_the_new_one_is_on_the_disk(
+def test_old_checkpoint_is_kept_until_new_files_are_synced(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
@@ -132,7 +132,7 @@ def test_the_old_checkpoint_stays_until_every_file_of_the_new_one_is_on_the_disk
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_what_is_no_checkpoint_is_never_replaced(tmp_path: Path) -> None:
+def test_directory_that_is_not_a_checkpoint_is_never_replaced(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "holiday.jpg").write_bytes(b"photo")
@@ -145,12 +145,12 @@ def test_what_is_no_checkpoint_is_never_replaced(tmp_path: Path) -> None:
     assert file.read_text() == "notes"
 
 
-def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
+def test_empty_directory_is_replaced(tmp_path: Path) -> None:
     write_tiny(tmp_path / "empty")
     read_checkpoint(tmp_path / "empty")
 
 
-def test_edited_thresholds_load_again_once_sealed(checkpoint: Path) -> None:
+def test_edited_thresholds_load_after_seal(checkpoint: Path) -> None:
     labels = checkpoint / "labels.yaml"
     assert "serve: 0.5" in labels.read_text()
     labels.write_text(labels.read_text().replace("serve: 0.5", "serve: 0.625"))
@@ -165,7 +165,7 @@ def test_edited_thresholds_load_again_once_sealed(checkpoint: Path) -> None:
     assert changed == {"sha256"}
 
 
-def test_label_embeddings_come_from_the_signed_cache(checkpoint: Path) -> None:
+def test_label_embeddings_are_read_from_signed_cache(checkpoint: Path) -> None:
     edit_tensors(
         checkpoint / LABEL_EMBEDDINGS,
         lambda cache: cache.update(text_embeddings=cache["text_embeddings"].roll(1, 0)),
@@ -176,14 +176,14 @@ def test_label_embeddings_come_from_the_signed_cache(checkpoint: Path) -> None:
     assert torch.equal(cached, load_file(checkpoint / LABEL_EMBEDDINGS)["text_embeddings"])
 
 
-def test_sealing_does_not_disturb_a_model_in_use(checkpoint: Path) -> None:
+def test_seal_does_not_change_a_loaded_model(checkpoint: Path) -> None:
     classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
     before = classifier.text_embeddings.clone()
     (checkpoint / LABEL_EMBEDDINGS).write_bytes(b"")
     assert torch.equal(classifier.text_embeddings, before)
 
 
-def test_an_altered_cache_is_not_used(
+def test_altered_cache_is_ignored(
     checkpoint: Path, tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     edit_tensors(
@@ -194,22 +194,22 @@ def test_an_altered_cache_is_not_used(
     assert f"{checkpoint / LABEL_EMBEDDINGS} does not match this checkpoint" in caplog.text
 
 
-def test_a_truncated_cache_is_not_used(checkpoint: Path, tiny_classifier: Classifier) -> None:
+def test_truncated_cache_is_ignored(checkpoint: Path, tiny_classifier: Classifier) -> None:
     cache = checkpoint / LABEL_EMBEDDINGS
     cache.write_bytes(cache.read_bytes()[:-100])
     assert_embedded_anew(checkpoint, tiny_classifier)
 
 
-def test_a_cache_of_other_weights_is_not_used(
+def test_cache_of_other_weights_is_ignored(
     checkpoint: Path, tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     other = write_tiny(tmp_path / "other", seed=1)
     shutil.copy(other / LABEL_EMBEDDINGS, checkpoint)
-    rehash(checkpoint)  # so that the key alone tells
+    rehash(checkpoint)  # so that only the key of the cache differs
     assert_embedded_anew(checkpoint, tiny_classifier)
 
 
-def test_a_cache_of_other_prompts_is_not_used(checkpoint: Path) -> None:
+def test_cache_of_other_prompts_is_ignored(checkpoint: Path) -> None:
     labels = checkpoint / "labels.yaml"
     labels.write_text(labels.read_text().replace("a photo with {}", "a picture of {}"))
     rehash(checkpoint)
@@ -220,9 +220,7 @@ def test_a_cache_of_other_prompts_is_not_used(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [100, 100_000])
-def test_a_full_disk_leaves_the_checkpoint_that_was_there(
-    checkpoint: Path, size_bytes: int
-) -> None:
+def test_full_disk_keeps_old_checkpoint(checkpoint: Path, size_bytes: int) -> None:
     before = {file: (checkpoint / file).read_bytes() for file in FILES}
     full = pytest.raises(DiskError, match=r"cannot be written: .*; existing files are unchanged")
     with full, limited_file_size(size_bytes):
@@ -231,14 +229,14 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_a_seal_for_which_there_is_no_room_is_told(checkpoint: Path) -> None:
+def test_seal_on_full_disk_raises(checkpoint: Path) -> None:
     with pytest.raises(DiskError, match="it is not signed"), limited_file_size(1000):
         seal(checkpoint)
     seal(checkpoint)
     read_checkpoint(checkpoint)
 
 
-def test_a_read_only_directory_without_a_cache_serves(
+def test_read_only_directory_without_cache_loads(
     checkpoint: Path, tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     (checkpoint / LABEL_EMBEDDINGS).unlink()

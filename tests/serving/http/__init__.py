@@ -1,1 +1,1 @@
-"""Http."""
+"""Tests of app.serving.http."""

@@ -1,4 +1,4 @@
-"""Who may ask what, and what a log tells of it."""
+"""Authentication, and what the access log contains."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def guarded(
         yield client
 
 
-def test_only_clients_of_the_file_may_ask_but_probes_need_no_key(
+def test_api_key_is_required_except_for_probes(
     tiny_classifier: Classifier, small_settings: Settings, keys_file: Path
 ) -> None:
     with guarded(tiny_classifier, small_settings, api_keys_file=keys_file) as client:
@@ -73,7 +73,7 @@ def test_only_clients_of_the_file_may_ask_but_probes_need_no_key(
             assert client.get(path).status_code == 200
 
 
-def test_keys_rotate_without_a_restart_and_a_broken_file_changes_nothing(
+def test_keys_reload_and_invalid_file_keeps_old_keys(
     keys_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(access, "RELOAD_CHECK_INTERVAL_S", 0)
@@ -103,7 +103,7 @@ def test_keys_rotate_without_a_restart_and_a_broken_file_changes_nothing(
         f"shop:{SHOP}\u0451",
     ],
 )
-def test_a_file_without_valid_keys_is_refused_at_the_start(tmp_path: Path, text: str) -> None:
+def test_key_file_without_valid_keys_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "keys"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(OptionError, match="api_keys_file"):
@@ -112,7 +112,7 @@ def test_a_file_without_valid_keys_is_refused_at_the_start(tmp_path: Path, text:
         ApiKeys(tmp_path / "none")
 
 
-def test_metrics_can_have_a_token_of_their_own(
+def test_metrics_token_guards_only_metrics(
     tiny_classifier: Classifier, small_settings: Settings, keys_file: Path
 ) -> None:
     with guarded(
@@ -126,7 +126,7 @@ def test_metrics_can_have_a_token_of_their_own(
         assert labels.status_code == 401
 
 
-def test_a_line_a_request_names_client_and_id_and_no_key(
+def test_access_log_has_client_and_id_but_no_key(
     tiny_classifier: Classifier,
     small_settings: Settings,
     keys_file: Path,
@@ -141,8 +141,8 @@ def test_a_line_a_request_names_client_and_id_and_no_key(
     first, second = (record for record in caplog.records if record.name == "mumic.access")
     line = json.loads(JsonFormatter().format(first))
     assert line["message"].startswith("POST /predict 200 ")
-    told = ("logger", "level", "method", "route", "status", "request_id", "client", "code")
-    assert [line[name] for name in told] == [
+    names = ("logger", "level", "method", "route", "status", "request_id", "client", "code")
+    assert [line[name] for name in names] == [
         "mumic.access",
         "info",
         "POST",
@@ -159,10 +159,10 @@ def test_a_line_a_request_names_client_and_id_and_no_key(
     assert SHOP not in caplog.text
 
 
-def test_an_exception_is_one_line_of_json() -> None:
+def test_json_log_writes_exception_on_one_line() -> None:
     error = ValueError("two\nlines")
-    told = (type(error), error, None)
-    record = logging.LogRecord("mumic", logging.ERROR, __file__, 1, 'it "failed"', (), told)
+    exc_info = (type(error), error, None)
+    record = logging.LogRecord("mumic", logging.ERROR, __file__, 1, 'it "failed"', (), exc_info)
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert json.loads(line)["message"] == 'it "failed"'
@@ -170,7 +170,7 @@ def test_an_exception_is_one_line_of_json() -> None:
 
 
 @pytest.mark.parametrize("sent", ["a\r\nb", "a\u2028b", "a\x1b[2Kb", "a\x85b", "a\x00b"])
-def test_what_a_client_sent_is_on_one_line_of_text(sent: str) -> None:
+def test_text_log_escapes_control_characters(sent: str) -> None:
     record = logging.LogRecord("mumic", logging.WARNING, __file__, 1, "no %s", (sent,), None)
     line = TextFormatter().format(record)
     assert line.isprintable()
@@ -178,7 +178,7 @@ def test_what_a_client_sent_is_on_one_line_of_text(sent: str) -> None:
     assert record.getMessage() == f"no {sent}"
 
 
-def test_the_document_tells_whom_to_send_what(
+def test_openapi_lists_security_schemes(
     tiny_classifier: Classifier, small_settings: Settings, keys_file: Path
 ) -> None:
     tokens = {"metrics_token": METRICS, "admin_token": METRICS}
@@ -198,10 +198,12 @@ def test_the_document_tells_whom_to_send_what(
     assert "security" not in document["paths"]["/healthz"]["get"]
 
 
-def test_answers_tell_browsers_to_do_nothing_with_them(client: httpx.Client) -> None:
+def test_responses_have_security_headers_and_no_cors(client: httpx.Client) -> None:
     for answer in (client.get("/healthz"), client.get("/nothing"), client.post("/predict")):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
         assert "access-control-allow-origin" not in answer.headers
-    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    assert "access-control-allow-origin" not in client.options("/predict", headers=asked).headers
+    preflight = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    assert (
+        "access-control-allow-origin" not in client.options("/predict", headers=preflight).headers
+    )

@@ -1,4 +1,4 @@
-"""The exception tree: as drawn, all of it used, all of it answered."""
+"""The exception tree matches its docstring, is fully used and maps to problems."""
 
 import ast
 import inspect
@@ -29,7 +29,7 @@ LEAVES = {found for found in CLASSES.values() if not found.__subclasses__()}
 
 
 def drawn_parents() -> dict[str, str]:
-    """The docstring's tree as child -> parent."""
+    """Return the docstring's tree as child -> parent."""
     parents: dict[str, str] = {}
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -41,7 +41,7 @@ def drawn_parents() -> dict[str, str]:
     return parents
 
 
-def test_the_drawn_tree_is_the_real_one() -> None:
+def test_docstring_tree_matches_classes() -> None:
     real = {
         name: found.__base__.__name__
         for name, found in CLASSES.items()
@@ -53,13 +53,13 @@ def test_the_drawn_tree_is_the_real_one() -> None:
     )
 
 
-def test_every_error_that_a_request_can_meet_has_an_answer() -> None:
+def test_every_request_error_has_problem_kind() -> None:
     answered_in_place = {ImageError}
     met = {leaf for leaf in LEAVES if issubclass(leaf, InputError | ServiceError)}
     assert met - answered_in_place == PROBLEM_KINDS.keys()
 
 
-def test_codes_are_unique_and_statuses_tell_whose_fault_it_is() -> None:
+def test_codes_are_unique_and_statuses_match_class() -> None:
     codes = [kind.code for kind in PROBLEM_KINDS.values()]
     assert len(set(codes)) == len(codes)
     for error, kind in PROBLEM_KINDS.items():
@@ -68,7 +68,7 @@ def test_codes_are_unique_and_statuses_tell_whose_fault_it_is() -> None:
 
 
 @pytest.mark.parametrize("leaf", sorted(leaf.__name__ for leaf in LEAVES))
-def test_no_error_is_dead(leaf: str) -> None:
+def test_every_error_class_is_raised(leaf: str) -> None:
     used = {
         node.id
         for module, tree in modules().items()
@@ -81,7 +81,7 @@ def test_no_error_is_dead(leaf: str) -> None:
     assert leaf in used, f"{leaf} is raised nowhere"
 
 
-def test_only_leaves_are_raised() -> None:
+def test_only_leaf_errors_are_raised() -> None:
     branches = CLASSES.keys() - {leaf.__name__ for leaf in LEAVES}
     raised = {
         (module, statement.exc.func.id)
@@ -94,7 +94,7 @@ def test_only_leaves_are_raised() -> None:
     assert not [pair for pair in raised if pair[1] in branches]
 
 
-def test_texts_say_what_is_wrong() -> None:
+def test_error_messages_name_cause() -> None:
     image = ImageError("empty", "the image has no bytes")
     assert (str(image), image.code) == ("the image has no bytes", "empty")
     assert str(OptionError("template", "must hold {}")) == "template: must hold {}"

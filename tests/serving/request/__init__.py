@@ -1,1 +1,1 @@
-"""Request."""
+"""Tests of app.serving.request."""

@@ -1,4 +1,4 @@
-"""A request's time is counted from its head, on a clock that the tests put forward."""
+"""Deadlines count from a request's head; the tests advance the event loop's clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -35,7 +35,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 async def held(
     classifier: Classifier, settings: Settings
 ) -> AsyncIterator[tuple[httpx.AsyncClient, FakeTower]]:
-    """A server that may take 300 s for a request, and whose model waits."""
+    """Run a server with a request timeout of 300 s and a model that blocks until released."""
     tower = FakeTower()
     tower.go.clear()
     settings = settings.model_copy(update={"request_timeout_s": 300})
@@ -65,7 +65,7 @@ def refused_within(answer: httpx.Response, seconds: int) -> bool:
 
 
 @pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
-def test_a_request_is_given_up_at_its_deadline(
+def test_request_is_cancelled_at_deadline(
     tiny_classifier: Classifier, small_settings: Settings, path: str
 ) -> None:
     async def scenario() -> None:
@@ -83,7 +83,7 @@ def test_a_request_is_given_up_at_its_deadline(
     run(scenario())
 
 
-def test_what_the_body_took_is_gone_from_a_requests_time(
+def test_body_time_counts_towards_deadline(
     tiny_classifier: Classifier, small_settings: Settings
 ) -> None:
     async def slow_body() -> AsyncIterator[bytes]:
@@ -106,7 +106,7 @@ def test_what_the_body_took_is_gone_from_a_requests_time(
 @pytest.mark.parametrize(
     ("asked_ms", "given_s"), [("20000", 20), ("60000000", 300), ("0300000", 300)]
 )
-def test_a_client_may_ask_for_less_time_but_not_for_more(
+def test_timeout_header_shortens_but_never_extends_deadline(
     tiny_classifier: Classifier, small_settings: Settings, asked_ms: str, given_s: int
 ) -> None:
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""Names whose servers are silent hold up neither other names nor the process's end."""
+"""Unanswered DNS look-ups delay neither other look-ups nor the process's exit."""
 
 import asyncio
 import subprocess
@@ -26,7 +26,7 @@ except ImageError as error:
 
 
 def with_silent_names(ask: Callable[[Resolver, threading.Event], Awaitable[None]]) -> None:
-    """Ask a resolver of two places, for which `silent` has no answer until the event is set."""
+    """Use a resolver with two threads whose look-up of `silent` blocks until the event is set."""
     answers = threading.Event()
 
     def look_up(host: str, _: int) -> Sequence[str]:
@@ -47,12 +47,12 @@ async def give_up(resolver: Resolver, host: str) -> None:
         await asyncio.wait_for(resolver(host, 80), 0.05)
 
 
-def test_a_silent_name_takes_one_place_until_it_is_answered() -> None:
+def test_unanswered_lookup_occupies_one_thread() -> None:
     async def ask(resolver: Resolver, answers: threading.Event) -> None:
         await give_up(resolver, "silent")
         assert await resolver("good", 80) == FOUND
         await give_up(resolver, "silent")
-        await give_up(resolver, "good")  # never more threads than places
+        await give_up(resolver, "good")  # both threads are occupied
         answers.set()
         for _ in range(5):
             assert await resolver("good", 80) == FOUND
@@ -60,7 +60,7 @@ def test_a_silent_name_takes_one_place_until_it_is_answered() -> None:
     with_silent_names(ask)
 
 
-def test_a_name_that_is_not_found_gives_its_place_back() -> None:
+def test_failed_lookup_frees_its_thread() -> None:
     async def ask(resolver: Resolver, _: threading.Event) -> None:
         for port in range(5):
             with pytest.raises(OSError, match="no such name"):
@@ -70,7 +70,7 @@ def test_a_name_that_is_not_found_gives_its_place_back() -> None:
     with_silent_names(ask)
 
 
-def test_a_process_ends_whatever_is_being_looked_up() -> None:
+def test_process_exits_during_lookup() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""A form is taken apart beside whatever else the event loop has to do."""
+"""Parsing of multipart forms."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,7 +7,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.errors import MalformedBodyError
-from app.serving.request.multipart import MAX_PARTS, CHUNK_BYTES, File, read_form
+from app.serving.request.multipart import CHUNK_BYTES, MAX_PARTS, File, read_form
 
 HEADERS = Headers({"content-type": "multipart/form-data; boundary=xyz"})
 FIELD = b'--xyz\r\ncontent-disposition: form-data; name="n"\r\n\r\n1\r\n'
@@ -16,7 +16,7 @@ END = b"--xyz--\r\n"
 
 
 async def read(*chunks: bytes) -> tuple[list[File], dict[str, list[str]], int]:
-    """What a form holds, and how many turns something else got meanwhile."""
+    """Read a form and count how often another task ran meanwhile."""
     turns = 0
 
     async def something_else() -> None:
@@ -36,7 +36,7 @@ async def read(*chunks: bytes) -> tuple[list[File], dict[str, list[str]], int]:
         other.cancel()
 
 
-def test_others_have_turns_while_many_parts_that_came_at_once_are_read() -> None:
+def test_dense_form_yields_to_event_loop() -> None:
     body = FIELD * MAX_PARTS + END
     files, fields, turns = asyncio.run(read(body))
     assert not files
@@ -45,7 +45,7 @@ def test_others_have_turns_while_many_parts_that_came_at_once_are_read() -> None
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_files_are_whole_however_they_come(size: int) -> None:
+def test_files_are_complete_for_any_chunk_size(size: int) -> None:
     photos = [bytes(range(256)) * 5, b"", b"\r\n--xy\r\n--xy z"]
     body = b"".join(FILE % (n, photo) for n, photo in enumerate(photos)) + END
     chunks = [body[begin : begin + size] for begin in range(0, len(body), size)]
@@ -56,12 +56,12 @@ def test_files_are_whole_however_they_come(size: int) -> None:
 
 
 @pytest.mark.parametrize("cut", range(len(b"\r\n--xyz") + 2))
-def test_a_blank_after_a_boundary_is_seen_however_it_comes(cut: int) -> None:
+def test_space_after_boundary_is_refused_across_chunks(cut: int) -> None:
     body, padded = (FILE % (0, b"photo"))[:-2], b"\r\n--xyz\t\r\n"
     with pytest.raises(MalformedBodyError, match="a space follows a boundary"):
         asyncio.run(read(body + padded[:cut], padded[cut:] + END))
 
 
-def test_a_field_that_is_not_in_utf_8_is_refused() -> None:
+def test_field_not_in_utf8_is_refused() -> None:
     with pytest.raises(MalformedBodyError, match="not in UTF-8"):
         asyncio.run(read(FIELD.replace(b"1", b"caf\xe9") + END))

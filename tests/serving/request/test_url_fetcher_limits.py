@@ -1,4 +1,4 @@
-"""How many photos are fetched at a time by URL, and what their bytes count for."""
+"""Limits on concurrent fetches and on the bytes of fetched images."""
 
 import asyncio
 
@@ -15,9 +15,9 @@ from tests.support.site import PUBLIC, running_site
 from tests.support.tiny import live_server
 
 
-def test_no_more_photos_than_allowed_are_fetched_at_a_time() -> None:
+def test_concurrent_fetches_are_bounded() -> None:
     async def scenario() -> None:
-        resolved, asked = 0, 0
+        resolved, received = 0, 0
         go = asyncio.Event()
 
         async def resolve(*_: object) -> list[str]:
@@ -26,9 +26,9 @@ def test_no_more_photos_than_allowed_are_fetched_at_a_time() -> None:
             return [PUBLIC]
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal asked
+            nonlocal received
             await reader.readuntil(b"\r\n\r\n")
-            asked += 1
+            received += 1
             await go.wait()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nphoto")
             writer.close()
@@ -41,8 +41,8 @@ def test_no_more_photos_than_allowed_are_fetched_at_a_time() -> None:
             fetcher = Fetcher(settings, resolve, lambda _: True)
             url = f"http://photos.example:{port}/"
             fetched = [asyncio.create_task(fetcher.fetch(url, lambda _: None)) for _ in range(5)]
-            await until(lambda: asked >= 2)
-            assert resolved == 2  # the others have not even begun
+            await until(lambda: received >= 2)
+            assert resolved == 2  # the others wait before they resolve
             go.set()
             assert await asyncio.gather(*fetched) == [b"photo"] * 5
             assert resolved == 5
@@ -50,7 +50,7 @@ def test_no_more_photos_than_allowed_are_fetched_at_a_time() -> None:
     asyncio.run(scenario())
 
 
-def test_what_is_fetched_counts_among_the_bytes_of_all_requests(
+def test_fetched_bytes_count_towards_byte_budget(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def resolve(*_: object) -> list[str]:
