@@ -40,9 +40,9 @@ PROBES, PROBE_STATUSES = ("/healthz", "/readyz"), ("200", "503")
 Aggregation = Literal["livesum", "livemax", "livemin", "min"]  # of several processes' gauges
 # Each process has its own tensors; the device is the same for all.
 DEVICE_MEMORY: tuple[tuple[str, str, Aggregation], ...] = (
-    ("allocated", "Memory that tensors take on the device.", "livesum"),
-    ("reserved", "Memory that torch keeps of the device, for tensors now and later.", "livesum"),
-    ("total", "Memory that the device has.", "livemax"),
+    ("allocated", "Device memory in use by tensors of this process.", "livesum"),
+    ("reserved", "Device memory reserved by torch's caching allocator.", "livesum"),
+    ("total", "Total memory of the device.", "livemax"),
 )
 disable_created_metrics()  # they double the counters' lines; shared directories have none anyway
 
@@ -87,13 +87,13 @@ class Metrics:
         _gauge(
             registry,
             "mumic_start_time_seconds",
-            "When the server started, since the epoch; of several workers the first of all.",
+            "Start time of the server (of the first worker) since the Unix epoch, in seconds.",
             "min",
         ).set_to_current_time()
         _gauge(
             registry,
             "mumic_build_info",
-            "What the server is built of; always 1.",
+            "Versions of the server, Python and torch; the value is always 1.",
             "livemax",
             "version",
             "python",
@@ -124,14 +124,14 @@ class RequestMetrics:
         self._seconds = _histogram(
             registry,
             "mumic_request_seconds",
-            "Seconds from a request's head to its answer, by route.",
+            "Seconds from the request's headers to the end of the response, by route.",
             SECONDS,
             "route",
         )
         self._body_bytes = _gauge(
             registry,
             "mumic_request_bytes_in_flight",
-            "Bytes of requests' bodies that are held until they are answered.",
+            "Bytes of request bodies in memory, until their requests are answered.",
             "livesum",
         )
 
@@ -152,13 +152,13 @@ class ImageMetrics:
         self._outcomes = _counter(
             registry,
             "mumic_images_total",
-            "Accepted images by outcome: ok, failed, abandoned, or what was wrong with them.",
+            "Accepted images by outcome: ok, failed, abandoned, or an error code.",
             "outcome",
         )
         self._in_flight = _gauge(
             registry,
             "mumic_images_in_flight",
-            "Images that were accepted and not yet answered.",
+            "Accepted images that are not answered yet.",
             "livesum",
         )
         self._decoded = _counter(
@@ -174,7 +174,10 @@ class ImageMetrics:
             SECONDS,
         )
         self._queue_seconds = _histogram(
-            registry, "mumic_queue_seconds", "Seconds that one image waited for the model.", SECONDS
+            registry,
+            "mumic_queue_seconds",
+            "Seconds that one image was queued for the model.",
+            SECONDS,
         )
         self._infer_seconds = _histogram(
             registry, "mumic_infer_seconds", "Seconds of one batch in the model.", SECONDS
@@ -191,7 +194,7 @@ class ImageMetrics:
         self._cache_bytes = _gauge(
             registry,
             "mumic_embedding_cache_bytes",
-            "Memory that the embedding cache takes.",
+            "Memory in use by the embedding cache.",
             "livesum",
         )
 
@@ -233,7 +236,7 @@ class TextMetrics:
         self._seconds = _histogram(
             registry,
             "mumic_text_seconds",
-            "Seconds of embedding one request's texts, the wait for others' included.",
+            "Seconds of embedding one request's texts, including the wait for other requests.",
             SECONDS,
         )
         self._cache_lookups = _counter(
@@ -257,7 +260,7 @@ class ScoreMetrics:
         self._scores = _counter(
             registry,
             "mumic_label_scores_total",
-            "Images by the tenth in which a label's probability lies; 0.9 is 0.9 to 1.",
+            "Images by label and tenth of the probability; tenth 0.9 is 0.9 to 1.",
             "label",
             "tenth",
         )
@@ -270,7 +273,7 @@ class ScoreMetrics:
         self._drift = _gauge(
             registry,
             "mumic_label_score_drift",
-            "Population stability index of a label's recent scores against validation's.",
+            "Population stability index of a label's recent scores against its validation scores.",
             "livemax",
             "label",
         )
@@ -303,7 +306,7 @@ class ModelMetrics:
         self._info = _gauge(
             registry,
             "mumic_model_info",
-            "The checkpoint that is served: 1, and 0 for those before it.",
+            "The served checkpoint: 1; earlier checkpoints: 0.",
             "livemax",
             *("name", "version", "labels_version", "device", "precision"),
         )
@@ -311,8 +314,8 @@ class ModelMetrics:
         self._fused = _gauge(
             registry,
             "mumic_model_fused",
-            "1 if the image tower's layers are fused as far as it allows; 0 if fusion failed, "
-            "the log has the reason, and inference is slower.",
+            "1 if layer fusion of the image tower succeeded or does not apply; 0 if it failed: "
+            "inference is slower, and the log has the reason.",
             "livemin",
         )
         self._device_memory = {
