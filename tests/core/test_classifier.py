@@ -46,14 +46,14 @@ def test_image_embeddings_are_unit_rows(image_embeddings: Tensor) -> None:
     assert len(set(map(tuple, image_embeddings.tolist()))) == 32
 
 
-def test_a_photo_is_embedded_alike_alone_and_in_a_batch(
+def test_embedding_does_not_depend_on_batch(
     tiny_classifier: Classifier, pixels: Tensor, image_embeddings: Tensor
 ) -> None:
     alone = torch.cat([tiny_classifier.embed_images(photo[None]) for photo in pixels])
     torch.testing.assert_close(alone, image_embeddings, atol=1e-5, rtol=0)
 
 
-def test_low_precision_keeps_the_probabilities(
+def test_low_precision_keeps_probabilities(
     tiny_checkpoint: Path, tiny_classifier: Classifier, pixels: Tensor, image_embeddings: Tensor
 ) -> None:
     fast = Classifier.load(tiny_checkpoint, device="cpu", precision="bf16")
@@ -68,7 +68,7 @@ def test_low_precision_keeps_the_probabilities(
     )
 
 
-def test_label_texts_are_embedded_in_the_order_of_the_label_set(
+def test_text_embeddings_are_in_label_set_order(
     tiny_classifier: Classifier,
 ) -> None:
     labels = tiny_classifier.labels
@@ -78,20 +78,20 @@ def test_label_texts_are_embedded_in_the_order_of_the_label_set(
         torch.testing.assert_close(tiny_classifier.text_embeddings[column], row)
 
 
-def test_texts_are_embedded_in_the_order_given(tiny_classifier: Classifier) -> None:
+def test_text_embeddings_are_in_given_order(tiny_classifier: Classifier) -> None:
     rows = tiny_classifier.embed_texts(TEXTS)
     assert_unit_rows(rows, 3)
     torch.testing.assert_close(tiny_classifier.embed_texts(TEXTS[::-1]), rows.flip(0))
 
 
-def test_more_texts_than_one_pass_takes(tiny_classifier: Classifier) -> None:
+def test_more_texts_than_one_batch_are_embedded(tiny_classifier: Classifier) -> None:
     texts = [f"room {i}" for i in range(300)]
     rows = tiny_classifier.embed_texts(texts)
     assert_unit_rows(rows, 300)
     torch.testing.assert_close(tiny_classifier.embed_texts([texts[299]])[0], rows[299])
 
 
-def test_probabilities_are_the_tempered_sigmoid_of_the_label_texts(
+def test_probabilities_are_tempered_sigmoid_of_label_texts(
     tiny_classifier: Classifier, image_embeddings: Tensor
 ) -> None:
     found = tiny_classifier.probabilities(image_embeddings)
@@ -102,7 +102,7 @@ def test_probabilities_are_the_tempered_sigmoid_of_the_label_texts(
     torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=0)
 
 
-def test_zero_shot_with_the_label_prompts_is_predict(
+def test_zero_shot_with_label_prompts_equals_probabilities(
     tiny_classifier: Classifier, image_embeddings: Tensor
 ) -> None:
     texts = tiny_classifier.embed_texts(tiny_classifier.labels.prompts)
@@ -112,7 +112,7 @@ def test_zero_shot_with_the_label_prompts_is_predict(
     )
 
 
-def test_zero_shot_softmax_is_one_of_the_texts(
+def test_zero_shot_softmax_sums_to_one(
     tiny_classifier: Classifier, image_embeddings: Tensor
 ) -> None:
     texts = tiny_classifier.embed_texts(TEXTS)
@@ -122,7 +122,7 @@ def test_zero_shot_softmax_is_one_of_the_texts(
     torch.testing.assert_close(only, torch.ones(32, 1))
 
 
-def test_zero_shot_pair_is_each_text_against_a_photo(
+def test_zero_shot_pair_compares_each_text_with_background(
     tiny_classifier: Classifier, image_embeddings: Tensor
 ) -> None:
     texts = tiny_classifier.embed_texts([*TEXTS, "a photo"])
@@ -134,12 +134,12 @@ def test_zero_shot_pair_is_each_text_against_a_photo(
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\x00", "&nbsp;"])
-def test_a_text_without_a_word_is_refused(tiny_classifier: Classifier, text: str) -> None:
+def test_text_without_a_word_raises(tiny_classifier: Classifier, text: str) -> None:
     with pytest.raises(TextError, match="a text is empty; write a word"):
         tiny_classifier.embed_texts(["sea", text])
 
 
-def test_a_text_up_to_the_context_is_embedded_and_a_longer_one_refused(
+def test_text_longer_than_context_raises(
     tiny_classifier: Classifier,
 ) -> None:
     tiny_classifier.embed_texts(["sea " * 30])
@@ -148,7 +148,7 @@ def test_a_text_up_to_the_context_is_embedded_and_a_longer_one_refused(
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "sea" + " " * 1_000_000])
-def test_an_endless_text_is_refused_at_once(tiny_classifier: Classifier, text: str) -> None:
+def test_very_long_text_raises_before_tokenization(tiny_classifier: Classifier, text: str) -> None:
     with pytest.raises(TextError, match="characters; this checkpoint reads at most 30 tokens"):
         tiny_classifier.embed_texts([text])
 
@@ -156,7 +156,7 @@ def test_an_endless_text_is_refused_at_once(tiny_classifier: Classifier, text: s
 @pytest.mark.parametrize(
     "text", ["sea <end_of_text> and mountains", "<START_OF_TEXT>", "&lt;end_of_text&gt; sea"]
 )
-def test_the_tokenizers_own_marks_are_refused(tiny_classifier: Classifier, text: str) -> None:
+def test_special_tokens_raise(tiny_classifier: Classifier, text: str) -> None:
     with pytest.raises(TextError, match="<start_of_text> or <end_of_text>"):
         tiny_classifier.embed_texts([text])
 
@@ -166,7 +166,7 @@ def test_any_script_is_embedded(tiny_classifier: Classifier, text: str) -> None:
     assert_unit_rows(tiny_classifier.embed_texts([text]), 1)
 
 
-def test_a_precision_that_the_device_lacks_is_refused(tiny_checkpoint: Path) -> None:
+def test_unsupported_precision_raises(tiny_checkpoint: Path) -> None:
     with pytest.raises(OptionError, match="fp16 needs a GPU"):
         Classifier.load(tiny_checkpoint, device="cpu", precision="fp16")
 

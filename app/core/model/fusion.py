@@ -1,4 +1,4 @@
-"""Layer fusion for inference: the same function with fewer passes over memory.
+"""Layer fusion for inference: the same function with less memory traffic.
 
 In evaluation mode a batch norm is a scale and a shift per channel, which can be folded into the
 weights of the preceding convolution. On a CPU, oneDNN can apply an activation while the outputs of

@@ -1,4 +1,4 @@
-"""A checkpoint directory that is not whole, unaltered and safe is refused with file and remedy."""
+"""Incomplete, altered and unsafe checkpoint directories are rejected with file and remedy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,28 +19,26 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def refusal(directory: Path) -> str:
-    """What a start with this directory says."""
+    """Return the error of `read_checkpoint` for a directory."""
     with pytest.raises(MumicError) as caught:
         Classifier.load(directory, device="cpu", precision="fp32")
     assert isinstance(caught.value, CheckpointError)
     return str(caught.value)
 
 
-def test_no_such_directory_is_said(tmp_path: Path) -> None:
+def test_missing_directory_is_reported(tmp_path: Path) -> None:
     assert refusal(tmp_path / "nowhere") == f"{tmp_path / 'nowhere'}: no such checkpoint directory"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(checkpoint: Path, name: str) -> None:
+def test_missing_file_is_reported(checkpoint: Path, name: str) -> None:
     (checkpoint / name).unlink()
     assert refusal(checkpoint).startswith(f"{checkpoint}: {name} missing; a checkpoint directory")
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
-def test_a_truncated_file_is_named_with_the_remedy(
-    checkpoint: Path, name: str, kept: float
-) -> None:
+def test_truncated_file_is_reported_with_remedy(checkpoint: Path, name: str, kept: float) -> None:
     whole = (checkpoint / name).read_bytes()
     (checkpoint / name).write_bytes(whole[: int(len(whole) * kept)])
     message = refusal(checkpoint)
@@ -49,7 +47,7 @@ def test_a_truncated_file_is_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "mumic.json"])
-def test_an_altered_file_is_named_with_the_remedy(checkpoint: Path, name: str) -> None:
+def test_altered_file_is_reported_with_remedy(checkpoint: Path, name: str) -> None:
     content = bytearray((checkpoint / name).read_bytes())
     content[-2] ^= 1
     (checkpoint / name).write_bytes(content)
@@ -70,7 +68,7 @@ def test_an_altered_file_is_named_with_the_remedy(checkpoint: Path, name: str) -
         (lambda card: card.update(sha256={}), "its sha256 differs from the one in mumic.json"),
     ],
 )
-def test_a_broken_card_is_said_by_field(
+def test_invalid_card_is_reported_by_field(
     checkpoint: Path, edit: Callable[[dict[str, Any]], object], complaint: str
 ) -> None:
     with edited_json(checkpoint / "mumic.json") as card:
@@ -81,14 +79,14 @@ def test_a_broken_card_is_said_by_field(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00"])
-def test_sealing_does_not_hide_a_broken_card(checkpoint: Path, content: str) -> None:
+def test_seal_rejects_invalid_card(checkpoint: Path, content: str) -> None:
     (checkpoint / "mumic.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"mumic\.json: the file: "):
         seal(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["model.bin", "old.pt", "state.pth", "x.pkl", "run/last.CKPT"])
-def test_a_pickle_is_refused_wherever_it_lies(checkpoint: Path, name: str) -> None:
+def test_pickle_in_any_subdirectory_is_rejected(checkpoint: Path, name: str) -> None:
     pickle = checkpoint / name
     pickle.parent.mkdir(exist_ok=True)
     pickle.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
@@ -99,7 +97,7 @@ def test_a_pickle_is_refused_wherever_it_lies(checkpoint: Path, name: str) -> No
         seal(checkpoint)
 
 
-def test_a_pickle_by_the_name_of_the_weights_is_refused(checkpoint: Path) -> None:
+def test_pickle_named_like_the_weights_is_rejected(checkpoint: Path) -> None:
     weights = checkpoint / "open_clip_model.safetensors"
     torch.save({"logit_scale": torch.ones(())}, weights)
     rehash(checkpoint)
@@ -108,7 +106,7 @@ def test_a_pickle_by_the_name_of_the_weights_is_refused(checkpoint: Path) -> Non
 
 @pytest.mark.parametrize("section", ["model_cfg", "preprocess_cfg"])
 @pytest.mark.parametrize("content", [None, [], "squash"])
-def test_a_config_without_a_section_is_refused(
+def test_config_without_section_is_rejected(
     checkpoint: Path, section: str, content: object
 ) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
@@ -119,7 +117,7 @@ def test_a_config_without_a_section_is_refused(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "[1, 2", "7"])
-def test_a_config_that_is_no_object_is_refused(checkpoint: Path, content: str) -> None:
+def test_config_that_is_not_an_object_is_rejected(checkpoint: Path, content: str) -> None:
     (checkpoint / "open_clip_config.json").write_text(content)
     rehash(checkpoint)
     assert str(checkpoint / "open_clip_config.json") in refusal(checkpoint)
@@ -128,7 +126,7 @@ def test_a_config_that_is_no_object_is_refused(checkpoint: Path, content: str) -
 @pytest.mark.parametrize(
     ("key", "value"), [("resize_mode", "shortest"), ("mode", "L"), ("interpolation", "nearest")]
 )
-def test_preprocessing_that_is_not_ours_is_refused(checkpoint: Path, key: str, value: str) -> None:
+def test_unsupported_preprocessing_is_rejected(checkpoint: Path, key: str, value: str) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
         config["preprocess_cfg"][key] = value
     rehash(checkpoint)
@@ -147,7 +145,7 @@ def test_preprocessing_that_is_not_ours_is_refused(checkpoint: Path, key: str, v
         dict.clear,
     ],
 )
-def test_weights_that_do_not_fit_the_configuration_are_refused(
+def test_weights_that_do_not_fit_config_are_rejected(
     checkpoint: Path, edit: Callable[[dict[str, Any]], object]
 ) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
@@ -158,20 +156,20 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(
     assert "belong together?" in message
 
 
-def test_a_missing_weight_is_refused(checkpoint: Path) -> None:
+def test_missing_weight_is_rejected(checkpoint: Path) -> None:
     edit_tensors(checkpoint / "open_clip_model.safetensors", lambda state: state.pop("logit_scale"))
     rehash(checkpoint)
     assert "logit_scale" in refusal(checkpoint)
 
 
-def test_a_text_tower_from_a_hub_is_refused_without_a_call(checkpoint: Path) -> None:
+def test_hub_text_tower_is_rejected_without_network_access(checkpoint: Path) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
         config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "someone/tokenizer"
     rehash(checkpoint)
     assert "comes from a hub" in refusal(checkpoint)
 
 
-def test_labels_that_are_not_valid_are_told_with_file_and_line(checkpoint: Path) -> None:
+def test_invalid_labels_are_reported_with_file_and_line(checkpoint: Path) -> None:
     labels = checkpoint / "labels.yaml"
     labels.write_text(labels.read_text().replace("{}", "", 1))
     rehash(checkpoint)

@@ -1,4 +1,4 @@
-"""The golden inputs notice what no hash can."""
+"""Golden inputs detect errors that hashes cannot."""
 
 import hashlib
 from collections.abc import Callable
@@ -31,8 +31,8 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
         (224, "2aa74e7f6c245d3f05ef1c0775416717496b9ff263ac3476457c887686127213"),
     ],
 )
-def test_golden_images_are_the_same_everywhere(size_px: int, sha256: str) -> None:
-    """Their bytes, by formula: every checkpoint's golden embeddings hang on them.
+def test_golden_images_have_known_hashes(size_px: int, sha256: str) -> None:
+    """The golden embeddings of every checkpoint depend on these bytes.
 
     The hashes are those of `hashlib.sha256(golden_images(size).numpy().tobytes())`.
     """
@@ -51,7 +51,7 @@ def test_golden_images_are_gradients_and_noise() -> None:
     assert images[3].flatten().tolist() == noise
 
 
-def test_a_written_checkpoint_passes(tiny_checkpoint: Path) -> None:
+def test_written_checkpoint_passes(tiny_checkpoint: Path) -> None:
     checkpoint = read_checkpoint(tiny_checkpoint)
     model = load_model(checkpoint)
     check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
@@ -65,7 +65,7 @@ def test_golden_embeddings_are_unit_rows(tiny_checkpoint: Path) -> None:
         torch.testing.assert_close(lengths, torch.ones(count), atol=1e-5, rtol=0)
 
 
-def test_a_low_precision_placement_passes(tiny_checkpoint: Path) -> None:
+def test_low_precision_passes(tiny_checkpoint: Path) -> None:
     classifier = Classifier.load(tiny_checkpoint, device="cpu", precision="bf16")
     assert classifier.placement.dtype == torch.bfloat16
 
@@ -86,7 +86,7 @@ def lose_the_projection(state: dict[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("edit", [double_the_patches, swap_two_words, lose_the_projection])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_altered_weights_are_noticed(
+def test_altered_weights_are_detected(
     checkpoint: Path, edit: Callable[[dict[str, Tensor]], None], precision: str
 ) -> None:
     edit_tensors(checkpoint / WEIGHTS_FILE, edit)
@@ -103,7 +103,7 @@ def test_altered_weights_are_noticed(
     ],
     ids=["quick_gelu false", "quick_gelu lost", "mean", "std"],
 )
-def test_a_changed_configuration_is_noticed(
+def test_changed_configuration_is_detected(
     checkpoint: Path, edit: Callable[[dict[str, Any]], object]
 ) -> None:
     with edited_json(checkpoint / CONFIG_FILE) as config:
@@ -111,15 +111,15 @@ def test_a_changed_configuration_is_noticed(
     assert_noticed(checkpoint)
 
 
-def test_embeddings_of_another_length_are_noticed(checkpoint: Path) -> None:
+def test_embeddings_of_other_length_are_detected(checkpoint: Path) -> None:
     with edited_json(checkpoint / "mumic.json") as card:
         card["golden"]["text_embeddings"] = [[1.0, 0.0], [0.0, 1.0]]
-    with pytest.raises(CheckpointError, match=r"promises \(2, 2\), the model gives \(2, 32\)"):
+    with pytest.raises(CheckpointError, match=r"has shape \(2, 2\), the model returns \(2, 32\)"):
         Classifier.load(checkpoint, device="cpu", precision="fp32")
 
 
 @pytest.mark.parametrize("tower", ["image_embeddings", "text_embeddings"])
-def test_what_is_no_number_is_noticed(checkpoint: Path, tower: str) -> None:
+def test_nan_is_detected(checkpoint: Path, tower: str) -> None:
     with edited_json(checkpoint / "mumic.json") as card:
         card["golden"][tower][0][0] = float("nan")
     with pytest.raises(CheckpointError, match="golden"):
@@ -127,14 +127,14 @@ def test_what_is_no_number_is_noticed(checkpoint: Path, tower: str) -> None:
 
 
 def assert_noticed(checkpoint: Path, precision: str = "fp32") -> None:
-    """The hashes are made to fit, so that the golden inputs alone can tell."""
+    """Update the hashes, so that only the golden inputs can detect the change."""
     rehash(checkpoint)
     read_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match=r"golden \w+ do not match .*quick_gelu"):
         Classifier.load(checkpoint, device="cpu", precision=precision)
 
 
-def test_another_size_than_the_tower_s_is_refused(checkpoint: Path) -> None:
+def test_image_size_other_than_the_towers_is_rejected(checkpoint: Path) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
         config["preprocess_cfg"]["size"] = 96
     with pytest.raises(CheckpointError, match="size is 96, but the image tower takes 64"):

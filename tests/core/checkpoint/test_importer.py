@@ -1,4 +1,4 @@
-"""A checkpoint from an open_clip architecture and weights that others made."""
+"""Import of open_clip architectures with existing weights."""
 
 import json
 import pickle
@@ -39,7 +39,7 @@ ARCHITECTURES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def architectures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small architectures that open_clip knows by name, as a user would add his own."""
+    """Register small architectures in open_clip, as a user would."""
     folder = tmp_path_factory.mktemp("architectures")
     for name, config in ARCHITECTURES.items():
         (folder / f"{name}.json").write_text(json.dumps(config))
@@ -52,7 +52,7 @@ def architectures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    """The weights of a `Tiny-quickgelu` that someone trained."""
+    """The weights of a trained `Tiny-quickgelu`."""
     torch.manual_seed(7)
     clip = open_clip.create_model("Tiny-quickgelu")
     return {key: value.clone() for key, value in clip.state_dict().items()}
@@ -71,7 +71,7 @@ def refusal(architecture: str, directory: Path, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("architecture", ["Tiny-quickgelu", "Tiny-custom-quickgelu", "Tiny-conv"])
-def test_random_weights_serve(architecture: str, tmp_path: Path) -> None:
+def test_random_weights_load(architecture: str, tmp_path: Path) -> None:
     checkpoint = imported(architecture, tmp_path / "out")
     classifier = Classifier.load(checkpoint, device="cpu")
     if architecture == "Tiny-conv":
@@ -81,7 +81,7 @@ def test_random_weights_serve(architecture: str, tmp_path: Path) -> None:
     assert "Not fine-tuned" in (checkpoint / "README.md").read_text()
 
 
-def test_random_weights_are_those_of_the_seed(tmp_path: Path) -> None:
+def test_random_weights_depend_on_seed(tmp_path: Path) -> None:
     hashes = [
         read_checkpoint(imported("Tiny", tmp_path / str(i), seed=seed)).card.sha256
         for i, seed in enumerate((0, 0, 1))
@@ -98,15 +98,13 @@ def test_random_weights_are_those_of_the_seed(tmp_path: Path) -> None:
         ("Tiny", "GELU"),
     ],
 )
-def test_the_activation_survives_the_round_trip(
-    architecture: str, activation: str, tmp_path: Path
-) -> None:
+def test_activation_survives_round_trip(architecture: str, activation: str, tmp_path: Path) -> None:
     model = load_model(read_checkpoint(imported(architecture, tmp_path / "out")))
     found = {type(m).__name__ for m in model.clip.modules() if "GELU" in type(m).__name__}
     assert found == {activation}
 
 
-def test_photos_are_squashed_not_cropped(tmp_path: Path) -> None:
+def test_imported_config_resizes_by_squash(tmp_path: Path) -> None:
     config = read_checkpoint(imported("Tiny", tmp_path / "out")).config
     assert config["preprocess_cfg"] == {
         "size": 64,
@@ -119,7 +117,7 @@ def test_photos_are_squashed_not_cropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "wrapped", "distributed", "legacy"])
-def test_local_weights_are_taken_exactly(
+def test_local_weights_are_imported_exactly(
     kind: str, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     weights = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
@@ -141,7 +139,7 @@ def test_local_weights_are_taken_exactly(
     assert read_checkpoint(checkpoint).card.training["weights"] == f"imported from {weights.name}"
 
 
-def test_a_file_by_the_name_of_a_tag_is_the_file(
+def test_file_named_like_a_tag_is_used_as_file(
     state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -152,7 +150,7 @@ def test_a_file_by_the_name_of_a_tag_is_the_file(
 
 
 class Archive(nn.Module):
-    """Weights and the numbers that OpenAI's archives keep among them."""
+    """Weights with the integers that OpenAI's archives contain."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
@@ -172,7 +170,7 @@ class Archive(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_a_torchscript_archive_is_refused_and_the_advice_converts_it(
+def test_torchscript_is_rejected_and_advice_converts_it(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     archive = tmp_path / "archive.pt"
@@ -191,7 +189,7 @@ def test_a_torchscript_archive_is_refused_and_the_advice_converts_it(
 
 
 class Malice:
-    """Creates a file when it is unpickled."""
+    """Creates a file when unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -201,7 +199,7 @@ class Malice:
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare pickle"])
-def test_a_pickle_that_runs_code_is_refused_and_not_run(kind: str, tmp_path: Path) -> None:
+def test_pickle_with_code_is_rejected_and_not_run(kind: str, tmp_path: Path) -> None:
     weights, trace = tmp_path / "weights.pt", tmp_path / "it_ran"
     if kind == "bare pickle":
         weights.write_bytes(pickle.dumps({"state_dict": Malice(trace)}, protocol=2))
@@ -218,7 +216,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(kind: str, tmp_path: Pat
     ids=["empty", "torn zip", "text", "empty dictionary"],
 )
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
-def test_a_file_that_is_no_weights_is_refused_by_name(
+def test_file_that_is_not_weights_is_rejected_by_name(
     content: bytes, suffix: str, tmp_path: Path
 ) -> None:
     weights = tmp_path / f"weights{suffix}"
@@ -227,21 +225,21 @@ def test_a_file_that_is_no_weights_is_refused_by_name(
 
 
 @pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {}, {1: torch.ones(2)}])
-def test_tensors_that_are_no_state_dict_are_refused(content: object, tmp_path: Path) -> None:
+def test_tensors_that_are_not_a_state_dict_are_rejected(content: object, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(content, weights)
     assert f"{weights} cannot be loaded as Tiny" in refusal("Tiny", tmp_path, weights=weights)
 
 
-def test_a_missing_or_strange_file_is_refused(tmp_path: Path) -> None:
+def test_missing_file_or_unknown_suffix_is_rejected(tmp_path: Path) -> None:
     missing = tmp_path / "weights.pt"
     assert refusal("Tiny", tmp_path, weights=missing) == f"{missing}: no such file"
     array = tmp_path / "weights.npz"
     array.touch()
-    assert "not one of .safetensors, .pt" in refusal("Tiny", tmp_path, weights=array)
+    assert "must be one of .safetensors, .pt" in refusal("Tiny", tmp_path, weights=array)
 
 
-def test_weights_of_another_architecture_are_refused(
+def test_weights_of_other_architecture_are_rejected(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     weights = tmp_path / "weights.safetensors"
@@ -251,7 +249,7 @@ def test_weights_of_another_architecture_are_refused(
     assert "size mismatch" in message
 
 
-def test_an_unknown_architecture_is_refused_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_architecture_is_rejected_with_suggestion(tmp_path: Path) -> None:
     for name in ("ViT-B-32-quickgellu", "ViT-B/32-quickgelu"):
         with pytest.raises(OptionError, match="did you mean ViT-B-32-quickgelu or ") as caught:
             imported(name, tmp_path / "out")
@@ -259,12 +257,12 @@ def test_an_unknown_architecture_is_refused_with_the_nearest(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:/nowhere", "", "qqqqqqqqqq"])
-def test_a_name_of_no_architecture_goes_to_no_hub(name: str, tmp_path: Path) -> None:
+def test_unknown_architecture_does_not_contact_a_hub(name: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="open_clip has no "):
         imported(name, tmp_path / "out")
 
 
-def test_an_unknown_tag_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_tag_is_rejected_with_known_tags(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="known: openai, laion400m_e31") as caught:
         imported("ViT-B-32-quickgelu", tmp_path / "out", pretrained="openia")
     assert caught.value.field == "pretrained"
@@ -275,11 +273,11 @@ def test_an_unknown_tag_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "architecture", ["ViT-B-16-SigLIP", "ViT-B-16-SigLIP2", "roberta-ViT-B-32", "nllb-clip-base"]
 )
-def test_a_text_tower_from_a_hub_is_refused_without_a_call(
+def test_hub_text_tower_is_rejected_without_network_access(
     architecture: str, tmp_path: Path
 ) -> None:
     assert "comes from a hub" in refusal(architecture, tmp_path)
 
 
-def test_a_logit_bias_is_refused(tmp_path: Path) -> None:
+def test_logit_bias_is_rejected(tmp_path: Path) -> None:
     assert "has a logit_bias (SigLIP)" in refusal("Tiny-bias", tmp_path)

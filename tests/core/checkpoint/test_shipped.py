@@ -1,4 +1,4 @@
-"""The shipped checkpoint does what a newcomer expects of it."""
+"""The shipped checkpoint: size, labels and scores of sample photos."""
 
 import numpy as np
 import open_clip
@@ -20,17 +20,17 @@ def labels_of(classifier: Classifier, name: str) -> list[str]:
     return [tag.label.id for tag in make_selection(classifier.labels)(probabilities[0])]
 
 
-def test_it_is_small_enough_to_ship() -> None:
+def test_shipped_checkpoint_is_small() -> None:
     weights = SHIPPED_CHECKPOINT / "open_clip_model.safetensors"
     assert weights.stat().st_size <= MAX_BYTES
 
 
-def test_open_clip_loads_it_by_itself() -> None:
+def test_open_clip_loads_shipped_checkpoint() -> None:
     model = open_clip.create_model(f"local-dir:{SHIPPED_CHECKPOINT}", require_pretrained=True)
     assert model.encode_image(torch.zeros(1, 3, 288, 288)).shape == (1, 256)
 
 
-def test_it_has_the_paper_s_number_of_labels(shipped_classifier: Classifier) -> None:
+def test_shipped_checkpoint_has_120_labels(shipped_classifier: Classifier) -> None:
     assert len(shipped_classifier.labels.labels) == 120
     assert len(shipped_classifier.labels.categories) == 8
 
@@ -44,13 +44,13 @@ def test_it_has_the_paper_s_number_of_labels(shipped_classifier: Classifier) -> 
         ("flower", {"flowers", "potted_plant", "garden"}),
     ],
 )
-def test_sample_photos_get_labels_that_a_person_would_accept(
+def test_sample_photos_have_plausible_labels(
     shipped_classifier: Classifier, photo: str, wanted: set[str]
 ) -> None:
     assert wanted & set(labels_of(shipped_classifier, photo))
 
 
-def test_words_that_no_photo_had_are_understood(shipped_classifier: Classifier) -> None:
+def test_zero_shot_ranks_unseen_words(shipped_classifier: Classifier) -> None:
     pixels = load_pixels(
         encoded(sample("chelsea"), "PNG"), ImageLimits(), shipped_classifier.preprocess
     )
@@ -60,7 +60,7 @@ def test_words_that_no_photo_had_are_understood(shipped_classifier: Classifier) 
     assert scores[0].argmax() == 0
 
 
-def test_a_batch_of_32_changes_nothing(shipped_classifier: Classifier) -> None:
+def test_batch_of_32_gives_same_scores(shipped_classifier: Classifier) -> None:
     data = [encoded(sample(name), "PNG") for name in ("chelsea", "coffee", "china", "flower")] * 8
     limits, preprocess = ImageLimits(), shipped_classifier.preprocess
     batch = torch.stack([load_pixels(item, limits, preprocess).values for item in data])

@@ -1,4 +1,4 @@
-"""The fast way from bytes to pixels gives the embeddings and labels of the slow one."""
+"""The fast decode path gives the same embeddings and labels as a full decode with Pillow."""
 
 import io
 
@@ -14,7 +14,7 @@ from app.settings import SHIPPED_CHECKPOINT
 from tests.support.photos import NAMES, encoded, sample
 
 MIN_COSINE = 0.999
-AT_THE_EDGE = 0.02  # of a threshold, in probability: there any other decoder may decide otherwise
+NEAR_THRESHOLD = 0.02  # distance in probability within which decoders may select other labels
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def classifier() -> Classifier:
 
 
 def mosaic(first: int, width: int, height: int) -> Image.Image:
-    """Sample photos side by side at their own size, so that their detail is real."""
+    """Sample photos next to each other at their original size, which keeps real detail."""
     canvas = Image.new("RGB", (width, height))
     number = first
     for top in range(0, height, 300):
@@ -39,7 +39,7 @@ def mosaic(first: int, width: int, height: int) -> Image.Image:
     [(640, 480, "JPEG"), (2048, 1536, "JPEG"), (4000, 3000, "JPEG/4")],
 )
 @torch.inference_mode()
-def test_embedding_and_labels_are_those_of_pillows_full_path(
+def test_embedding_and_labels_match_pillow(
     classifier: Classifier, photo: int, width: int, height: int, source: str
 ) -> None:
     image = sample(NAMES[photo]) if source == "JPEG" else mosaic(photo, width, height)
@@ -62,5 +62,5 @@ def test_embedding_and_labels_are_those_of_pillows_full_path(
     assert (fast * slow).sum().item() >= MIN_COSINE
     thresholds = torch.tensor(make_selection(classifier.labels).thresholds)
     have, want = (classifier.probabilities(rows)[0] - thresholds for rows in (fast, slow))
-    clear = want.abs() > AT_THE_EDGE
+    clear = want.abs() > NEAR_THRESHOLD
     assert torch.equal((have >= 0)[clear], (want >= 0)[clear])

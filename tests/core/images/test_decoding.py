@@ -1,4 +1,4 @@
-"""Good and odd image files come out as the right pixels."""
+"""Valid and unusual image files decode to the correct pixels."""
 
 import io
 import sys
@@ -17,7 +17,7 @@ from app.core.images.formats import SUPPORTED_FORMATS
 from tests.support.photos import NAMES, encoded, png, sample
 from tests.support.pixels import assert_same, decoded, exif, pixels
 
-# pytest's own filters come before the one that the module sets.
+# The warning filters of pytest override the one that the module sets.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\.")
 
 
@@ -42,7 +42,7 @@ FILES: list[tuple[str, dict[str, Any], float]] = [
     ("image_format", "options", "mean_error"),
     [file for file in FILES if file[0] in SUPPORTED_FORMATS],
 )
-def test_every_supported_format_keeps_the_photo(
+def test_supported_formats_keep_pixels(
     image_format: str, options: dict[str, Any], mean_error: float
 ) -> None:
     photo = sample("chelsea")
@@ -50,7 +50,7 @@ def test_every_supported_format_keeps_the_photo(
 
 
 @pytest.mark.parametrize("image_format", SUPPORTED_FORMATS)
-def test_one_pixel(image_format: str) -> None:
+def test_one_pixel_image_is_decoded(image_format: str) -> None:
     data = encoded(Image.new("RGB", (1, 1), (200, 100, 50)), image_format, quality=100)
     assert_same(decoded(data), Image.new("RGB", (1, 1), (200, 100, 50)), mean_error=3.0)
 
@@ -58,20 +58,20 @@ def test_one_pixel(image_format: str) -> None:
 @pytest.mark.parametrize(
     ("image_format", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True})]
 )
-def test_an_animation_gives_its_first_frame(image_format: str, options: dict[str, Any]) -> None:
+def test_animation_decodes_first_frame(image_format: str, options: dict[str, Any]) -> None:
     first, second = (sample(name).resize((160, 107)).quantize(64) for name in NAMES[2:])
     data = encoded(first, image_format, save_all=True, append_images=[second], **options)
     assert_same(decoded(data), first.convert("RGB"))
 
 
-def test_a_phones_mpo_gives_its_first_picture() -> None:
+def test_mpo_decodes_first_image() -> None:
     photo = sample("china")
     data = encoded(photo, "MPO", save_all=True, append_images=[sample("flower")], quality=90)
     assert_same(decoded(data), photo, mean_error=4.0)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L"])
-def test_cmyk_and_grey_jpegs_keep_their_colours(mode: str) -> None:
+def test_cmyk_and_grey_jpegs_keep_colours(mode: str) -> None:
     photo = sample("coffee").convert(mode)
     assert_same(decoded(encoded(photo, "JPEG", quality=95)), photo.convert("RGB"), mean_error=4.0)
 
@@ -93,7 +93,7 @@ def test_16_bit_tiff_with_white_as_zero_is_inverted() -> None:
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4)])
-def test_16_bit_colour_png(colour: int, channels: int) -> None:
+def test_16_bit_colour_png_is_scaled(colour: int, channels: int) -> None:
     photo = sample("chelsea")
     samples = np.full((photo.height, photo.width, channels), 65_535, dtype=">u2")
     samples[..., :3] = np.asarray(photo).astype(np.uint16) * 257
@@ -102,7 +102,7 @@ def test_16_bit_colour_png(colour: int, channels: int) -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("colours", [2, 16, 256])
-def test_palette_and_one_bit(image_format: str, colours: int) -> None:
+def test_palette_and_one_bit_images_are_decoded(image_format: str, colours: int) -> None:
     palette = sample("coffee").quantize(colours)
     for image in (palette, palette.convert("1")):
         assert_same(decoded(encoded(image, image_format)), image.convert("RGB"))
@@ -110,7 +110,7 @@ def test_palette_and_one_bit(image_format: str, colours: int) -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_alpha_is_laid_over_white(image_format: str, mode: str) -> None:
+def test_alpha_is_composited_over_white(image_format: str, mode: str) -> None:
     photo = sample("coffee").convert(mode[:-1])
     alpha = Image.linear_gradient("L").resize(photo.size)
     transparent = photo.copy()
@@ -121,7 +121,7 @@ def test_alpha_is_laid_over_white(image_format: str, mode: str) -> None:
     assert np.abs(pixels(found.pixels) - expected).max() <= 1
 
 
-def test_grey_tiff_with_premultiplied_alpha() -> None:
+def test_grey_tiff_with_premultiplied_alpha_is_decoded() -> None:
     buffer = io.BytesIO()
     samples = np.array([[[0, 0], [64, 128], [128, 128], [255, 255]]], dtype=np.uint8)
     tifffile.imwrite(buffer, samples, photometric="minisblack", extrasamples=["assocalpha"])
@@ -129,7 +129,7 @@ def test_grey_tiff_with_premultiplied_alpha() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "GIF"])
-def test_a_transparent_palette_entry_is_white(image_format: str) -> None:
+def test_transparent_palette_entry_is_white(image_format: str) -> None:
     palette = sample("coffee").quantize(16)
     expected = pixels(palette.convert("RGB"))
     expected[np.asarray(palette) == 3] = 255
@@ -137,7 +137,7 @@ def test_a_transparent_palette_entry_is_white(image_format: str) -> None:
     assert np.array_equal(pixels(found.pixels), expected)
 
 
-def test_a_palette_of_half_transparent_entries() -> None:
+def test_half_transparent_palette_is_composited() -> None:
     palette = sample("coffee").quantize(16)
     weight = np.asarray(palette)[..., None] * 16 / 255
     expected = pixels(palette.convert("RGB")) * weight + 255 * (1 - weight)
@@ -165,7 +165,7 @@ def test_a_palette_of_half_transparent_entries() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_pngs_transparent_colour_is_white(
+def test_transparent_png_colour_is_white(
     depth: int, colour: int, row: bytes, transparent: bytes, expected: list[int]
 ) -> None:
     photo = decoded(png(4, 1, depth, colour, b"\x00" + row, tRNS=transparent))
@@ -173,7 +173,7 @@ def test_a_pngs_transparent_colour_is_white(
 
 
 def stored(upright: Image.Image, orientation: int) -> Image.Image:
-    """What a camera stores: by EXIF, which side of the photo row 0 and column 0 are."""
+    """The stored pixels for an orientation: EXIF gives the sides of row 0 and column 0."""
     photo = np.asarray(upright)
     turned = {
         2: photo[:, ::-1],  # top, right
@@ -198,7 +198,7 @@ def stored(upright: Image.Image, orientation: int) -> Image.Image:
         ("TIFF", {"compression": "tiff_lzw"}, 0.0),
     ],
 )
-def test_all_orientations_come_out_upright(
+def test_exif_orientations_decode_upright(
     orientation: int, image_format: str, options: dict[str, Any], mean_error: float
 ) -> None:
     upright = sample("chelsea")
@@ -210,13 +210,13 @@ def test_all_orientations_come_out_upright(
 
 
 @pytest.mark.parametrize("value", [0, 9, 65_535])
-def test_an_orientation_that_does_not_exist_is_ignored(value: int) -> None:
+def test_invalid_orientation_is_ignored(value: int) -> None:
     assert_same(decoded(encoded(sample("coffee"), "PNG", exif=exif(value))), sample("coffee"))
 
 
 @settings(max_examples=150)
 @given(garbage=st.binary(max_size=200), tiff=st.booleans(), segment=st.sampled_from(["exif", "mp"]))
-def test_broken_metadata_does_not_cost_a_good_photo(
+def test_invalid_metadata_does_not_prevent_decoding(
     garbage: bytes, tiff: bool, segment: str
 ) -> None:
     photo = sample("chelsea").resize((48, 32))
@@ -231,7 +231,7 @@ def test_broken_metadata_does_not_cost_a_good_photo(
     assert sorted((decoded(data).width, decoded(data).height)) == [32, 48]
 
 
-def test_the_photo_is_decoded_and_lets_go_of_the_file() -> None:
+def test_decoded_photo_does_not_reference_the_file() -> None:
     data = encoded(sample("china"), "PNG", exif=exif(1))
     references = sys.getrefcount(data)
     photo = decoded(data)
@@ -239,7 +239,7 @@ def test_the_photo_is_decoded_and_lets_go_of_the_file() -> None:
     assert photo.pixels.flags.owndata
 
 
-def test_many_threads_decode_alike() -> None:
+def test_concurrent_threads_decode_identically() -> None:
     data = encoded(sample("china"), "JPEG")
     with ThreadPoolExecutor(8) as pool:
         photos = list(pool.map(decoded, [data] * 32))

@@ -1,4 +1,4 @@
-"""Bad and hostile image files are refused with the reason, at little cost."""
+"""Invalid and malicious image files are rejected quickly, with the reason."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ from app.core.images.jpeg import MAX_JPEG_SCANS, MAX_SCANNED_PIXELS
 from app.errors import ImageError
 from tests.support.photos import encoded, png, sample
 
-# pytest's own filters come before the one that the module sets.
+# The warning filters of pytest override the one that the module sets.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\.")
 
 
@@ -60,7 +60,7 @@ def ftyp(*brands: bytes) -> bytes:
         (b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\x02\x01\x44\x00;", "corrupt", "GIF"),
     ],
 )
-def test_what_is_wrong_is_named(data: bytes, code: str, words: str) -> None:
+def test_unusable_bytes_raise_with_code_and_advice(data: bytes, code: str, words: str) -> None:
     error = refused(data)
     assert error.code == code
     assert words in error.message
@@ -68,27 +68,27 @@ def test_what_is_wrong_is_named(data: bytes, code: str, words: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.99])
-def test_a_truncated_file_fails_wholly(image_format: str, kept: float) -> None:
+def test_truncated_file_raises(image_format: str, kept: float) -> None:
     data = encoded(sample("china"), image_format)
     error = refused(data[: int(len(data) * kept)])
     assert error.code == "corrupt"
     assert "truncated" in error.message
 
 
-def test_a_truncated_progressive_jpeg_fails_wholly() -> None:
+def test_truncated_progressive_jpeg_raises() -> None:
     data = encoded(sample("china"), "JPEG", progressive=True)
     assert "truncated" in refused(data[: len(data) // 2]).message
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_samples_without_a_defined_white_are_refused(dtype: type) -> None:
+def test_samples_without_defined_white_raise(dtype: type) -> None:
     data = encoded(Image.fromarray(np.ones((2, 2), dtype=dtype)), "TIFF")
     error = refused(data)
     assert error.code == "unsupported_format"
     assert "8 or 16 bits" in error.message
 
 
-def test_the_byte_limit_is_exact_and_comes_first() -> None:
+def test_byte_limit_is_exact_and_checked_first() -> None:
     data = encoded(sample("chelsea"), "JPEG")
     decode(data, ImageLimits(max_bytes=len(data)), min_side_px=448)
     error = refused(data, ImageLimits(max_bytes=len(data) - 1, max_pixels=1))
@@ -97,7 +97,7 @@ def test_the_byte_limit_is_exact_and_comes_first() -> None:
 
 
 @pytest.mark.parametrize("image_format", SUPPORTED_FORMATS)
-def test_the_pixel_limit_is_exact(image_format: str) -> None:
+def test_pixel_limit_is_exact(image_format: str) -> None:
     data = encoded(Image.new("RGB", (50, 40)), image_format)
     decode(data, ImageLimits(max_pixels=2000), min_side_px=1)
     error = refused(data, ImageLimits(max_pixels=1999))
@@ -105,20 +105,20 @@ def test_the_pixel_limit_is_exact(image_format: str) -> None:
     assert "50 x 40" in error.message
 
 
-def test_our_limit_governs_not_pillows() -> None:
-    large = Image.new("L", (20_000, 9_000), 128)  # Pillow itself refuses from 178,956,970 pixels
+def test_pixel_limit_replaces_pillows_limit() -> None:
+    large = Image.new("L", (20_000, 9_000), 128)  # Pillow's own limit is 178,956,970 pixels
     limits = ImageLimits(max_pixels=large.width * large.height)
     photo = decode(encoded(large, "JPEG"), limits, min_side_px=448)
     assert (photo.width, photo.height) == large.size
 
 
-def test_a_side_that_is_too_long_for_resampling_is_refused() -> None:
+def test_too_long_side_raises() -> None:
     error = refused(png(1, MAX_SIDE_PX + 1, 1, 0, b""))
     assert error.code == "too_many_pixels"
     assert "65,535" in error.message
 
 
-def test_a_jpeg_of_countless_scans_is_refused() -> None:
+def test_jpeg_with_too_many_scans_raises() -> None:
     jpeg = encoded(sample("chelsea").resize((48, 32)), "JPEG", progressive=True)
     first = jpeg.index(b"\xff\xda")
     scan = jpeg[first : jpeg.index(b"\xff\xc4", first)]
@@ -127,21 +127,21 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     assert "scans" in error.message
 
 
-def test_a_large_jpeg_may_have_fewer_scans() -> None:
+def test_scan_limit_decreases_with_jpeg_size() -> None:
     jpeg = encoded(Image.new("L", (7000, 7000)), "JPEG", progressive=True)
     last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
     more = MAX_SCANNED_PIXELS // 7000**2 - jpeg.count(b"\xff\xda") + 1
     assert "scans" in refused(jpeg[:-2] + last * more + jpeg[-2:]).message
 
 
-def test_a_film_after_a_jpeg_has_no_scans() -> None:
+def test_video_after_a_jpeg_has_no_scans() -> None:
     film = b"\xff\xda" * 1000
     jpeg = encoded(sample("chelsea"), "JPEG", progressive=True, comment=film)
     assert decode(jpeg + film, ImageLimits(), min_side_px=448).source == "JPEG"
 
 
 @pytest.mark.parametrize(("coding", "pixels"), [(1, b"\x02\x07\x00\x01"), (2, b"\x02\x11\x00\x01")])
-def test_a_bitmap_that_would_be_read_pixel_by_pixel_is_refused(coding: int, pixels: bytes) -> None:
+def test_run_length_encoded_bitmap_raises(coding: int, pixels: bytes) -> None:
     bits = {1: 8, 2: 4}[coding]
     head = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, bits, coding, len(pixels), 0, 0, 2, 0)
     palette = bytes(4 * 2)
@@ -159,7 +159,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_odd_metadata_makes_no_noise(tmp_path: Path) -> None:
+def test_invalid_metadata_logs_nothing(tmp_path: Path) -> None:
     photo = sample("chelsea").resize((48, 32))
     half_transparent = encoded(photo.quantize(4), "PNG", transparency=b"\x00\x40\x80\xff")
     broken_animation = png(2, 1, 8, 0, b"\x00\x10\x20", acTL=bytes(8))
@@ -197,7 +197,7 @@ def decodes_or_is_refused(data: bytes) -> None:
     magic=st.sampled_from([b"", *(data[:16] for data in SMALL_FILES)]),
     rest=st.binary(max_size=300),
 )
-def test_arbitrary_bytes_decode_or_are_refused(magic: bytes, rest: bytes) -> None:
+def test_arbitrary_bytes_decode_or_raise_image_error(magic: bytes, rest: bytes) -> None:
     decodes_or_is_refused(magic + rest)
 
 
@@ -207,7 +207,7 @@ def test_arbitrary_bytes_decode_or_are_refused(magic: bytes, rest: bytes) -> Non
     changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8)), max_size=6),
     kept=st.floats(0, 1),
 )
-def test_damaged_files_decode_or_are_refused(
+def test_damaged_files_decode_or_raise_image_error(
     original: bytes, changes: list[tuple[float, bytes]], kept: float
 ) -> None:
     file = io.BytesIO(original)

@@ -1,4 +1,4 @@
-"""JPEGs, in whole and scaled, have the pixels that Pillow gives."""
+"""JPEGs decode to the same pixels as with Pillow, at full size and scaled."""
 
 import io
 
@@ -19,7 +19,7 @@ from tests.support.pixels import assert_same, decoded, exif, pixels
     min_side_px=st.integers(1, 500),
     orientation=st.integers(1, 8),
 )
-def test_a_jpeg_is_never_scaled_below_the_asked_side(
+def test_scaled_jpeg_keeps_min_side(
     width: int, height: int, min_side_px: int, orientation: int
 ) -> None:
     image = Image.new("RGB", (width, height), "teal")
@@ -30,7 +30,7 @@ def test_a_jpeg_is_never_scaled_below_the_asked_side(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scaled_jpeg_is_close_to_the_whole_one_after_resizing(name: str) -> None:
+def test_scaled_jpeg_is_close_to_full_decode_after_resize(name: str) -> None:
     photo = sample(name).resize((2400, 1600), Image.Resampling.LANCZOS)
     data = encoded(photo, "JPEG", quality=90)
     scaled, whole = decoded(data, min_side_px=400), decoded(data)
@@ -43,23 +43,21 @@ def test_a_scaled_jpeg_is_close_to_the_whole_one_after_resizing(name: str) -> No
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_whole_jpeg_has_the_pixels_that_pillow_gives(
-    mode: str, subsampling: str, progressive: bool
-) -> None:
-    photo = sample("flower").convert(mode).resize((317, 211))  # no multiple of a block
+def test_full_size_jpeg_equals_pillow(mode: str, subsampling: str, progressive: bool) -> None:
+    photo = sample("flower").convert(mode).resize((317, 211))  # not a multiple of the block size
     data = encoded(photo, "JPEG", quality=75, subsampling=subsampling, progressive=progressive)
     assert_same(decoded(data), Image.open(io.BytesIO(data)).convert("RGB"), mean_error=0.0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(2400, 1601), (1999, 3001)])
-def test_a_scaled_jpeg_has_the_pixels_that_pillow_gives(width: int, height: int) -> None:
+def test_scaled_jpeg_equals_pillow(width: int, height: int) -> None:
     data = encoded(sample("chelsea").resize((width, height)), "JPEG", quality=80)
     theirs = Image.open(io.BytesIO(data))
     theirs.draft(None, (200, 200))
     assert np.array_equal(decoded(data, min_side_px=200).pixels, np.asarray(theirs))
 
 
-def test_a_jpeg_that_the_fast_decoder_calls_odd_is_pillows_to_judge() -> None:
+def test_jpeg_rejected_by_libjpeg_turbo_is_decoded_by_pillow() -> None:
     data = encoded(sample("coffee"), "JPEG", quality=90)
     scan = data.index(b"\xff\xda")
     odd = data[:scan] + b"extraneous" + data[scan:]

@@ -1,4 +1,4 @@
-"""Photos become the model's input exactly as open_clip's squash evaluation transform does it."""
+"""Preprocessing equals open_clip's evaluation transform with squash."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def preprocess(**changes: object) -> Preprocess:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [224, 96])
-def test_equals_open_clips_squash(name: str, interpolation: Interpolation, size: int) -> None:
+def test_resize_equals_open_clip_squash(name: str, interpolation: Interpolation, size: int) -> None:
     photo = sample(name)
     theirs = image_transform(
         size,
@@ -48,11 +48,11 @@ def test_equals_open_clips_squash(name: str, interpolation: Interpolation, size:
     chosen = preprocess(size=size, interpolation=interpolation)
     ours = normalize(resize(np.array(photo), chosen)[None], chosen, torch.float32)[0]
     levels = (ours - theirs).abs() * torch.tensor(chosen.std).view(3, 1, 1) * 255
-    assert levels.max() < 1.01  # where one rounds up and the other down
+    assert levels.max() < 1.01  # the two may round differently
     assert levels.mean() < 0.01
 
 
-def test_resize_keeps_the_borders_of_a_wide_photo() -> None:
+def test_resize_keeps_borders_of_wide_photo() -> None:
     wide = np.zeros((100, 400, 3), dtype=np.uint8)
     wide[:, :40], wide[:, -40:] = (255, 0, 0), (0, 0, 255)
     square = resize(wide, preprocess(size=64))
@@ -69,7 +69,7 @@ def test_resize_keeps_the_borders_of_a_wide_photo() -> None:
     std=st.tuples(*[st.floats(0.1, 1)] * 3),
     seed=st.integers(0, 2**31),
 )
-def test_normalize_is_its_formula(
+def test_normalize_equals_formula(
     mean: tuple[float, float, float], std: tuple[float, float, float], seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ def test_normalize_is_its_formula(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_normalize_gives_the_asked_dtype_and_leaves_its_input(dtype: torch.dtype) -> None:
+def test_normalize_returns_dtype_and_keeps_input(dtype: torch.dtype) -> None:
     pixels = resize(np.array(sample("coffee")), preprocess())[None]
     before = pixels.clone()
     found = normalize(pixels, preprocess(), dtype)
@@ -91,14 +91,14 @@ def test_normalize_gives_the_asked_dtype_and_leaves_its_input(dtype: torch.dtype
     assert torch.equal(found, exact.to(dtype))
 
 
-def test_a_batch_is_its_photos_one_after_the_other() -> None:
+def test_stack_keeps_order_of_photos() -> None:
     photos = [resize(np.array(sample(name)), preprocess()) for name in NAMES]
     batch = stack(photos)
     assert torch.equal(batch, torch.stack(photos))
     assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_load_pixels_is_decode_then_resize() -> None:
+def test_load_pixels_decodes_and_resizes() -> None:
     data = encoded(sample("china").resize((2400, 1800)), "JPEG", quality=90)
     loaded = load_pixels(data, ImageLimits(), preprocess())
     photo = decode(data, ImageLimits(), min_side_px=448)
@@ -107,7 +107,7 @@ def test_load_pixels_is_decode_then_resize() -> None:
 
 
 @pytest.mark.parametrize("upright", [True, False])
-def test_load_pixels_turns_a_photo_where_the_checkpoint_says_so(upright: bool) -> None:
+def test_load_pixels_applies_exif_orientation_if_enabled(upright: bool) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     photo = sample("china")
@@ -118,12 +118,12 @@ def test_load_pixels_turns_a_photo_where_the_checkpoint_says_so(upright: bool) -
     assert torch.equal(loaded.values, resize(np.array(expected), chosen))
 
 
-def test_load_pixels_keeps_to_the_limits() -> None:
+def test_load_pixels_enforces_limits() -> None:
     with pytest.raises(ImageError, match="pixels"):
         load_pixels(encoded(sample("china"), "PNG"), ImageLimits(max_pixels=1), preprocess())
 
 
-def test_from_config_reads_open_clips_values() -> None:
+def test_from_config_reads_open_clip_values() -> None:
     assert preprocess() == Preprocess(
         size_px=224,
         mean=OPENAI_DATASET_MEAN,
@@ -158,12 +158,12 @@ def test_from_config_reads_open_clips_values() -> None:
         ("std", [0.2, 0.2, float("nan")]),
     ],
 )
-def test_from_config_names_what_is_not_supported(name: str, value: Any) -> None:
+def test_from_config_reports_unsupported_values(name: str, value: Any) -> None:
     with pytest.raises(CheckpointError, match=name):
         preprocess(**{name: value})
 
 
-def test_from_config_wants_squash_to_be_said() -> None:
+def test_from_config_requires_squash() -> None:
     without = {name: value for name, value in CONFIG.items() if name != "resize_mode"}
     with pytest.raises(CheckpointError, match="resize_mode is not supported: Field required"):
         Preprocess.from_config(without, exif_orientation=True)

@@ -1,4 +1,4 @@
-"""What loading a broken label set says: the file, the line, what is wrong, what is right."""
+"""Errors of invalid label sets: file, line, problem and remedy."""
 
 import re
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from app.errors import LabelSetError
 HEAD = 'version: "1"\nlabels:\n'
 ROOM = "  - {id: room, name: Room, description: a room, category: Inside}\n"
 
-Complaint = Callable[[str | bytes], list[str]]
+LoadErrors = Callable[[str | bytes], list[str]]
 
 
 @pytest.fixture
-def complaint(tmp_path: Path) -> Complaint:
-    """What loading a file with this content says, line by line, without the folder."""
+def load_errors(tmp_path: Path) -> LoadErrors:
+    """Return the lines of the error for a file with this content, without the directory."""
 
     def load(content: str | bytes) -> list[str]:
         path = tmp_path / "my.yaml"
@@ -30,7 +30,7 @@ def complaint(tmp_path: Path) -> Complaint:
 
 
 @pytest.mark.parametrize(
-    ("added", "said"),
+    ("added", "expected"),
     [
         (
             "  - {id: bed, name: Bed, description: a bed}\n",
@@ -132,24 +132,22 @@ def complaint(tmp_path: Path) -> Complaint:
         ),
     ],
 )
-def test_an_error_names_the_line_and_the_remedy(
-    complaint: Complaint, added: str, said: str
-) -> None:
-    assert complaint(HEAD + ROOM + added) == [said]
+def test_error_has_line_and_remedy(load_errors: LoadErrors, added: str, expected: str) -> None:
+    assert load_errors(HEAD + ROOM + added) == [expected]
 
 
-def test_a_cycle_is_printed(complaint: Complaint) -> None:
-    said = complaint(
+def test_cycle_of_parents_is_reported(load_errors: LoadErrors) -> None:
+    reported = load_errors(
         HEAD
         + "  - {id: a, name: A, description: an a, category: X, parents: [b]}\n"
         + "  - {id: b, name: B, description: a b, category: X, parents: [c]}\n"
         + "  - {id: c, name: C, description: a c, category: X, parents: [a]}\n"
     )
-    assert len(said) == 1
+    assert len(reported) == 1
     found = re.fullmatch(
         r"my\.yaml:(\d): labels\[(\d)\]\.parents: a label is its own ancestor: "
         r"(\w) -> (\w) -> (\w) -> (\w); remove one of the parents",
-        said[0],
+        reported[0],
     )
     assert found
     line, index, *cycle = found.groups()
@@ -158,30 +156,32 @@ def test_a_cycle_is_printed(complaint: Complaint) -> None:
     assert cycle[0] == "abc"[int(index)]
 
 
-def test_a_label_is_not_its_own_parent(complaint: Complaint) -> None:
-    said = complaint(f"{HEAD}  - {{id: a, name: A, description: an a, category: X, parents: [a]}}")
-    assert said == [
+def test_label_as_its_own_parent_is_reported(load_errors: LoadErrors) -> None:
+    found = load_errors(
+        f"{HEAD}  - {{id: a, name: A, description: an a, category: X, parents: [a]}}"
+    )
+    assert found == [
         "my.yaml:3: labels[0].parents: a label is its own ancestor: a -> a; remove one of the"
         " parents"
     ]
 
 
-def test_problems_are_reported_together_and_in_bounds(complaint: Complaint) -> None:
-    said = complaint(f"{HEAD}{ROOM}  - {{id: B, nam: B, description: 3, category: X}}\nx: 1\n")
-    assert [line.split(": ")[1] for line in said] == [
+def test_problems_are_reported_together_up_to_a_limit(load_errors: LoadErrors) -> None:
+    found = load_errors(f"{HEAD}{ROOM}  - {{id: B, nam: B, description: 3, category: X}}\nx: 1\n")
+    assert [line.split(": ")[1] for line in found] == [
         "labels[1].id",
         "labels[1].name",
         "labels[1].description",
         "labels[1].nam",
         "x",
     ]
-    said = complaint(HEAD + ROOM * 5000)
-    assert len(said) < 30
-    assert said[-1] == "my.yaml: and more"
+    found = load_errors(HEAD + ROOM * 5000)
+    assert len(found) < 30
+    assert found[-1] == "my.yaml: and more"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", "my.yaml:1: is empty"),
         ("# nothing\n", "my.yaml:1: is empty"),
@@ -201,11 +201,13 @@ def test_problems_are_reported_together_and_in_bounds(complaint: Complaint) -> N
         ('version: "1"\n'.encode("utf-16"), "my.yaml:1: is not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_label_set(complaint: Complaint, content: str | bytes, said: str) -> None:
-    (first,) = complaint(content)
-    assert first.startswith(said)
+def test_file_that_is_not_a_label_set_is_rejected(
+    load_errors: LoadErrors, content: str | bytes, expected: str
+) -> None:
+    (first,) = load_errors(content)
+    assert first.startswith(expected)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(LabelSetError, match=r"no\.yaml: cannot be read: No such file"):
         load_label_set(tmp_path / "no.yaml")

@@ -1,4 +1,4 @@
-"""The label set: reading, asking, writing, and the one that comes with MuMIC."""
+"""The label set: reading, queries, writing, and the built-in one."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from app.core.labels import (
 )
 from app.errors import LabelSetError, OptionError
 
-# Every class that the paper names in its text and tables.
+# All classes named in the text and tables of the paper.
 PAPER_CLASSES = (
     "Air-conditioner",
     "Animal (not pets)",
@@ -58,7 +58,7 @@ def label(id: str, *parents: str) -> Label:
     return Label(id=id, name=id, description=f"a {id}", category="Inside", parents=parents)
 
 
-def test_a_label_set_of_ones_own(tmp_path: Path) -> None:
+def test_custom_label_set_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text(
         'version: "2024"\n'
@@ -86,7 +86,7 @@ def test_a_label_set_of_ones_own(tmp_path: Path) -> None:
     assert tub.thresholds == Thresholds(serve=0.7, store=0.05)
 
 
-def test_ancestors_come_nearest_first_and_once() -> None:
+def test_ancestors_are_distinct_and_nearest_first() -> None:
     labels = LabelSet(
         version="1",
         labels=(
@@ -104,26 +104,26 @@ def test_ancestors_come_nearest_first_and_once() -> None:
             lookup("rom")
 
 
-def test_render_replaces_the_place_only() -> None:
+def test_render_replaces_only_the_placeholder() -> None:
     assert render("a {} in it", "{0} {braces}") == "a {0} {braces} in it"
     with pytest.raises(OptionError, match=r'template: must contain "\{\}"'):
         render("a photo", "cat")
 
 
-def test_nearest_ignores_case_and_gives_nothing_for_nonsense() -> None:
+def test_nearest_names_ignores_case_and_dissimilar_names() -> None:
     assert nearest_names("Swiming-Pool", ["sauna", "swimming_pool"]) == ["swimming_pool"]
     assert nearest_names("SOFA", ["Sofa", "bed"]) == ["Sofa"]
     assert nearest_names("qqqq", ["sauna", "swimming_pool"]) == []
 
 
-def test_a_label_set_made_in_code_is_checked_too() -> None:
+def test_label_set_created_in_code_is_validated() -> None:
     with pytest.raises(ValidationError, match=r"labels\[1\]\.id: 'a' is already the id"):
         LabelSet(version="1", labels=(label("a"), label("a")))
     with pytest.raises(ValidationError, match="unknown label 'c'"):
         LabelSet(version="1", labels=(label("a"), label("b", "c")))
 
 
-def test_five_thousand_labels(tmp_path: Path) -> None:
+def test_five_thousand_labels_load(tmp_path: Path) -> None:
     labels = LabelSet(
         version="1",
         labels=tuple(label(f"l{i}", *([f"l{i - 1}"] if i else [])) for i in range(5000)),
@@ -149,7 +149,7 @@ LABEL_SETS = st.lists(
     max_size=4,
     unique_by=(lambda it: it.id, lambda it: " ".join(it.text.lower().split())),
 ).map(
-    # A label after the first gets the first as its parent.
+    # The first label is the parent of all others.
     lambda labels: LabelSet(
         version="1.0",
         labels=(
@@ -161,7 +161,7 @@ LABEL_SETS = st.lists(
 
 
 @given(labels=LABEL_SETS)
-def test_what_is_dumped_loads_back_equal(
+def test_dumped_label_set_loads_back_equal(
     tmp_path_factory: pytest.TempPathFactory, labels: LabelSet
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
@@ -169,7 +169,7 @@ def test_what_is_dumped_loads_back_equal(
     assert load_label_set(path) == labels
 
 
-def test_a_dump_is_for_people_to_edit(tmp_path: Path) -> None:
+def test_dump_is_readable(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     dump_label_set(LabelSet(version="1.0", labels=(label("spa"), label("bath", "spa"))), path)
     assert path.read_text() == (
@@ -196,7 +196,7 @@ def test_a_dump_is_for_people_to_edit(tmp_path: Path) -> None:
         dump_label_set(builtin_label_set(), tmp_path / "no folder" / "my.yaml")
 
 
-def test_the_travel_label_set() -> None:
+def test_travel_label_set_matches_paper() -> None:
     travel = builtin_label_set()
     assert len(travel.labels) == 120
     assert len(travel.categories) == 8
@@ -210,12 +210,12 @@ def test_the_travel_label_set() -> None:
     assert historical.category == "Outside"
     for pool in ("indoor_swimming_pool", "outdoor_swimming_pool"):
         assert travel.ancestors(pool) == ["swimming_pool"]
-    # Section 5.3: these two gain from the description, those two from the name.
+    # Section 5.3: the first two perform better with the description, the others with the name.
     assert by_name["Art/decor"].prompt == historical.prompt == "description"
     assert by_name["Parking"].prompt == by_name["Mirror"].prompt == "name"
 
 
-def test_the_travel_prompts_fit_a_context_of_32_tokens() -> None:
+def test_travel_prompts_fit_32_tokens() -> None:
     tokenizer = open_clip.SimpleTokenizer()
     with_start_and_end = {
         prompt: len(tokenizer.encode(prompt)) + 2 for prompt in builtin_label_set().prompts
@@ -223,6 +223,6 @@ def test_the_travel_prompts_fit_a_context_of_32_tokens() -> None:
     assert {prompt: n for prompt, n in with_start_and_end.items() if n > 32} == {}
 
 
-def test_an_unknown_builtin_label_set_names_the_known() -> None:
+def test_unknown_builtin_label_set_lists_known_names() -> None:
     with pytest.raises(LabelSetError, match=r"unknown label set 'travels'; did you mean 'travel'"):
         builtin_label_set("travels")

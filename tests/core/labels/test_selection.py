@@ -1,4 +1,4 @@
-"""Which labels go into an answer."""
+"""Selection of the labels of a response."""
 
 from typing import Any
 
@@ -42,11 +42,11 @@ def ids(probabilities: Tensor = PROBABILITIES, **options: Any) -> list[str]:
     return [tag.label.id for tag in selection(probabilities)]
 
 
-def test_each_label_has_its_own_threshold_and_reaching_it_is_enough() -> None:
+def test_label_is_selected_at_its_own_threshold() -> None:
     assert ids() == ["mountain", "pool", "sauna"]
 
 
-def test_min_confidence_stands_for_every_threshold() -> None:
+def test_min_confidence_replaces_every_threshold() -> None:
     assert ids(min_confidence=0.6) == ["mountain", "sea"]
     assert ids(min_confidence=0.7) == ["mountain", "sea"]
     assert len(ids(min_confidence=0.0)) == len(IDS)
@@ -54,7 +54,7 @@ def test_min_confidence_stands_for_every_threshold() -> None:
     assert ids(torch.ones(5), min_confidence=1.0) == IDS
 
 
-def test_a_tag_carries_confidence_and_the_threshold_that_it_reached() -> None:
+def test_tag_has_confidence_and_threshold() -> None:
     best, *_ = make_selection(LABELS)(PROBABILITIES)
     assert (best.label.id, best.threshold) == ("mountain", 0.5)
     assert best.confidence == pytest.approx(0.9)
@@ -62,25 +62,25 @@ def test_a_tag_carries_confidence_and_the_threshold_that_it_reached() -> None:
     assert best.threshold == 0.25
 
 
-def test_max_labels_keeps_the_best() -> None:
+def test_max_labels_keeps_highest_scores() -> None:
     assert ids(max_labels=2) == ["mountain", "pool"]
     assert ids(max_labels=50) == ["mountain", "pool", "sauna"]
 
 
-def test_all_scores_keeps_what_no_threshold_would() -> None:
+def test_all_scores_ignores_thresholds() -> None:
     assert ids(all_scores=True) == ["mountain", "sea", "pool", "sauna", "bedroom"]
     assert ids(all_scores=True, exclude_categories=["Nature"]) == ["pool", "sauna", "bedroom"]
 
 
-def test_equal_scores_keep_the_order_of_the_label_set() -> None:
+def test_equal_scores_keep_label_set_order() -> None:
     assert ids(torch.full((5,), 0.8)) == IDS
 
 
-def test_what_either_include_option_names_is_kept() -> None:
+def test_include_options_are_a_union() -> None:
     assert ids(include_labels=["pool"], include_categories=["Nature"]) == ["mountain", "pool"]
 
 
-def test_then_what_either_exclude_option_names_is_taken_out() -> None:
+def test_exclude_options_apply_after_include_options() -> None:
     assert ids(include_categories=["Nature", "Facilities"], exclude_labels=["mountain"]) == [
         "pool",
         "sauna",
@@ -99,16 +99,14 @@ def test_then_what_either_exclude_option_names_is_taken_out() -> None:
         ("include_labels", "qqqqqq", "no label 'qqqqqq'; the label set has none like it"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_known(
-    option: str, name: str, hint: str
-) -> None:
+def test_unknown_name_raises_with_suggestion(option: str, name: str, hint: str) -> None:
     with pytest.raises(OptionError) as caught:
         ids(PROBABILITIES, **{option: [name]})
     assert caught.value.field == option
     assert hint in str(caught.value)
 
 
-def test_one_rule_serves_many_photos() -> None:
+def test_selection_is_reusable() -> None:
     selection = make_selection(LABELS, max_labels=1)
     photos = torch.eye(5)
     assert [selection(row)[0].label.id for row in photos] == IDS
@@ -128,7 +126,7 @@ some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
     exclude_labels=some_ids,
     exclude_categories=some_categories,
 )
-def test_selection_is_that_of_a_plain_loop(
+def test_selection_equals_naive_loop(
     probabilities: list[float],
     min_confidence: float | None,
     max_labels: int | None,

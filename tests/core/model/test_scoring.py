@@ -1,4 +1,4 @@
-"""Scores against naive float64 ones, written from the paper's formulas."""
+"""Scores equal naive float64 implementations of the paper's formulas."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from app.core.model import scoring
 
 COSINES = st.floats(-1, 1, width=32)
-LOGIT_SCALES = st.floats(0, 4.625, width=32)  # up to a temperature of a hundredth
+LOGIT_SCALES = st.floats(0, 4.625, width=32)  # temperatures down to 0.01
 examples = settings(max_examples=50)
 
 
@@ -36,7 +36,7 @@ def naive_softmax(cosine: Tensor, logit_scale: float) -> np.ndarray:
 
 @examples
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=16))
-def test_rows_become_unit_vectors_of_the_same_direction(row: list[float]) -> None:
+def test_l2_normalize_keeps_direction(row: list[float]) -> None:
     found = scoring.l2_normalize(torch.tensor([row]))[0].double().numpy()
     length = np.linalg.norm(row)
     if length > 1e-6:
@@ -44,18 +44,18 @@ def test_rows_become_unit_vectors_of_the_same_direction(row: list[float]) -> Non
         np.testing.assert_allclose(np.linalg.norm(found), 1, atol=1e-6)
 
 
-def test_a_row_of_zeros_stays_zeros() -> None:
+def test_l2_normalize_keeps_zero_rows() -> None:
     assert scoring.l2_normalize(torch.zeros(1, 4)).tolist() == [[0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_embeddings_are_float32_whatever_the_tower_runs_in(dtype: torch.dtype) -> None:
+def test_l2_normalize_returns_float32(dtype: torch.dtype) -> None:
     row = scoring.l2_normalize(torch.full((1, 4), 300.0, dtype=dtype))
     assert row.dtype == torch.float32
     torch.testing.assert_close(row, torch.full((1, 4), 0.5))
 
 
-def test_cosines_compare_each_image_with_each_text() -> None:
+def test_cosines_of_each_image_and_text() -> None:
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     texts = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8]])
     torch.testing.assert_close(
@@ -65,7 +65,7 @@ def test_cosines_compare_each_image_with_each_text() -> None:
 
 @examples
 @given(cosine_matrices(), LOGIT_SCALES)
-def test_logits_are_cosines_over_the_temperature(cosine: Tensor, logit_scale: float) -> None:
+def test_logits_are_cosines_divided_by_temperature(cosine: Tensor, logit_scale: float) -> None:
     found = scoring.logits(cosine, logit_scale)
     np.testing.assert_allclose(found, naive_logits(cosine, logit_scale), rtol=1e-5, atol=1e-6)
 
@@ -80,7 +80,7 @@ def test_tempered_sigmoid_is_equation_2(cosine: Tensor, logit_scale: float) -> N
 
 @examples
 @given(cosine_matrices(), LOGIT_SCALES)
-def test_softmax_is_over_the_texts_of_one_image(cosine: Tensor, logit_scale: float) -> None:
+def test_softmax_is_over_texts_of_one_image(cosine: Tensor, logit_scale: float) -> None:
     found = scoring.softmax(cosine, logit_scale)
     np.testing.assert_allclose(found, naive_softmax(cosine, logit_scale), atol=1e-5)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(len(cosine)))
@@ -88,7 +88,7 @@ def test_softmax_is_over_the_texts_of_one_image(cosine: Tensor, logit_scale: flo
 
 @examples
 @given(cosine_matrices(), COSINES, LOGIT_SCALES)
-def test_pair_softmax_is_a_softmax_over_two_logits(
+def test_pair_softmax_equals_softmax_of_two_logits(
     cosine: Tensor, background: float, logit_scale: float
 ) -> None:
     found = scoring.pair_softmax(cosine, torch.full((len(cosine), 1), background), logit_scale)
@@ -98,7 +98,7 @@ def test_pair_softmax_is_a_softmax_over_two_logits(
         assert found[row, column].item() == pytest.approx(wanted, abs=1e-5)
 
 
-def test_pair_softmax_takes_each_image_against_its_own_background() -> None:
+def test_pair_softmax_uses_background_of_same_image() -> None:
     cosine, background = torch.tensor([[0.3], [0.3]]), torch.tensor([[0.3], [0.1]])
     even, above = scoring.pair_softmax(cosine, background, 3.0)[:, 0].tolist()
     assert even == pytest.approx(0.5)
@@ -107,7 +107,7 @@ def test_pair_softmax_takes_each_image_against_its_own_background() -> None:
 
 @examples
 @given(COSINES, COSINES, LOGIT_SCALES)
-def test_a_higher_cosine_never_scores_lower(a: float, b: float, logit_scale: float) -> None:
+def test_scores_are_monotonic_in_cosine(a: float, b: float, logit_scale: float) -> None:
     low, high = sorted((a, b))
     scores = scoring.tempered_sigmoid(torch.tensor([[low, high]]), logit_scale)[0]
     assert scores[0] <= scores[1]
@@ -119,7 +119,7 @@ def test_a_higher_cosine_never_scores_lower(a: float, b: float, logit_scale: flo
 @pytest.mark.parametrize("score", [scoring.tempered_sigmoid, scoring.softmax])
 @examples
 @given(cosine=cosine_matrices(), logit_scale=st.floats(-20, 80, width=32))
-def test_any_temperature_gives_probabilities(
+def test_scores_are_probabilities_at_any_temperature(
     score: Callable[[Tensor, float], Tensor], cosine: Tensor, logit_scale: float
 ) -> None:
     found = score(cosine, logit_scale)
@@ -128,7 +128,7 @@ def test_any_temperature_gives_probabilities(
     assert bool(((found >= 0) & (found <= 1)).all())
 
 
-def test_the_models_own_parameter_is_a_logit_scale_too() -> None:
+def test_logit_scale_can_be_a_parameter() -> None:
     cosine = torch.tensor([[0.25, -0.5]])
     parameter = torch.nn.Parameter(torch.tensor(math.log(50)))
     with torch.inference_mode():

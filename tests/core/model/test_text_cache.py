@@ -1,4 +1,4 @@
-"""The bounded cache of text embeddings."""
+"""The bounded LRU cache of text embeddings."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from app.core.model import TextCache
 
 
 class Embedder:
-    """Embeds a text as its length and first letter, and remembers what it was asked."""
+    """Embeds a text as its length and first letter, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -24,14 +24,14 @@ class Embedder:
         return [float(len(text)), float(ord(text[0]))]
 
 
-def test_rows_come_in_the_order_of_the_texts() -> None:
+def test_rows_are_in_order_of_texts() -> None:
     cache = TextCache(Embedder(), 10)
     cache(["sea", "pool"])
     texts = ["pool", "mountain", "sea", "pool"]
     assert cache(texts).tolist() == [Embedder.row(text) for text in texts]
 
 
-def test_a_text_is_computed_once() -> None:
+def test_text_is_embedded_once() -> None:
     embed = Embedder()
     cache = TextCache(embed, 10)
     cache(["sea", "pool", "sea"])
@@ -40,10 +40,10 @@ def test_a_text_is_computed_once() -> None:
     assert embed.calls == [["sea", "pool"], ["sauna"]]
 
 
-def test_the_cache_is_bounded_and_forgets_the_least_recently_used() -> None:
+def test_least_recently_used_text_is_evicted() -> None:
     embed = Embedder()
     cache = TextCache(embed, 2)
-    for text in ("a", "b", "a", "c"):  # b has waited longest when c comes
+    for text in ("a", "b", "a", "c"):  # b is the least recently used when c is added
         cache([text])
     assert len(cache) == 2
     cache(["a", "c"])
@@ -51,14 +51,14 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used() -> None:
     assert embed.calls == [["a"], ["b"], ["c"], ["b"]]
 
 
-def test_more_texts_than_fit_are_answered_all_the_same() -> None:
+def test_more_texts_than_capacity_are_embedded() -> None:
     cache = TextCache(Embedder(), 2)
     texts = [f"{letter} text" for letter in "abcdef"]
     assert cache(texts).tolist() == [Embedder.row(text) for text in texts]
     assert len(cache) == 2
 
 
-def test_a_kept_row_does_not_keep_its_batch() -> None:
+def test_cached_row_does_not_keep_its_batch_alive() -> None:
     batch = torch.arange(2000.0).view(1000, 2)
     cache = TextCache(lambda texts: batch[: len(texts)], 1)
     cache([str(i) for i in range(1000)])
@@ -66,7 +66,7 @@ def test_a_kept_row_does_not_keep_its_batch() -> None:
     assert row.untyped_storage().nbytes() == 8
 
 
-def test_a_failure_is_not_kept() -> None:
+def test_failure_is_not_cached() -> None:
     fail = True
 
     def embed(texts: Sequence[str]) -> Tensor:
@@ -83,7 +83,7 @@ def test_a_failure_is_not_kept() -> None:
     assert cache(["sea"]).tolist() == [[1, 1]]
 
 
-def test_threads_get_the_right_rows_from_a_cache_that_is_too_small() -> None:
+def test_concurrent_threads_get_correct_rows() -> None:
     cache = TextCache(Embedder(), 8)
 
     def ask(start: int) -> bool:
