@@ -20,7 +20,7 @@ class TrainConfig:
         batch_size: photos per optimizer step, over all devices and micro-batches.
         micro_batches: number of micro-batches that a device splits its share of a step into; more
             need less memory.
-        epochs: passes over the photos of the train split.
+        epochs: how often every photo of the train split is used.
         warmup: share of the steps in which the learning rate rises linearly to its peak; a cosine
             then takes it to 0.
         initial_logit_scale: initial ln(1 / temperature); None: as in the initial weights.

@@ -1,4 +1,4 @@
-"""The command line: lines, exit codes, and one clear line when something is wrong."""
+"""The command line: output, exit codes and one-line errors."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import __version__
 from tests.support.command import Run, mumic
 from tests.support.fakes import wait_until
 from tests.support.requests import photo, raw, truncated
@@ -44,15 +45,15 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in contents]
 
 
-def assert_one_line(said: str, *words: str) -> None:
-    assert said.count("\n") == 1, said
-    assert said.startswith("mumic: ")
-    assert "Traceback" not in said
+def assert_one_line(stderr: str, *words: str) -> None:
+    assert stderr.count("\n") == 1, stderr
+    assert stderr.startswith("mumic: ")
+    assert "Traceback" not in stderr
     for word in words:
-        assert word in said
+        assert word in stderr
 
 
-def test_predict_says_a_line_for_each_photo(run: Mumic, files: list[Path]) -> None:
+def test_predict_prints_one_line_per_photo(run: Mumic, files: list[Path]) -> None:
     ran = run("predict", files[0], files[2])
     assert (ran.code, ran.err) == (0, "")
     lines = [line.split("\t") for line in ran.out.splitlines()]
@@ -61,7 +62,7 @@ def test_predict_says_a_line_for_each_photo(run: Mumic, files: list[Path]) -> No
         assert re.fullmatch(r"[^,]+ [01]\.\d\d(, .+ [01]\.\d\d)*", tags)
 
 
-def test_predict_tells_a_bad_photo_in_its_place_and_exits_1(run: Mumic, files: list[Path]) -> None:
+def test_predict_reports_bad_photo_in_order_and_exits_1(run: Mumic, files: list[Path]) -> None:
     ran = run("predict", *files)
     assert ran.code == 1
     lines = ran.out.splitlines()
@@ -72,7 +73,7 @@ def test_predict_tells_a_bad_photo_in_its_place_and_exits_1(run: Mumic, files: l
     assert [result["status"] for result in json.loads(ran.out)["results"]] == ["ok", "error", "ok"]
 
 
-def test_predict_takes_more_photos_than_a_batch(
+def test_predict_accepts_more_photos_than_a_batch(
     run: Mumic, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUMIC_MAX_BATCH_SIZE", "2")
@@ -82,9 +83,7 @@ def test_predict_takes_more_photos_than_a_batch(
     assert ran.code == 0
 
 
-def test_predict_refuses_a_path_that_is_no_file(
-    run: Mumic, files: list[Path], tmp_path: Path
-) -> None:
+def test_predict_refuses_missing_files(run: Mumic, files: list[Path], tmp_path: Path) -> None:
     ran = run("predict", files[0], tmp_path / "no.jpg", tmp_path)
     assert (ran.code, ran.out) == (2, "")
     assert_one_line(ran.err, "no such file", str(tmp_path / "no.jpg"))
@@ -97,7 +96,7 @@ def test_predict_refuses_a_path_that_is_no_file(
         ("--precision", "fp8", "'fp32', 'bf16' or 'fp16'"),
     ],
 )
-def test_an_options_bad_value_is_named(
+def test_invalid_option_is_named(
     run: Mumic, files: list[Path], option: str, value: str, words: str
 ) -> None:
     ran = run("predict", option, value, files[0])
@@ -117,7 +116,7 @@ def test_an_options_bad_value_is_named(
         ("MUMIC_MAX_QUEUED_BYTES", "9", "at least MUMIC_MAX_REQUEST_BYTES, which is 67108864"),
     ],
 )
-def test_a_variables_bad_value_is_named(
+def test_invalid_variable_is_named(
     run: Mumic,
     files: list[Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -132,7 +131,7 @@ def test_a_variables_bad_value_is_named(
         assert_one_line(ran.err, f"({variable})", repr(value), words)
 
 
-def test_a_list_that_is_none_and_a_secret_are_not_told_back(
+def test_invalid_list_and_secret_are_not_printed(
     run: Mumic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value, words in [
@@ -148,20 +147,25 @@ def test_a_list_that_is_none_and_a_secret_are_not_told_back(
         assert value not in ran.err
 
 
-def test_what_typer_refuses_exits_2(run: Mumic) -> None:
+def test_usage_error_exits_2(run: Mumic) -> None:
     for wrong in (["predict"], ["serve", "--port", "x"], ["frobnicate"], ["predict", "--jsn", "a"]):
         ran = run(*wrong)
         assert (ran.code, ran.out) == (2, "")
         assert "Usage" in ran.err
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_version_is_printed(run: Mumic) -> None:
+    ran = run("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"mumic {__version__}\n", "")
+
+
+def test_help_does_not_import_torch() -> None:
     script = "import sys, app.cli; print('torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert said.stdout == b"False\n"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert process.stdout == b"False\n"
 
 
-def test_train_makes_a_checkpoint_that_predict_takes(
+def test_train_writes_checkpoint_that_predict_loads(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "photos.csv"
@@ -181,7 +185,7 @@ def test_train_makes_a_checkpoint_that_predict_takes(
 
 
 @pytest.mark.parametrize("command", ["train", "tune --trials 1", "baseline asl"])
-def test_what_nothing_can_be_learnt_from_is_refused_with_advice_that_helps(
+def test_untrainable_manifest_is_refused_with_working_advice(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path, command: str
 ) -> None:
     manifest, out = tmp_path / "photos.csv", tmp_path / "mine"
@@ -207,14 +211,14 @@ def test_what_nothing_can_be_learnt_from_is_refused_with_advice_that_helps(
 @pytest.mark.parametrize(
     "sources", [[], ["--random", "--pretrained", "openai"], ["--random", "--weights", "a.pt"]]
 )
-def test_import_takes_just_one_source(run: Mumic, tmp_path: Path, sources: list[str]) -> None:
+def test_import_needs_exactly_one_source(run: Mumic, tmp_path: Path, sources: list[str]) -> None:
     ran = run("import", "ViT-B-32-quickgelu", "--out", tmp_path / "new", *sources)
     assert ran.code == 2
     assert_one_line(ran.err, "give one of --pretrained, --weights and --random")
     assert not (tmp_path / "new").exists()
 
 
-def test_import_names_what_it_does_not_know(run: Mumic, tmp_path: Path) -> None:
+def test_import_names_unknown_architecture_and_missing_file(run: Mumic, tmp_path: Path) -> None:
     ran = run("import", "ViT-B-23-quickgelu", "--random", "--out", tmp_path / "new")
     assert ran.code == 2
     assert_one_line(ran.err, "did you mean", "ViT-B-32-quickgelu")
@@ -224,7 +228,7 @@ def test_import_names_what_it_does_not_know(run: Mumic, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "predict"])
-def test_a_wrong_checkpoint_is_one_clear_line(
+def test_missing_checkpoint_is_one_line_error(
     run: Mumic, tmp_path: Path, files: list[Path], command: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -237,7 +241,7 @@ def test_a_wrong_checkpoint_is_one_clear_line(
         socket.create_connection(("127.0.0.1", port))
 
 
-def test_a_port_that_is_taken_is_one_clear_line(run: Mumic) -> None:
+def test_port_in_use_is_one_line_error(run: Mumic) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ran = run("serve", "--port", str(port))
@@ -261,21 +265,21 @@ def serving(checkpoint: Path) -> Iterator["subprocess.Popen[str]"]:
 def first_line(process: "subprocess.Popen[str]") -> str:
     assert process.stderr
     ready, _, _ = select.select([process.stderr], [], [], SECONDS_TO_START)
-    assert ready, "it said nothing"
+    assert ready, "no line on stderr"
     return process.stderr.readline()
 
 
-def test_serve_says_one_line_answers_reloads_on_sighup_and_ends_on_sigterm(
+def test_serve_announces_reloads_on_sighup_and_stops_on_sigterm(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "current"
     place.symlink_to(tiny_checkpoint)
     with serving(place) as server:
-        said = first_line(server)
-        found = re.search(r"listens on (http://127\.0\.0\.1:\d+)", said)
-        assert found, said
+        line = first_line(server)
+        found = re.search(r"listens on (http://127\.0\.0\.1:\d+)", line)
+        assert found, line
         for words in ("tiny 1.2.3", str(place), "cpu", "fp32"):
-            assert words in said
+            assert words in line
         with httpx.Client(base_url=found[1], timeout=SECONDS_TO_START) as client:
             assert client.get("/readyz").status_code == 200
 

@@ -168,7 +168,7 @@ def test_serving_needs_no_extra(root: str) -> None:
         assert owners & (required | THEIR_INTERFACES), f"{root} needs {package_name}"
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     assert "torch" not in reached_from("app.cli")
 
 

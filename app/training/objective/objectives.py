@@ -54,7 +54,7 @@ class Objective(nn.Module, ABC):
         """
 
     def after_step(self) -> None:
-        """Apply constraints to the weights after an optimizer step; by default there are none."""
+        """Constrain the weights after an optimizer step; the default does nothing."""
 
     def measures(self) -> dict[str, float]:
         """Further values for the log."""
