@@ -67,12 +67,10 @@ class BatchPolicy:
     Attributes:
         workers: the number of inference workers.
         dedicated_cores: whether each worker has its own CPU cores; False if all share one GPU.
-        linger_share: longest linger, as a fraction of a batch's duration.
     """
 
     workers: int
     dedicated_cores: bool
-    linger_share: float = LINGER_SHARE
 
     def plan(
         self,
@@ -123,4 +121,4 @@ class BatchPolicy:
         if len(queue) >= queue[0].model.max_batch_size * free_workers:
             return 0.0
         oldest_s = min(image.queued_at_s for image in queue)
-        return oldest_s + self.linger_share * batch_s - now_s
+        return oldest_s + LINGER_SHARE * batch_s - now_s

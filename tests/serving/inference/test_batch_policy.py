@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.model import ScoredBatch
-from app.serving.inference.batch_policy import BatchPlan, BatchPolicy, QueuedImage
+from app.serving.inference.batch_policy import LINGER_SHARE, BatchPlan, BatchPolicy, QueuedImage
 from app.serving.inference.scoring_model import ScoringModel
 
 NOW_S = 100.0
@@ -90,7 +90,7 @@ def test_batch_holds_images_of_first_model_only() -> None:
 def test_linger_while_fewer_in_flight_than_before() -> None:
     planned = plan(CPU, queued([0]), last_in_flight=3, batch_s=2.0)
     assert planned.batches == []
-    assert planned.linger_s == pytest.approx(0.2)
+    assert planned.linger_s == pytest.approx(LINGER_SHARE * 2.0)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ IMAGES = st.builds(
     st.floats(NOW_S - 3, NOW_S, allow_nan=False),
 )
 QUEUES = st.lists(IMAGES, max_size=30)
-POLICIES = st.builds(BatchPolicy, st.just(4), st.booleans(), st.sampled_from([0.1, 1.0]))
+POLICIES = st.builds(BatchPolicy, st.just(4), st.booleans())
 LOADS = st.fixed_dictionaries(
     {
         "computing": st.integers(0, 20),
@@ -178,7 +178,7 @@ def test_linger_is_bounded_and_starts_no_batch(
     planned = plan(policy, queue, **load)  # type: ignore[arg-type]
     if planned.linger_s > 0:
         oldest_s = min(image.queued_at_s for image in queue)
-        bound_s = policy.linger_share * load["batch_s"]
+        bound_s = LINGER_SHARE * load["batch_s"]
         assert NOW_S + planned.linger_s <= oldest_s + bound_s + 1e-9
         assert not planned.batches
     elif queue and load["free_workers"]:

@@ -7,7 +7,6 @@ import torch
 
 from app.core.model import ScoredBatch
 from app.core.runtime import InferenceWorkers
-from app.serving.inference.batch_policy import BatchPolicy
 from app.serving.inference.batcher import ScoredImage
 from app.serving.inference.scoring_model import ScoringModel
 from app.serving.observability import Timings
@@ -56,12 +55,11 @@ def test_free_worker_leaves_share_to_busy_worker_on_cpu(dedicated_cores: bool, s
 def test_image_lingers_until_as_many_are_in_flight_as_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("app.serving.inference.batch_policy.LINGER_SHARE", 1e6)
+
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
-            monkeypatch.setattr(
-                batcher, "_policy", BatchPolicy(1, dedicated_cores=True, linger_share=1e6)
-            )
             tasks = await submit_in_order(batcher, tower, [GOOD] * 2)
             tower.go.set()
             await asyncio.gather(*tasks)
@@ -76,16 +74,14 @@ def test_image_lingers_until_as_many_are_in_flight_as_before(
 
 
 def test_linger_ends_without_further_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.inference.batch_policy.LINGER_SHARE", 1.0)
+
     async def scenario() -> None:
         tower = FakeTower()
         async with running(tower) as batcher:
             tasks = await submit_in_order(batcher, tower, [GOOD] * 2)
             tower.go.set()
             await asyncio.gather(*tasks)
-            monkeypatch.setattr(batcher, "_batch_s", 0.05)
-            monkeypatch.setattr(
-                batcher, "_policy", BatchPolicy(1, dedicated_cores=True, linger_share=1)
-            )
             await asyncio.wait_for(batcher.put(grey_pixels(GOOD)), PATIENCE_S)
             assert tower.batches == [1, 2, 1]
 
