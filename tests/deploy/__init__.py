@@ -1,1 +1,1 @@
-"""Deploy."""
+"""Tests of the files in deploy/."""

@@ -1,4 +1,4 @@
-"""The bill of materials names what a plain install brings, and nothing besides."""
+"""The bill of materials lists the packages of a plain install, and no others."""
 
 import json
 import subprocess
@@ -15,15 +15,15 @@ def component(name: str) -> dict[str, Any]:
     return {"type": "library", "bom-ref": f"{name}==1", "name": name, "version": "1"}
 
 
-def test_what_is_brought_is_followed_through_extras_and_markers() -> None:
+def test_dependencies_follow_extras_and_markers() -> None:
     brought = brought_by(PROJECT["dependencies"])
     assert {"torch", "open-clip-torch", "starlette", "pydantic-core", "pyyaml"} <= brought
-    assert "uvloop" in brought  # of uvicorn[standard] alone
+    assert "uvloop" in brought  # only of uvicorn[standard]
     assert not {"pytest", "mypy", "matplotlib", "colorama", "pip-audit"} & brought
     assert brought_by(["uvicorn>=0.54"]) < brought_by(["uvicorn[standard]>=0.54"])
 
 
-def test_components_and_what_depends_on_them_are_narrowed_together(tmp_path: Path) -> None:
+def test_components_and_dependencies_are_filtered_together(tmp_path: Path) -> None:
     document = {
         "bomFormat": "CycloneDX",
         "metadata": {"component": {"bom-ref": "root-component", "name": "mumic"}},

@@ -1,4 +1,4 @@
-"""A real Prometheus watches a real server, of one process and of two: `make monitoring`."""
+"""A Prometheus scrapes a server with one process and with two: `make monitoring`."""
 
 import os
 import re
@@ -29,9 +29,8 @@ from tests.support.requests import json_body, multipart, photo, raw, truncated
 
 pytestmark = pytest.mark.monitoring
 SECONDS_TO_START = 120  # torch alone takes several on a busy machine
-# What a healthy server without a GPU has nothing of, nor one whose checkpoint has no histograms,
-# nor one without workers.
-MAY_BE_EMPTY = ("mumic_device_memory", "mumic_label_score_drift", "mumic_worker_restarts")
+# Absent without a GPU, without histograms in the checkpoint card, or without several workers.
+OPTIONAL_METRICS = ("mumic_device_memory", "mumic_label_score_drift", "mumic_worker_restarts")
 
 
 def tool(name: str) -> str:
@@ -51,7 +50,7 @@ def promtool(*arguments: str, given: str = "") -> None:
 
 @contextmanager
 def running(command: list[str], log: Path, **environment: str) -> Iterator[None]:
-    """A program while it is needed; what it says goes into a file."""
+    """Run a program until the block ends; its output goes to a file."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=os.environ | environment
@@ -62,8 +61,8 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[None]
         stop(process)
 
 
-def said(log: Path, pattern: str) -> str:
-    """Wait until a program says so; gives the pattern's group."""
+def wait_for_output(log: Path, pattern: str) -> str:
+    """Wait until a program has printed a pattern; return the pattern's group."""
     found: list[str] = []
 
     def look() -> bool:
@@ -81,32 +80,32 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A server and the Prometheus that watches it.
+class Monitored:
+    """A server and the Prometheus that scrapes it.
 
     Attributes:
-        address: the server's, as in `instance`.
-        prometheus: its HTTP API.
+        address: address of the server, as in the label `instance`.
+        prometheus: client of the HTTP API of Prometheus.
     """
 
     address: str
     prometheus: httpx.Client
 
-    def get(self, path: str, **asked: str) -> Any:
-        """What the API answers, which must be no error."""
-        answer = self.prometheus.get(f"/api/v1/{path}", params=asked).json()
-        assert answer["status"] == "success", (asked, answer)
-        return answer["data"]
+    def get(self, path: str, **parameters: str) -> Any:
+        """Call the API and return its data."""
+        response = self.prometheus.get(f"/api/v1/{path}", params=parameters).json()
+        assert response["status"] == "success", (parameters, response)
+        return response["data"]
 
     def series(self, expression: str) -> list[dict[str, Any]]:
-        """The vector that an expression is now."""
+        """Evaluate an expression that gives a vector."""
         vector = self.get("query", query=expression)
         assert vector["resultType"] == "vector"
         found: list[dict[str, Any]] = vector["result"]
         return found
 
-    def by(self, expression: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """That vector's values by some of its labels."""
+    def values(self, expression: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """Evaluate an expression and return its values by some of their labels."""
         return {
             tuple(each["metric"][label] for label in labels): float(each["value"][1])
             for each in self.series(expression)
@@ -114,7 +113,7 @@ class Watched:
 
 
 def send_photos(address: str) -> None:
-    """What `SENT` and `OUTCOMES` count, each on a connection of its own, for whichever process."""
+    """Send the requests of `SENT`, each on a new connection, so that any worker may get it."""
     cat, coffee, cut = photo("chelsea"), photo("coffee"), truncated()
     requests = [
         *[("/predict", raw(cat), 200)] * 4,
@@ -125,8 +124,8 @@ def send_photos(address: str) -> None:
         ("/nowhere", raw(cat), 404),
     ]
     for path, request, status in requests:
-        answer = httpx.post(f"http://{address}{path}", **request, timeout=SECONDS_TO_START)
-        assert answer.status_code == status
+        response = httpx.post(f"http://{address}{path}", **request, timeout=SECONDS_TO_START)
+        assert response.status_code == status
 
 
 SENT = {
@@ -140,10 +139,10 @@ OUTCOMES = {("ok",): 8, ("corrupt",): 2}
 
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two processes"])
-def watched(
+def monitored(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Watched]:
-    """They run, as deploy/ has them, but every second; the photos have been sent and counted."""
+) -> Iterator[Monitored]:
+    """A server and Prometheus with the files of deploy/, scraping every second, after `SENT`."""
     prometheus, port = tool("prometheus"), free_port()
     folder = tmp_path_factory.mktemp("monitoring")
     serve = [
@@ -157,37 +156,39 @@ def watched(
         request.param,
     ]
     with running(serve, folder / "mumic.log", MUMIC_EMBEDDING_CACHE_BYTES="1000000"):
-        address = said(folder / "mumic.log", r"MuMIC listens on http://(\S+:\d+): ")
+        address = wait_for_output(folder / "mumic.log", r"MuMIC listens on http://(\S+:\d+): ")
         config = yaml_of("prometheus.yml")
         config["global"] = dict.fromkeys(config["global"], "1s")
         config["scrape_configs"][0]["static_configs"] = [{"targets": [address]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
         shutil.copy(DEPLOY / "alerts.yaml", folder)
-        watch = [
+        scrape = [
             prometheus,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
         ]
         with (
-            running(watch, folder / "prometheus.log"),
+            running(scrape, folder / "prometheus.log"),
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
         ):
-            said(folder / "prometheus.log", r"(Server is ready to receive web requests)")
-            both = Watched(address, client)
-            wait_until(lambda: both.by("up == 1", "job", "instance") == {("mumic", address): 1})
+            wait_for_output(folder / "prometheus.log", r"(Server is ready to receive web requests)")
+            pair = Monitored(address, client)
+            wait_until(lambda: pair.values("up == 1", "job", "instance") == {("mumic", address): 1})
             send_photos(address)
-            answered = 'sum(mumic_requests_total{route!="/metrics"})'
-            wait_until(lambda: both.by(answered) == {(): sum(SENT.values())})
-            yield both
+            total = 'sum(mumic_requests_total{route!="/metrics"})'
+            wait_until(lambda: pair.values(total) == {(): sum(SENT.values())})
+            yield pair
 
 
-def test_the_counts_are_those_sent(watched: Watched) -> None:
-    assert watched.by('mumic_requests_total{route!="/metrics"} > 0', "route", "status") == SENT
-    assert watched.by("mumic_images_total", "outcome") == OUTCOMES
-    asked = watched.by('mumic_request_seconds_count{route!="/metrics"}', "route")
-    assert asked[("/predict",)] == 6
-    for counted, wanted in {
+def test_counts_match_sent_requests(monitored: Monitored) -> None:
+    assert (
+        monitored.values('mumic_requests_total{route!="/metrics"} > 0', "route", "status") == SENT
+    )
+    assert monitored.values("mumic_images_total", "outcome") == OUTCOMES
+    durations = monitored.values('mumic_request_seconds_count{route!="/metrics"}', "route")
+    assert durations[("/predict",)] == 6
+    for expression, expected in {
         "sum(mumic_embedding_cache_lookups_total)": 10,
         "sum(mumic_text_cache_lookups_total)": 2,
         "mumic_images_in_flight": 0,
@@ -195,43 +196,43 @@ def test_the_counts_are_those_sent(watched: Watched) -> None:
         'mumic_model_info{name="mumic-demo"}': 1,
         "mumic_build_info": 1,
     }.items():
-        assert watched.by(counted) == {(): wanted}, counted
+        assert monitored.values(expression) == {(): expected}, expression
 
 
 @pytest.mark.parametrize("panel", panel_queries())
-def test_a_panel_has_something_to_show(watched: Watched, panel: str) -> None:
+def test_panel_has_data(monitored: Monitored, panel: str) -> None:
     expression = panel_queries()[panel]
-    watched.series(expression)
-    if not any(name in expression for name in MAY_BE_EMPTY):
-        wait_until(lambda: bool(watched.series(expression)))  # a rate needs two scrapes
+    monitored.series(expression)
+    if not any(name in expression for name in OPTIONAL_METRICS):
+        wait_until(lambda: bool(monitored.series(expression)))  # a rate needs two scrapes
 
 
 @pytest.mark.parametrize("query", variable_queries())
-def test_a_variable_has_values_to_choose_from(watched: Watched, query: str) -> None:
+def test_variable_has_values(monitored: Monitored, query: str) -> None:
     found = re.fullmatch(r"label_values\((.+), (\w+)\)", query)
     assert found
     selector, label = found.groups()
-    assert watched.get(f"label/{label}/values", **{"match[]": selector})
+    assert monitored.get(f"label/{label}/values", **{"match[]": selector})
 
 
-def test_prometheus_evaluates_every_rule(watched: Watched) -> None:
+def test_prometheus_evaluates_every_rule(monitored: Monitored) -> None:
     def health() -> dict[str, str]:
-        (group,) = watched.get("rules")["groups"]
+        (group,) = monitored.get("rules")["groups"]
         return {rule["name"]: rule["health"] for rule in group["rules"]}
 
     for expression in alert_queries().values():
-        watched.series(expression)
+        monitored.series(expression)
     wait_until(lambda: "unknown" not in health().values())
     assert health() == dict.fromkeys(alert_queries(), "ok")
 
 
-def test_promtool_finds_nothing_wrong_with_the_metrics(watched: Watched) -> None:
-    promtool("check", "metrics", given=httpx.get(f"http://{watched.address}/metrics").text)
+def test_promtool_accepts_metrics(monitored: Monitored) -> None:
+    promtool("check", "metrics", given=httpx.get(f"http://{monitored.address}/metrics").text)
 
 
 @pytest.mark.parametrize(
     "check",
     ["check config prometheus.yml", "check rules alerts.yaml", "test rules alerts_test.yaml"],
 )
-def test_promtool_finds_nothing_wrong_in_deploy(check: str) -> None:
+def test_promtool_accepts_deploy_files(check: str) -> None:
     promtool(*check.split())

@@ -57,7 +57,7 @@ def reached_from(module: str) -> set[str]:
 def package_of(module: str) -> str:
     """Return the package of a module, at most three names deep.
 
-    A module beside packages, such as `app.errors`, stands for itself.
+    A module next to packages, such as `app.errors`, stands for itself.
     """
     names = module.split(".")[:3]
     while not _is_folder(".".join(names)) and not _has_packages(".".join(names[:-1])):
