@@ -6,13 +6,22 @@ ARGS ?=
 # Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
 ACCEPTED :=
 
-.PHONY: serve test monitoring contract audit sbom lint types words openapi bench
+.PHONY: serve test coverage docs monitoring contract audit sbom lint types words openapi bench
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)
 
 test: .venv/.dev-installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# The suite with line and branch coverage of app/ and mumic/, server processes included.
+coverage: .venv/.dev-installed
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
+
+# Writes the generated reference pages, then the site to build/site; warnings are errors.
+docs: .venv/.docs-installed
+	$(BIN)/python -m tools.reference
+	$(BIN)/mkdocs build --strict
 
 # Needs prometheus and promtool on PATH; CONTRIBUTING.md says how to get them.
 monitoring: .venv/.dev-installed
@@ -58,6 +67,11 @@ $(BIN)/python:
 .venv/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; torch is large)"
 	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.serve-installed
+
+.venv/.docs-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e '.[docs]'
 	@touch $@ .venv/.serve-installed
 
 .venv/.bench-installed: pyproject.toml constraints.txt | $(BIN)/python

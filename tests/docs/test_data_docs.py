@@ -1,4 +1,4 @@
-"""docs/how-to/annotate-and-split-data.md, command by command, on a few photos: from an archive to a served checkpoint."""
+"""The commands of docs/how-to/annotate-and-split-data.md run on a few photos, up to serving."""
 
 import csv
 import re

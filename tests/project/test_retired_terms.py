@@ -16,6 +16,7 @@ PLAIN = (
     "the company name",
     "one row at a time",
     "planes and string rings",
+    "if width is None: return",
 )
 
 
