@@ -76,20 +76,20 @@ def send_all_kinds(client: httpx.Client, classifier: FailingClassifier) -> list[
         headers = request.get("headers", {}) | {"X-API-Key": key}
         return client.post("/predict", **request | {"headers": headers}).status_code
 
-    found = [send(request, KEY) for request in requests]
+    statuses = [send(request, KEY) for request in requests]
     classifier.failing = True
-    found.append(send(raw(good), KEY))
+    statuses.append(send(raw(good), KEY))
     classifier.failing = False
-    found += [send(request, MISTYPED_KEY) for request in requests[:3]]
+    statuses += [send(request, MISTYPED_KEY) for request in requests[:3]]
     for path in ("/metrics", "/labels", "/nothing", "/labels"):
         for sent in (KEY, MISTYPED_KEY, ADMIN, MONITOR, WRONG):
             answer = client.get(path, headers={"Authorization": f"Bearer {sent}"})
-            found.append(answer.status_code)
+            statuses.append(answer.status_code)
     for sent in (ADMIN, WRONG):
         headers = {"Authorization": f"Bearer {sent}"}
         nowhere = {"checkpoint": "/nowhere"}
-        found.append(client.post("/admin/reload", headers=headers, params=nowhere).status_code)
-    return found
+        statuses.append(client.post("/admin/reload", headers=headers, params=nowhere).status_code)
+    return statuses
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

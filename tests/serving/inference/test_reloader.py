@@ -67,10 +67,10 @@ def test_reload_under_load_fails_and_mixes_no_response(
             nonlocal answered
             with httpx.Client(base_url=client.base_url, timeout=30) as own:
                 while not stop.is_set():
-                    version, found = scores(own)
+                    version, confidences = scores(own)
                     answered += 1
-                    if found != pytest.approx(expected[version], abs=2e-6):
-                        wrong.append((version, found))
+                    if confidences != pytest.approx(expected[version], abs=2e-6):
+                        wrong.append((version, confidences))
 
         threads = [threading.Thread(target=send) for _ in range(4)]
         for thread in threads:
@@ -226,8 +226,8 @@ def test_old_checkpoint_is_freed_by_reference_counting(
     try:
         classifier = Classifier.load(checkpoints[0], device="cpu", precision="fp32")
         classifier.embed_texts(["beach"])
-        gone = weakref.ref(classifier)
+        reference = weakref.ref(classifier)
         del classifier
-        assert gone() is None
+        assert reference() is None
     finally:
         gc.enable()
