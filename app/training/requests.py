@@ -12,7 +12,7 @@ PAPER = TrainConfig()
 
 
 class RunRequest(DatasetRequest):
-    """The options that every training run has, whatever it trains."""
+    """The options that all training runs share."""
 
     init: Path = Field(description="checkpoint directory to start from")
     leave_out: tuple[str, ...] = Field(

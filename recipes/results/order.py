@@ -10,11 +10,11 @@ from app.evaluation.report import table_to_markdown
 
 def lines(study: Study, top: int) -> Iterator[str]:
     """Mean over seeds, then every seed with intervals and each class."""
-    contestants = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
+    models = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
     for seed in study.seeds:
-        contestants[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))
-        contestants[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
-    comparison = compare(study.score(contestants), top=top)
+        models[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))
+        models[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
+    comparison = compare(study.score(models), top=top)
     subsets = zip(*(measured.subsets for measured in comparison.measures.values()), strict=True)
     for subset in subsets:
         by_method: dict[str, list[dict[str, float]]] = {}

@@ -148,13 +148,13 @@ class Study:
             )
         return out
 
-    def score(self, contestants: Mapping[str, str | Path]) -> Scored:
+    def score(self, models: Mapping[str, str | Path]) -> Scored:
         """Score the part by each `DIR[:SCORING]`, as `mumic compare` does."""
         labels, data = read_checkpoint(self.init).labels, self.data()
         names = load_names(self.names, labels) if self.names else None
         with Progress(console=console) as progress:
             return score_compared_models(
-                parse_compared_models([f"{name}={where}" for name, where in contestants.items()]),
+                parse_compared_models([f"{name}={where}" for name, where in models.items()]),
                 data,
                 self.part,
                 scored_classes(data, labels, names, "names"),

@@ -19,17 +19,17 @@ MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where abse
 def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
     """Each class's average precision, then what each way to score makes of all of them."""
     runs = [(name, seed) for name in leave_out for seed in study.seeds]
-    contestants = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
+    models = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
     for name, seed in runs:
         out = study.train(f"without-{name}", leave_out=[name], seed=seed)
-        contestants |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
-    scored = study.score(contestants)
+        models |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
+    scored = study.score(models)
     keys = [each.key for each in scored.classes]
 
-    def measure(contestant: str, name: str) -> tuple[float, ...]:
+    def measure(model: str, name: str) -> tuple[float, ...]:
         """One value for each of `MEASURES`."""
         column = [keys.index(name)]
-        targets, scores = scored.targets[:, column], scored.scores[contestant][:, column]
+        targets, scores = scored.targets[:, column], scored.scores[model][:, column]
         ap = average_precision(targets, scores)
         lift = lift_over_chance(targets, ap)[0]
         return (
