@@ -44,7 +44,7 @@ def narrowed(document: dict[str, Any], names: Collection[str]) -> dict[str, Any]
     """A CycloneDX document with only some of its components, and what it says of them.
 
     Args:
-        document: as JSON has it, with the project as its root.
+        document: the parsed JSON, with the project as its root.
         names: the components' canonical names.
     """
     parts = document["components"]

@@ -83,7 +83,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture
 def progress() -> Iterator[Progress]:
-    """Bars that nobody sees."""
+    """Disabled progress bars."""
     with Progress(disable=True) as bar:
         yield bar
 

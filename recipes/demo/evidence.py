@@ -1,4 +1,4 @@
-"""What a run is told: human labels, what photos rule out, and the ImageNet teacher."""
+"""The targets of a training run: human labels, what photos rule out, and the ImageNet teacher."""
 
 import csv
 from collections.abc import Collection
@@ -61,7 +61,7 @@ def gather_evidence(
     classes: Path,
     leave_out: Collection[str],
 ) -> Evidence:
-    """Everything that a run is told; the texts are those of the data and of the teacher."""
+    """Collect the targets of a run; the texts are those of the data and of the teacher."""
     imagenet = imagenet_names(classes)
     texts, meaning = soft_targets(torch.eye(len(imagenet)), imagenet, labels)
     with (photos / "photos.csv").open(encoding="utf-8", newline="") as lines:

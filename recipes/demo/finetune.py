@@ -27,7 +27,7 @@ from imagenet import imagenet_network, lower_and_upper
 from make_views import STRANGE
 from rich.progress import Progress
 from safetensors import safe_open
-from scored import told
+from scored import print_scores
 from torch import Tensor, nn
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
@@ -247,7 +247,7 @@ def main() -> None:
     )
     with Progress() as progress:
         fit(student, views, progress)
-    metrics = told(evaluate(model, start.preprocess, data, "validation"))
+    metrics = print_scores(evaluate(model, start.preprocess, data, "validation"))
     write_checkpoint(
         args.out,
         model,

@@ -59,7 +59,7 @@ def moved_features(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Features, the human and soft targets of each, and the texts that they are held against."""
+    """Features, the human and soft targets of each, and the texts that they are compared with."""
 
     features: Tensor
     targets: Tensor

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 STORED = 1.125  # side of the decoded photos over that of the views
 BATCH_SIZE = 32
 WHOLE = (0.95, 1.0)  # least and greatest share of a photo that is seen
-STRANGE = -1  # in the place of a photo's position
+STRANGE = -1  # instead of a photo's position
 
 
 @torch.inference_mode()

@@ -79,7 +79,7 @@ def predict_scores(
 
 
 def known_targets(rows: Sequence[ManifestRow], names: Sequence[str]) -> NDArray[np.float64]:
-    """(N, names): 1 present, 0 absent, -1 nobody was asked."""
+    """(N, names): 1 present, 0 absent, -1 unknown."""
     return np.array(
         [
             [1 if n in row.positive else 0 if n in row.negative else -1 for n in names]

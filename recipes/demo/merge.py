@@ -1,8 +1,8 @@
 """Join what fine-tuning learned with what the start knew and no photo shows.
 
-The fine-tuned trunk still sees an espresso: its features were held to the ImageNet network's
-classes. Its projection does not say so, for it was fitted to photos without one. So the projection
-is put together of two: in the span of the texts that humans found on some training photo it is a
+The fine-tuned trunk still sees an espresso: its features were trained to match the ImageNet
+network's classes. Its projection lost that, because it was fitted to photos without an espresso.
+The merged projection has two components: in the span of the texts that humans found on some training photo it is a
 mean of the fine-tuned one and the start's; in what is left of the embedding space, where no human
 label speaks, it is the start's alone, which was solved for from the class names' texts. That
 lengthens embeddings where no label looks and so shrinks the cosines; logit_scale is fitted anew, by
@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 import torch
-from scored import told
+from scored import print_scores
 from torch import Tensor
 
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
@@ -100,7 +100,7 @@ def main() -> None:
 
     own = list(data.classes.values())
     precisions = average_precision(targets[:, own].numpy(), cosine[:, own].numpy()).tolist()
-    metrics = told(dict(zip(data.classes, precisions, strict=True)))
+    metrics = print_scores(dict(zip(data.classes, precisions, strict=True)))
     write_checkpoint(
         args.out,
         model,

@@ -30,9 +30,9 @@ HERE = Path(__file__).parent
 BATCH_SIZE = 32
 # Below this a teacher's probability says no more than that the class is not there.
 FLOOR = 0.02
-# Nobody was asked whether a bathroom photo shows the sea, or a seaside photo a bathroom. What
-# follows is an assumption about two sources, not a human label: the rooms of the `houses` photos
-# hold none of NATURE, the landscapes of `miml` no kitchen and no label of the categories INDOORS.
+# Annotators were not asked whether a bathroom photo shows the sea, or a seaside photo a bathroom.
+# The following is an assumption about two sources, not a human label: rooms in `houses` photos
+# show no label of NATURE, landscapes of `miml` no kitchen and no label of the categories INDOORS.
 ROOMS = ("bathroom", "bedroom", "kitchen")
 NATURE = {
     *("natural_landscape", "beach", "sea", "lake", "river", "mountains", "desert", "forest"),

@@ -1,6 +1,6 @@
-"""Fit the thresholds of a trained checkpoint, measure it on the test part, and write its card.
+"""Fit the thresholds of a trained checkpoint, measure it on the test split, and write its card.
 
-The thresholds are those of `mumic thresholds` on the validation part, with the teacher's word as
+The thresholds are those of `mumic thresholds` on the validation split, with the teacher's word as
 evidence for `serve` where humans were not asked.
 """
 

@@ -11,8 +11,8 @@ SCORED = (
 )
 
 
-def told(ap: Mapping[str, float]) -> dict[str, float]:
-    """Print what a checkpoint reaches on the split validation, and give it for its card.
+def print_scores(ap: Mapping[str, float]) -> dict[str, float]:
+    """Print the validation metrics of a checkpoint and return them for its card.
 
     Args:
         ap: average precision of each class, NaN without a positive.

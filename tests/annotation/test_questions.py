@@ -17,7 +17,7 @@ from app.annotation.questions import (
     make_questions,
     question_warnings,
 )
-from app.annotation.questions.label_studio import NONE
+from app.annotation.questions.label_studio import NONE_CHOICE
 from app.annotation.questions.questions import Question
 from app.core.labels import Label, LabelSet, builtin_label_set
 from app.errors import DataError
@@ -67,7 +67,7 @@ def test_labels_that_exclude_each_other_are_together_and_hard_ones_apart() -> No
     )
     categories = {label.id: label.category for label in TRAVEL.labels}
     mixed = [q for q in questions if len({categories[label] for label in q.labels}) > 1]
-    assert len(mixed) == 1  # that of the rooms
+    assert len(mixed) == 1  # that of the category Rooms
 
 
 def test_odd_questions_are_told() -> None:
@@ -85,19 +85,19 @@ def test_odd_questions_are_told() -> None:
 
 
 def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
-    grouping = Questionnaire(
+    questionnaire = Questionnaire(
         exclusive=(SEASONS,), hard=HARD, questions=make_questions(TRAVEL, [SEASONS], HARD)
     )
-    dump_questionnaire(grouping, tmp_path / "q.yaml")
-    assert load_questionnaire(tmp_path / "q.yaml", TRAVEL.ids) == grouping
+    dump_questionnaire(questionnaire, tmp_path / "q.yaml")
+    assert load_questionnaire(tmp_path / "q.yaml", TRAVEL.ids) == questionnaire
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("hard: [wintr]", r"q.yaml:1: hard\[0\]: unknown label 'wintr'; did you mean 'winter'"),
-        ("exclusive: [[winter], [winter]]", r"'winter' is there twice"),
-        ("questions: [{id: q, text: t, labels: [spa, spa]}]", r"'spa' is there twice"),
+        ("exclusive: [[winter], [winter]]", r"'winter' occurs twice"),
+        ("questions: [{id: q, text: t, labels: [spa, spa]}]", r"'spa' occurs twice"),
         ("questions: [{id: q, text: t, labels: []}]", r"questions\[0\]\.labels"),
         (
             "questions: [{id: q, text: t, labels: [spa]}, {id: q, text: t, labels: [gym]}]",
@@ -136,7 +136,7 @@ def test_the_project_asks_every_question_of_every_photo(
     assert choices.attrib["toName"] == image.attrib["name"]
     assert (choices.attrib["choice"], choices.attrib["required"]) == ("multiple", "true")
     aliases = [choice.attrib["alias"] for choice in choices]
-    assert sorted(aliases) == sorted(["room", "bedroom", "suite", "pool", "garden", NONE])
+    assert sorted(aliases) == sorted(["room", "bedroom", "suite", "pool", "garden", NONE_CHOICE])
     tasks = json.loads((folder / "project" / "tasks.json").read_text())
     assert [task["data"]["file"] for task in tasks] == ["00.png", "01.png", "a room & a view.png"]
     assert tasks[2]["data"]["image"] == "/data/local-files/?d=a%20room%20%26%20a%20view.png"
@@ -151,7 +151,7 @@ def test_edited_questions_are_kept_and_asked(
     assert [question["id"] for question in made["questions"]] == ["room_1"]
     ran = run_tasks(monkeypatch, capsys, folder)
     assert ran.code == 2
-    assert "questions.yaml is there: keep it with --questions" in ran.err
+    assert "questions.yaml exists: use it with --questions" in ran.err
     text = (
         "exclusive: [[pool, garden]]\nquestions: [{id: out, text: Out?, labels: [pool, garden]}]\n"
     )

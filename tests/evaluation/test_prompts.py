@@ -11,7 +11,7 @@ from PIL import Image
 from app.core.checkpoint import read_checkpoint
 from app.core.classifier import Classifier
 from app.core.labels import Label, LabelSet
-from app.evaluation.prompts import both_texts, choose_prompts, with_prompts
+from app.evaluation.prompts import apply_prompt_choices, choose_prompts, name_and_description_texts
 from app.evaluation.prompts.choice import PromptChoice
 from tests.support.command import mumic
 from tests.support.training_set import NAMES, write_init, write_manifest, write_photos
@@ -43,7 +43,7 @@ def choices(targets: Floats, by_name: Floats, by_description: Floats) -> dict[st
 
 @pytest.fixture
 def photos_and_scores() -> tuple[Floats, Floats, Floats]:
-    """Targets of 200 photos, scores that tell much, and scores that tell little."""
+    """Targets of 200 photos, informative scores and uninformative scores."""
     draw = np.random.default_rng(0)
     targets = (draw.random((200, 4)) < 0.2).astype(np.float64)
     sure = targets + draw.normal(0, 0.4, targets.shape)
@@ -69,7 +69,7 @@ def test_a_text_of_another_label_is_not_taken(
     found = choices(targets, unsure, sure)
     assert found["club"].chosen == "name"
     assert "another label" in found["club"].reason
-    assert with_prompts(LABELS, list(found.values())).labels[3].text == "club"
+    assert apply_prompt_choices(LABELS, list(found.values())).labels[3].text == "club"
 
 
 def test_a_gap_that_may_be_chance_changes_nothing(
@@ -95,7 +95,7 @@ def test_few_positives_or_no_negatives_change_nothing(
 
 
 def test_both_texts_are_those_that_the_label_set_would_render() -> None:
-    names, descriptions = both_texts(LABELS)
+    names, descriptions = name_and_description_texts(LABELS)
     for i, (label, prompt) in enumerate(zip(LABELS.labels, LABELS.prompts, strict=True)):
         assert prompt == (names if label.prompt == "name" else descriptions)[i]
 

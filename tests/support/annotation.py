@@ -38,11 +38,13 @@ def write_crops(folder: Path, count: int) -> list[str]:
 
 def annotation(file: str, positive: Sequence[str] = (), negative: Sequence[str] = ()) -> Annotation:
     """An annotation of a photo."""
-    return Annotation(file=file, positive=frozenset(positive), negative=frozenset(negative), line=1)
+    return Annotation(
+        file=file, positive=frozenset(positive), negative=frozenset(negative), row_number=1
+    )
 
 
 def said(annotations: Sequence[Annotation]) -> Mapping[str, tuple[str, str]]:
-    """File to its positive and negative labels, as a table has them."""
+    """File to its positive and negative labels, as written in a table."""
     return {
         a.file: ("|".join(sorted(a.positive)), "|".join(sorted(a.negative))) for a in annotations
     }

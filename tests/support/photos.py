@@ -32,7 +32,7 @@ def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, **chunks: bytes) -> bytes:
-    """A PNG as its specification has it, for what Pillow can read and not write.
+    """A PNG built from its chunks, for variants that Pillow can read but not write.
 
     Args:
         width: in pixels, as the header says it, whatever `rows` holds.
