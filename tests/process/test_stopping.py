@@ -116,7 +116,7 @@ def test_shutdown_closes_idle_connection(
 def test_stuck_batch_or_decoder_does_not_delay_shutdown(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.batcher.ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr("app.serving.inference.batcher.CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
     go = threading.Event()
     tower = FakeTower()
