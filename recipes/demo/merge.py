@@ -2,11 +2,12 @@
 
 The fine-tuned trunk still sees an espresso: its features were trained to match the ImageNet
 network's classes. Its projection lost that, because it was fitted to photos without an espresso.
-The merged projection has two components: in the span of the texts that humans found on some training photo it is a
-mean of the fine-tuned one and the start's; in what is left of the embedding space, where no human
-label speaks, it is the start's alone, which was solved for from the class names' texts. That
-lengthens embeddings where no label looks and so shrinks the cosines; logit_scale is fitted anew, by
-the loss of the known pairs of the split validation. All else is the fine-tuned checkpoint's.
+The merged projection has two components: in the span of the texts that humans found on some
+training photo it is a mean of the fine-tuned one and the start's; in what is left of the embedding
+space, where no human label speaks, it is the start's alone, which was solved for from the class
+names' texts. That lengthens embeddings where no label looks and so shrinks the cosines; logit_scale
+is fitted anew, by the loss of the known pairs of the split validation. All else is the fine-tuned
+checkpoint's.
 """
 
 import argparse
