@@ -145,7 +145,7 @@ def test_searching_needs_the_checkpoint_of_the_embeddings(
     ("files", "rows", "message"),
     [
         (["a"], torch.ones(2, 3), r"embeddings are \(2, 3\), for 1 files"),
-        (["a", "a"], torch.ones(2, 3), "a is there twice"),
+        (["a", "a"], torch.ones(2, 3), "a occurs twice"),
         (["a", "b"], torch.tensor([[1.0], [torch.nan]]), "the embedding of b has values"),
     ],
 )

@@ -104,7 +104,8 @@ def test_grades_agree_with_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
             assert each.f1 == pytest.approx(f1_score(truth, said_yes))
         else:
             assert math.isnan(each.recall)
-        assert (each.found, each.wrong) == (of_all.found, of_all.wrong)
+        assert each.true_positives == of_all.true_positives
+        assert each.false_positives == of_all.false_positives
 
 
 @given(pairs=PAIRS, least=st.integers(1, 10))
@@ -125,7 +126,7 @@ def test_no_step_is_better_than_the_picked_one(pairs: list[tuple[bool, int]], le
 
 
 def test_of_equally_good_thresholds_the_usual_one_is_picked() -> None:
-    graded = [AgreementScore("pool", step, found=20, rejected=20) for step in STEPS]
+    graded = [AgreementScore("pool", step, true_positives=20, true_negatives=20) for step in STEPS]
     assert pick_agreement_threshold(graded, 10) == 0.6
     assert pick_agreement_threshold([graded[1], graded[3]], 10) == 0.8
 
@@ -139,8 +140,8 @@ def test_pairs_outside_the_golden_set_are_not_graded() -> None:
     ]
     grades = score_agreement(tallies, golden, [0.6])
     assert grades == {
-        ALL_LABELS: [AgreementScore(ALL_LABELS, 0.6, found=1)],
-        "pool": [AgreementScore("pool", 0.6, found=1)],
+        ALL_LABELS: [AgreementScore(ALL_LABELS, 0.6, true_positives=1)],
+        "pool": [AgreementScore("pool", 0.6, true_positives=1)],
     }
 
 
@@ -163,7 +164,7 @@ def test_thresholds_are_tried_where_votes_can_fall() -> None:
         ("00.png,pool,1,5.5\n", "row 2, column annotators: '5.5' should be a whole number"),
         ("00.png,pool,,5\n", "row 2, column votes: '' should be a whole number"),
         ("00.png,pool,0,0\n", "row 2, column annotators: is 0"),
-        ("", "holds no vote"),
+        ("", "is empty"),
         ("00.png,pool,1,5\n00.png,pool,2,5\n", "rows 2 and 3 are both of 00.png and pool"),
     ],
 )
@@ -257,7 +258,10 @@ def test_nothing_that_is_read_is_written_over(
             "is --out, which would be lost",
         ),
         (["--out", tmp_path / "t.csv", "--report", tmp_path / "r.csv"], "report: .* give --golden"),
-        (["--golden", golden, "--out", tmp_path / "t.csv"], "no vote is on a photo and label"),
+        (
+            ["--golden", golden, "--out", tmp_path / "t.csv"],
+            "none of its photos and labels has a vote",
+        ),
     ]
     for more, message in cases:
         ran = mumic(monkeypatch, capsys, "data", "consolidate", *given, *more)

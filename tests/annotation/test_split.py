@@ -120,7 +120,7 @@ def test_shares_that_are_not_three_numbers_are_a_wrong_call(
 ) -> None:
     ran = run(monkeypatch, capsys, folder, "--shares", shares)
     assert ran.code == 2
-    assert "should be three numbers such as 80/10/10" in ran.err
+    assert "must be three numbers such as 80/10/10" in ran.err
 
 
 def test_a_missing_photo_is_named_with_its_row(

@@ -33,7 +33,7 @@ def test_a_parquet_manifest_gives_the_targets_of_its_csv(tmp_path: Path, photos:
     rows = read_manifest(write_manifest(tmp_path), photos, names)
     lists = {
         "file": [row.file for row in rows],
-        "part": pyarrow.array([row.part for row in rows]).dictionary_encode(),
+        "part": pyarrow.array([row.split for row in rows]).dictionary_encode(),
         "positive": [sorted(row.positive) or None for row in rows],
         "negative": [sorted(row.negative) for row in rows],
     }
@@ -42,10 +42,10 @@ def test_a_parquet_manifest_gives_the_targets_of_its_csv(tmp_path: Path, photos:
         path = tmp_path / "manifest.parquet"
         pyarrow.parquet.write_table(pyarrow.table(columns), path)
         read = read_manifest(path, photos, names)
-        assert [(r.file, r.part, r.positive, r.negative) for r in read] == [
-            (r.file, r.part, r.positive, r.negative) for r in rows
+        assert [(r.file, r.split, r.positive, r.negative) for r in read] == [
+            (r.file, r.split, r.positive, r.negative) for r in rows
         ]
-        assert [row.line for row in read] == list(range(1, len(rows) + 1))
+        assert [row.row_number for row in read] == list(range(1, len(rows) + 1))
     assert len(rows) == len(expected.files) == ROWS.count("\n")
 
 
@@ -64,7 +64,7 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
     [
         (b"a,c\n1,2\n", r"no column b; needs a, b, has a, c"),
         (b"", r"no column a, b; needs a, b, has none"),
-        (b"a,b,b\n1,2,3\n", r"column b is there twice"),
+        (b"a,b,b\n1,2,3\n", r"column b occurs twice"),
         (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
         (b"a,b\n\xff,2\n", r"cannot be read"),
         (b'a,b\n1,2\n1,"2\n3,4\n5,6\n', r"row 3: cannot be read: .*a quote opened and not closed"),
@@ -84,14 +84,14 @@ def test_a_column_that_is_not_asked_for_may_hold_line_breaks(tmp_path: Path) -> 
     path = tmp_path / "table.csv"
     path.write_text('a,note\n1,"two\nlines"\n\n2,\n')
     records = list(read_table(path, ("a",)))
-    assert [(record.row, record["a"]) for record in records] == [(2, "1"), (5, "2")]
+    assert [(record.number, record["a"]) for record in records] == [(2, "1"), (5, "2")]
 
 
 @pytest.mark.parametrize("name", ["table.txt", "table"])
 def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+    with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         write_table(tmp_path / name, ("a",), [["1"]])
-    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+    with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         list(read_table(tmp_path / name, ("a",)))
 
 

@@ -111,7 +111,7 @@ def test_two_checkpoints_side_by_side(
             assert min(image.size) > 200
     assert "not measured (1): dog" in text
 
-    data = data_of(tmp_path, photos, TEST_ROWS, part="test")
+    data = data_of(tmp_path, photos, TEST_ROWS, split="test")
     classifier = load_classifier(Settings(checkpoint=first, device="cpu", precision="fp32"))
     columns = list(data.classes.values())
     texts = classifier.embed_texts([data.texts[column] for column in columns])
@@ -148,11 +148,11 @@ def test_without_names_the_manifest_speaks_of_labels(evaluate: Evaluate, tmp_pat
 
 
 def test_an_empty_part_is_named(evaluate: Evaluate) -> None:
-    assert_refused(evaluate(part="train"), 1, "manifest.csv", "no photo is in the part train")
+    assert_refused(evaluate(part="train"), 1, "manifest.csv", "no photo is in the split train")
 
 
 def test_a_part_without_any_positive_is_named(evaluate: Evaluate) -> None:
-    assert_refused(evaluate("cat.png,test,,dog\n"), 1, "manifest.csv", "the part test is known")
+    assert_refused(evaluate("cat.png,test,,dog\n"), 1, "manifest.csv", "the split test is known")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -169,7 +169,7 @@ def test_a_photo_that_does_not_decode_is_named(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"example": "no.png"}, ("example", "'no.png'", "the part test")),
+        ({"example": "no.png"}, ("example", "'no.png'", "the split test")),
         ({"chosen": "cart"}, ("chosen", "'cart'", "nearest known: cat")),
         ({"out": __file__}, ("out", __file__)),
     ],

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evaluation.metrics import average_precision, gap, gap_at_k, macro_map
+from app.evaluation.metrics import (
+    average_precision,
+    global_average_precision,
+    global_average_precision_at_k,
+    macro_map,
+)
 from app.evaluation.metrics.ranking import lift_over_chance, weighted_map
 from app.evaluation.thresholds.fitting import best_f1_threshold
 from tests.support.ranking import Floats, naive_average_precision, naive_gap_at_k, problems
@@ -49,14 +54,18 @@ def test_macro_and_weighted_map_are_the_naive_ones(problem: tuple[Floats, Floats
 def test_gap_is_the_naive_one(problem: tuple[Floats, Floats]) -> None:
     targets, scores = problem
     expected = naive_average_precision(targets.ravel(), scores.ravel())
-    assert gap(targets, scores) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert global_average_precision(targets, scores) == pytest.approx(
+        expected, abs=1e-6, nan_ok=True
+    )
 
 
 @given(problems(), st.integers(1, 6))
 def test_gap_at_k_is_the_naive_one(problem: tuple[Floats, Floats], k: int) -> None:
     targets, scores = problem
     expected = naive_gap_at_k(targets, scores, k)
-    assert gap_at_k(targets, scores, k) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert global_average_precision_at_k(targets, scores, k) == pytest.approx(
+        expected, abs=1e-6, nan_ok=True
+    )
 
 
 @given(problems())
@@ -65,8 +74,10 @@ def test_gap_at_k_is_gap_where_no_image_has_more_known_labels(
 ) -> None:
     targets, scores = problem
     most = max(1, int((targets >= 0).sum(axis=1).max()))
-    expected = gap(targets, scores)
-    assert gap_at_k(targets, scores, most) == pytest.approx(expected, nan_ok=True)
+    expected = global_average_precision(targets, scores)
+    assert global_average_precision_at_k(targets, scores, most) == pytest.approx(
+        expected, nan_ok=True
+    )
 
 
 @given(problems(), st.sampled_from([-1.0, 0.0, 1.0, 2.0]))
@@ -75,15 +86,19 @@ def test_no_metric_sees_the_score_of_an_unknown_pair(
 ) -> None:
     targets, scores = problem
     other = np.where(targets < 0, score, scores)
-    assert gap(targets, other) == pytest.approx(gap(targets, scores), nan_ok=True)
-    assert gap_at_k(targets, other, 2) == pytest.approx(gap_at_k(targets, scores, 2), nan_ok=True)
+    assert global_average_precision(targets, other) == pytest.approx(
+        global_average_precision(targets, scores), nan_ok=True
+    )
+    assert global_average_precision_at_k(targets, other, 2) == pytest.approx(
+        global_average_precision_at_k(targets, scores, 2), nan_ok=True
+    )
 
 
 def test_gap_at_k_loses_the_positives_below_the_first_k() -> None:
     targets = np.array([[1.0, 1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]])
     scores = np.array([[0.9, 0.8, 0.1, 1.0], [0.7, 0.2, 0.3, 0.1]])
-    assert gap_at_k(targets, scores, 1) == pytest.approx(1 / 3)
-    assert gap_at_k(targets, scores, 2) == pytest.approx(1 / 3 + 1 / 3 + 1 / 4)
+    assert global_average_precision_at_k(targets, scores, 1) == pytest.approx(1 / 3)
+    assert global_average_precision_at_k(targets, scores, 2) == pytest.approx(1 / 3 + 1 / 3 + 1 / 4)
 
 
 def test_lift_is_zero_at_chance_and_one_when_perfect() -> None:
