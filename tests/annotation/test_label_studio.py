@@ -40,7 +40,7 @@ def write_export(folder: Path, *annotations: dict[str, Any], file: str = "00.png
     return folder / "export.json"
 
 
-def test_an_export_becomes_votes(folder: Path) -> None:
+def test_export_is_converted_to_votes(folder: Path) -> None:
     export = write_export(
         folder,
         given_by(1, answer("out", "pool"), answer("room_1", NONE_CHOICE)),
@@ -83,7 +83,7 @@ def test_an_export_becomes_votes(folder: Path) -> None:
         (given_by(1), "00.png", "has no answer"),
     ],
 )
-def test_a_bad_export_is_refused_with_its_place(
+def test_invalid_export_is_refused_with_location(
     folder: Path, annotation: dict[str, Any], file: str, message: str
 ) -> None:
     export = write_export(folder, annotation, file=file)
@@ -91,7 +91,7 @@ def test_a_bad_export_is_refused_with_its_place(
         read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
 
 
-def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> None:
+def test_foreign_or_truncated_export_is_refused(folder: Path) -> None:
     export = write_export(folder, given_by(1, answer("out", "pool")))
     text = export.read_text()
     export.write_text("\ufeff" + text)
@@ -105,7 +105,7 @@ def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> Non
             read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden"])
 
 
-def test_the_command_consolidates_an_export(
+def test_consolidate_command_reads_export(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     export = write_export(folder, given_by(1, answer("out", "pool")))

@@ -45,7 +45,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_others_keep_their_pixels_in_order(
+def test_decodable_photos_keep_pixels_in_order(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, workers: int
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -61,7 +61,7 @@ def test_the_others_keep_their_pixels_in_order(
         assert torch.equal(pixels[i], PhotoDataset([photos / file], init.preprocess)[0])
 
 
-def test_each_bad_photo_is_told_by_row_and_file(
+def test_undecodable_photo_is_reported_by_row_and_file(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -74,7 +74,7 @@ def test_each_bad_photo_is_told_by_row_and_file(
 
 
 @pytest.mark.parametrize(("most", "allowed"), [(0, 0), (1, 1), (0.2, 1), (0.1, 0)])
-def test_too_many_bad_photos_stop_the_run(
+def test_too_many_undecodable_photos_stop_run(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, most: float, allowed: int
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -85,14 +85,14 @@ def test_too_many_bad_photos_stop_the_run(
         drop_undecodable_photos(data, decoded, tmp_path / "m.csv", most)
 
 
-def test_photos_that_nothing_is_left_of_cannot_be_trained_on(tmp_path: Path, photos: Path) -> None:
+def test_no_decodable_training_photo_is_refused(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos)
     decoded = DecodedPhotos(dict.fromkeys(range(5), "bad"), None)
     with pytest.raises(DataError, match="no photo of the split train can be decoded"):
         drop_undecodable_photos(data, decoded, tmp_path / "m.csv", max_bad=10)
 
 
-def test_what_is_left_must_be_enough_to_train_on(
+def test_remaining_photos_must_be_trainable(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     def usable(leave_out: Sequence[str]) -> LabelledPhotos:
@@ -115,7 +115,7 @@ def test_what_is_left_must_be_enough_to_train_on(
     assert len(usable(leave_out=["dog", "flower"]).files) == 5
 
 
-def test_more_photos_than_memory_are_refused(
+def test_pixel_cache_larger_than_memory_is_refused(
     photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     with pytest.raises(OptionError, match=r"cache-photos: the photos need 12,288\.0 GB"):

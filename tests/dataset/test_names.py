@@ -11,7 +11,7 @@ from app.errors import DataError
 DEMO = Path(__file__).parents[2] / "recipes" / "demo" / "names.yaml"
 
 
-def test_the_demo_names_are_valid_for_the_travel_label_set() -> None:
+def test_demo_names_fit_travel_label_set() -> None:
     names = load_names(DEMO, builtin_label_set())
     assert len(names) == 29
     assert names["person"] == NameDefinition(text="person", label="people", source="voc")
@@ -25,7 +25,7 @@ def test_the_demo_names_are_valid_for_the_travel_label_set() -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_only_text_and_label_are_needed_and_keys_stay_as_written(tmp_path: Path) -> None:
+def test_implies_and_source_are_optional_and_keys_stay_strings(tmp_path: Path) -> None:
     path = tmp_path / "names.yaml"
     path.write_text("names:\n  no: {text: parking, label: parking}\n  7: {text: x, label: null}\n")
     assert load_names(path, builtin_label_set()) == {
@@ -63,7 +63,7 @@ def test_only_text_and_label_are_needed_and_keys_stay_as_written(tmp_path: Path)
         ),
     ],
 )
-def test_an_error_names_the_line_and_the_remedy(
+def test_invalid_names_are_reported_with_line_and_remedy(
     tmp_path: Path, content: str, said: list[str]
 ) -> None:
     path = tmp_path / "names.yaml"
@@ -76,6 +76,6 @@ def test_an_error_names_the_line_and_the_remedy(
         assert line.startswith(f"{path}:{expected}")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_names_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no\.yaml: cannot be read"):
         load_names(tmp_path / "no.yaml", builtin_label_set())

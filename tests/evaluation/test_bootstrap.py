@@ -57,7 +57,7 @@ def weighted_of_draws(targets: Floats, scores: Floats, draws: Draws) -> Values:
     ids=["macro mAP", "weighted mAP", "GAP", "GAP@2", "calibration error"],
 )
 @given(problem=problems(), seed=st.integers(0, 99))
-def test_a_draw_is_measured_as_its_images_would_be(
+def test_metric_of_draw_equals_metric_of_repeated_images(
     metric: Callable[[Floats, Floats], float],
     of_draws: Callable[[Floats, Floats, Draws], Values],
     problem: tuple[Floats, Floats],
@@ -71,7 +71,7 @@ def test_a_draw_is_measured_as_its_images_would_be(
     np.testing.assert_allclose(of_draws(targets, scores, draws), expected, atol=1e-9)
 
 
-def test_each_class_has_its_own_values() -> None:
+def test_each_class_has_own_interval() -> None:
     targets = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [1.0, -1.0]])
     scores = np.array([[0.9, 0.9], [0.1, 0.1], [0.2, 0.5], [0.8, 0.5]])
     values = bootstrap.bootstrap_average_precision(targets, scores, draw_bootstrap_samples(4))
@@ -80,7 +80,7 @@ def test_each_class_has_its_own_values() -> None:
     assert 0 < low < high == 1
 
 
-def test_many_draws_are_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_draws_give_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     targets, scores = draw.integers(-1, 2, (30, 4)).astype(float), draw.random((30, 4))
     draws = draw_bootstrap_samples(30)
@@ -89,14 +89,14 @@ def test_many_draws_are_measured_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(bootstrap.bootstrap_gap(targets, scores, draws), whole)
 
 
-def test_an_interval_is_that_of_percentiles_and_leaves_out_what_is_undefined() -> None:
+def test_percentile_interval_ignores_nan() -> None:
     values = np.append(np.arange(101.0), [math.nan] * 50)
     assert percentile_interval(values) == pytest.approx((2.5, 97.5))
     assert percentile_interval(values, level=0.5) == pytest.approx((25, 75))
     assert np.isnan(percentile_interval(np.array([math.nan]))).all()
 
 
-def test_draws_hold_as_many_images_as_there_are_and_repeat_with_their_seed() -> None:
+def test_draws_have_image_count_and_depend_on_seed() -> None:
     draws = draw_bootstrap_samples(7, resamples=20, seed=3)
     assert draws.shape == (20, 7)
     assert (draws.sum(axis=1) == 7).all()

@@ -39,7 +39,7 @@ def evaluation_of(measures: dict[str, Measures]) -> Evaluation:
     return Evaluation(measures, "photos.csv", "test", 40, 10, 20, [])
 
 
-def test_what_is_undefined_is_a_null_and_is_listed() -> None:
+def test_undefined_values_are_null_and_listed() -> None:
     evaluation = evaluation_of({"mine": measures_of(3)})
     classes = report_json(evaluation)["checkpoints"]["mine"]["classes"]
     assert classes[2]["average_precision"] == {"value": None, "low": None, "high": None}
@@ -49,7 +49,7 @@ def test_what_is_undefined_is_a_null_and_is_listed() -> None:
     assert "| a_class_called_2 |" not in report
 
 
-def test_classes_come_best_first_with_their_difference() -> None:
+def test_classes_are_sorted_best_first_with_difference() -> None:
     header, *rows = class_table({"mine": measures_of(9), "theirs": measures_of(9, seed=1)})
     values = [float(row[4].split()[0]) for row in rows]
     assert values == sorted(values, reverse=True)
@@ -59,19 +59,19 @@ def test_classes_come_best_first_with_their_difference() -> None:
         assert difference == pytest.approx(one - two, abs=0.0011)
 
 
-def test_a_text_table_is_aligned() -> None:
+def test_text_table_is_aligned() -> None:
     assert table_to_text([["", "GAP"], ["all", "0.5"], ["a few", "-"]]) == (
         "       GAP\nall    0.5\na few    -"
     )
 
 
-def test_nothing_in_a_name_becomes_markup() -> None:
+def test_markup_in_names_is_escaped() -> None:
     page = report_html(table_to_markdown([["class", "AP"], ["<b>|x", "1"]]), "<i>")
     assert "<title>&lt;i&gt;</title>" in page
     assert "<td>&lt;b&gt;|x</td>" in page
 
 
-def test_subsets_are_the_most_frequent_and_each_category() -> None:
+def test_subsets_are_all_frequent_chosen_and_categories() -> None:
     classes = [
         ScoredClass("a", "Red", 0, 5),
         ScoredClass("b", "Blue", 1, 9),
@@ -87,13 +87,13 @@ def test_subsets_are_the_most_frequent_and_each_category() -> None:
     }
 
 
-def test_a_photo_has_the_category_of_its_least_frequent_class() -> None:
+def test_photo_category_is_that_of_rarest_class() -> None:
     classes = [ScoredClass("a", "Red", 0, 50), ScoredClass("b", "Blue", 1, 9)]
     targets = np.array([[1, 1], [1, 0], [-1, 1], [0, -1]])
     assert category_of_photos(targets, classes) == ["Blue", "Red", "Blue", None]
 
 
-def test_more_categories_than_colours_are_told_apart_by_shape() -> None:
+def test_more_categories_than_colours_differ_by_shape() -> None:
     count = 2 * len(PALETTE)
     rows = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
     figure = plot_embedding_map({"mine": rows}, [str(i) for i in range(count)])
@@ -109,7 +109,7 @@ def test_more_categories_than_colours_are_told_apart_by_shape() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 121])
-def test_labels_do_not_overlap(classes: int) -> None:
+def test_plot_labels_do_not_overlap(classes: int) -> None:
     measures = {"mine 1.0.0": measures_of(classes), "theirs 1.0.0": measures_of(classes, seed=1)}
     figure = plot_average_precision(measures)
     figure.draw_without_rendering()
