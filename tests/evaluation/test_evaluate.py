@@ -199,7 +199,7 @@ def test_compared_label_set_without_label_is_refused(evaluate: Evaluate, tmp_pat
         ("step,loss\n1,2\n", "no column logit_scale"),
         ("step,logit_scale\n1,3.6\n2,high\n", "row 3"),
         ("step,logit_scale\n1\n", "row 2"),
-        ("step,logit_scale\n", "no step yet"),
+        ("step,logit_scale\n", "no logged step"),
     ],
 )
 def test_invalid_training_log_is_reported(
