@@ -1,1 +1,1 @@
-"""Measurements that are not tests: each prints what docs quote."""
+"""Benchmarks: each prints the figures that the documentation quotes."""

@@ -1,1 +1,1 @@
-"""What belongs to running the service: alert rules, a bill of materials."""
+"""Files for operating the service: Prometheus, Grafana and the bill of materials."""

@@ -1,4 +1,4 @@
-"""What `pip install mumic` brings, out of a CycloneDX document of a whole environment.
+"""Reduces a CycloneDX document of an environment to the packages that `pip install mumic` installs.
 
 `cyclonedx-py environment --pyproject pyproject.toml | python -m deploy.bill_of_materials FILE`
 """
@@ -17,38 +17,41 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 
-def brought_by(requirements: Iterable[str]) -> set[str]:
-    """Everything that pip installs for some requirements on this machine.
+def installed_for(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that pip installs on this machine for requirements.
 
     Args:
-        requirements: as pyproject.toml has them; they are installed here.
+        requirements: in the syntax of pyproject.toml; they must be installed.
 
     Returns:
-        The distributions' canonical names.
+        Canonical names, including those of transitive dependencies.
     """
-    waiting = [Requirement(each) for each in requirements]
-    found: set[tuple[str, str]] = set()  # a distribution and one of its extras, or none
-    while waiting:
-        wanted = waiting.pop()
-        name = canonicalize_name(wanted.name)
-        for extra in {"", *wanted.extras} - {known for other, known in found if other == name}:
-            found.add((name, extra))
-            needs = map(Requirement, requires(name) or [])
-            waiting += [
-                each for each in needs if not each.marker or each.marker.evaluate({"extra": extra})
-            ]
-    return {name for name, _ in found}
+    pending = [Requirement(requirement) for requirement in requirements]
+    visited: set[tuple[str, str]] = set()  # a distribution and one of its extras, or ""
+    while pending:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in visited:
+                visited.add((name, extra))
+                pending += [
+                    dependency
+                    for dependency in map(Requirement, requires(name) or [])
+                    if not dependency.marker or dependency.marker.evaluate({"extra": extra})
+                ]
+    return {name for name, _ in visited}
 
 
-def narrowed(document: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """A CycloneDX document with only some of its components, and what it says of them.
+def filtered(document: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return a CycloneDX document with only some of its components and their dependencies.
 
     Args:
         document: the parsed JSON, with the project as its root.
-        names: the components' canonical names.
+        names: canonical names of these components.
     """
-    parts = document["components"]
-    components = [each for each in parts if canonicalize_name(each["name"]) in names]
+    components = [
+        each for each in document["components"] if canonicalize_name(each["name"]) in names
+    ]
     kept = {each["bom-ref"] for each in (document["metadata"]["component"], *components)}
     dependencies = [
         each | {"dependsOn": [ref for ref in each.get("dependsOn", []) if ref in kept]}
@@ -59,9 +62,9 @@ def narrowed(document: dict[str, Any], names: Collection[str]) -> dict[str, Any]
 
 
 def main() -> None:
-    """Read a document from stdin, write what is left of it to a file."""
+    """Read a document from standard input; write the filtered document to a file."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    document = narrowed(json.load(sys.stdin), brought_by(project["dependencies"]))
+    document = filtered(json.load(sys.stdin), installed_for(project["dependencies"]))
     Path(sys.argv[1]).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,1 +1,1 @@
-"""The running server against what openapi.yaml says of it."""
+"""Tests a running server against its OpenAPI document."""

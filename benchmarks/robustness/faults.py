@@ -1,27 +1,23 @@
-"""Faults from outside, under load, on a `mumic serve` of its own.
+"""Injects external faults into `mumic serve` under load.
 
 python -m benchmarks.robustness.faults weights/mumic-demo
 
-Another checkpoint takes over, again and again; the server is told to stop; a worker is killed;
-clients are slow. It prints what became of the good requests meanwhile, and fails where one was lost
-that should not have been.
+The faults: reloads of another checkpoint, SIGTERM, SIGKILL of a worker, and slow clients. It prints
+the outcomes of the concurrent valid requests, and fails if one of them was lost unexpectedly.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -29,173 +25,162 @@ from safetensors.torch import load_file, save_file
 
 from app.core.checkpoint import CARD_FILE, seal
 from app.core.checkpoint.directory import WEIGHTS_FILE
-from benchmarks.support.client import Askers, get, raw_request, send
+from benchmarks.support.http import Response, bodiless_request, jpeg_request, request_once
+from benchmarks.support.load_generator import OK, LoadGenerator
 from benchmarks.support.photos import photos
-from benchmarks.support.processes import stop, tree
+from benchmarks.support.processes import tree
+from benchmarks.support.serving import Server, mumic_server
 
 CLIENTS = 32
-TOKEN = "only-for-this-measurement"
-STARTING_S = 60
-ROUNDING = 2e-6  # of a probability, by the batch that a photo is in
+ADMIN_TOKEN = "benchmark-admin-token"
+EXIT_TIMEOUT_S = 60
+SLOW_CLIENTS_S = 60  # longer than the server's timeouts for slow clients
+ROUNDING = 2e-6  # difference of a probability between batches of different size
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running `mumic serve`.
+def server(checkpoint: Path, *options: str) -> contextlib.AbstractContextManager[Server]:
+    """Start a server in fp32 on the CPU that logs JSON."""
+    environment = {"MUMIC_LOG_FORMAT": "json", "MUMIC_ADMIN_TOKEN": ADMIN_TOKEN}
+    options = ("--device", "cpu", "--precision", "fp32", *options)
+    return mumic_server(checkpoint, *options, environment=environment)
+
+
+def modified_copy(checkpoint: Path, folder: Path) -> Path:
+    """Copy a checkpoint, with another version and a smaller logit scale.
 
     Args:
-        process: its first process.
-        port: where it listens.
-        log: what it wrote so far.
+        checkpoint: checkpoint directory.
+        folder: parent of the copy.
     """
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Callable[[], str]
-
-
-@contextlib.contextmanager
-def serving(checkpoint: Path, *options: str) -> Iterator[Server]:
-    """Start a server that logs JSON, and end it."""
-    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--device", "cpu"]
-    command += ["--precision", "fp32", "--checkpoint", str(checkpoint), *options]
-    environment = os.environ | {"MUMIC_LOG_FORMAT": "json", "MUMIC_ADMIN_TOKEN": TOKEN}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "log")
-        with path.open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stderr=log)
-        try:
-            yield Server(process, _port(path), path.read_text)
-        finally:
-            stop(process, STARTING_S)
-
-
-def _port(log: Path) -> int:
-    until = time.monotonic() + STARTING_S
-    while time.monotonic() < until:
-        if found := re.search(r"listens on http://\S+:(\d+)", log.read_text()):
-            return int(found[1])
-        time.sleep(0.05)
-    raise SystemExit(f"the server did not start: {log.read_text()}")
-
-
-def another(checkpoint: Path, folder: Path) -> Path:
-    """A copy with another version and other probabilities."""
-    copy = Path(shutil.copytree(checkpoint, folder / "another"))
+    copy = Path(shutil.copytree(checkpoint, folder / "modified"))
     weights = load_file(copy / WEIGHTS_FILE)
     save_file(weights | {"logit_scale": weights["logit_scale"] * 0.9}, copy / WEIGHTS_FILE)
     card = json.loads((copy / CARD_FILE).read_text())
-    (copy / CARD_FILE).write_text(json.dumps(card | {"version": "another"}))
+    (copy / CARD_FILE).write_text(json.dumps(card | {"version": "modified"}))
     seal(copy)
     return copy
 
 
-def swaps(checkpoint: Path, times: int) -> bool:
-    """Another checkpoint takes over under load, there and back."""
-    request = raw_request(photos(0.3)[0], "all_scores=true")
+def reloads(checkpoint: Path, times: int) -> bool:
+    """Reload two checkpoints in turn under load; return whether no request was affected."""
     expected: dict[str, dict[str, float]] = {}
 
-    def consistent(body: bytes) -> bool:
-        version, scores = _scores(body)
-        wanted = expected.setdefault(version, scores)
-        return all(abs(scores[label] - wanted[label]) < ROUNDING for label in wanted)
+    def is_consistent(response: Response) -> bool:
+        version, scores = _scores(bytes(response.body))
+        reference = expected.setdefault(version, scores)
+        return all(abs(scores[label] - reference[label]) < ROUNDING for label in reference)
 
     with tempfile.TemporaryDirectory() as folder:
-        both = [another(checkpoint, Path(folder)), checkpoint]
-        with serving(checkpoint) as server:
-            askers = Askers(server.port, [request], CLIENTS, consistent)
+        checkpoints = [modified_copy(checkpoint, Path(folder)), checkpoint]
+        request = jpeg_request(photos(0.3)[0], "all_scores=true")
+        with server(checkpoint) as running:
+            load = LoadGenerator(running.port, [request], CLIENTS, is_consistent)
             done = 0
-            with askers.asking():
+            with load.running():
                 for number in range(times):
-                    askers.wait_for(20)
-                    path = f"/admin/reload?checkpoint={both[number % 2]}"
-                    bearer = f"Authorization: Bearer {TOKEN}"
-                    done += send(server.port, "POST", path, bearer).status == HTTPStatus.OK
-                askers.wait_for(20)
-    print(f"\n{done} of {times} swaps between {len(expected)} versions under load:")
+                    load.wait_for_more(20)
+                    path = f"/admin/reload?checkpoint={checkpoints[number % 2]}"
+                    authorization = f"Authorization: Bearer {ADMIN_TOKEN}"
+                    reload = bodiless_request("POST", path, authorization)
+                    done += request_once(running.port, reload).status == HTTPStatus.OK
+                load.wait_for_more(20)
     first, second = expected.values()
-    apart = max(abs(first[label] - second[label]) for label in first)
-    print(f"their probabilities are up to {apart:.3f} apart")
-    return _told(askers.counts) and done == times and len(expected) == len(both)
+    difference = max(abs(first[label] - second[label]) for label in first)
+    print(f"\n{done} of {times} reloads between {len(expected)} versions under load;")
+    print(f"their probabilities differ by up to {difference:.3f}")
+    _print_outcomes(load.outcomes)
+    return set(load.outcomes) == {OK} and done == times
 
 
-def stops(checkpoint: Path, times: int) -> bool:
-    """SIGTERM under load: what the server has begun is answered, and it ends."""
-    counts: Counter[str] = Counter()
-    seconds, accepted, answered, codes = [], 0, 0, set()
+def shutdowns(checkpoint: Path, times: int) -> bool:
+    """Send SIGTERM under load; return whether every accepted request was answered."""
+    outcomes: Counter[str] = Counter()
+    durations_s, accepted, exit_codes = [], 0, set()
     for _ in range(times):
-        with serving(checkpoint) as server:
-            askers = Askers(server.port, [raw_request(photo) for photo in photos(0.3)], CLIENTS)
-            with askers.asking():
-                askers.wait_for(CLIENTS)
-                began = time.monotonic()
-                server.process.send_signal(signal.SIGTERM)
-                codes.add(server.process.wait(STARTING_S))
-                seconds.append(time.monotonic() - began)
-            counts += askers.counts
-            logged = server.log().splitlines()[1:]  # after the announcement
-            lines = [json.loads(line) for line in logged]
-            accepted += sum(line.get("route") == "/predict" for line in lines)
-            answered += sum(times for told, times in askers.counts.items() if told[0].isdigit())
-    print(
-        f"\n{times} times SIGTERM under load: the process ended after {max(seconds):.1f} s at most"
-    )
-    print(f"with {codes}; {accepted} requests were accepted, {answered} were answered:")
-    _told(counts)
-    return accepted == answered and counts["200"] + counts["503 draining"] == answered
+        with server(checkpoint) as running:
+            load = LoadGenerator(running.port, [*map(jpeg_request, photos(0.3))], CLIENTS)
+            with load.running():
+                load.wait_for_more(CLIENTS)
+                started = time.monotonic()
+                running.process.send_signal(signal.SIGTERM)
+                exit_codes.add(running.process.wait(EXIT_TIMEOUT_S))
+                durations_s.append(time.monotonic() - started)
+            outcomes += load.outcomes
+            accepted += sum(line.get("route") == "/predict" for line in _log_records(running.log))
+    answered = sum(number for outcome, number in outcomes.items() if outcome[0].isdigit())
+    print(f"\n{times} times SIGTERM under load; exit within {max(durations_s):.1f} s, with")
+    print(f"{exit_codes}; {accepted} requests were accepted, {answered} were answered")
+    _print_outcomes(outcomes)
+    return accepted == answered == outcomes[OK] + outcomes["503 draining"]
 
 
 def kills(checkpoint: Path, times: int) -> bool:
-    """SIGKILL of one of two workers: what it had is lost, the other goes on, a new one comes."""
-    with serving(checkpoint, "--workers", "2") as server:
-        askers = Askers(server.port, [raw_request(photo) for photo in photos(0.3)], CLIENTS)
-        with askers.asking():
+    """Kill one of two workers under load; return whether only its requests were lost."""
+    with server(checkpoint, "--workers", "2") as running:
+        load = LoadGenerator(running.port, [*map(jpeg_request, photos(0.3))], CLIENTS)
+        with load.running():
             for _ in range(times):
-                askers.wait_for(2 * CLIENTS)
-                workers = [pid for pid in tree(server.process.pid)[1:] if _listens(pid)]
+                load.wait_for_more(2 * CLIENTS)
+                workers = [pid for pid in tree(running.pid)[1:] if _is_worker(pid)]
                 os.kill(workers[-1], signal.SIGKILL)
-                askers.wait_for(2 * CLIENTS)
-        ready = get(server.port, "/readyz").status
-    print(f"\n{times} times SIGKILL of one of two workers under load; ready afterwards: {ready}")
-    _told(askers.counts)
-    lost = askers.counts.total() - askers.counts["200"]
+                load.wait_for_more(2 * CLIENTS)
+        ready = request_once(running.port, bodiless_request("GET", "/readyz")).status
+    print(f"\n{times} times SIGKILL of one of two workers under load; /readyz afterwards: {ready}")
+    _print_outcomes(load.outcomes)
+    lost = load.outcomes.total() - load.outcomes[OK]
     return lost <= times * CLIENTS and ready == HTTPStatus.OK
 
 
 def slow_clients(checkpoint: Path, number: int) -> bool:
-    """Heads and bodies that do not come, answers that are not read, connections half closed."""
-    request = raw_request(photos(0.3)[0])
-    unread = b"GET /labels HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    """Keep slow connections open under load; return whether the server closed all of them.
+
+    The clients send half of the headers or half of the body, do not read the responses, or close
+    their side of the connection.
+    """
+    request = jpeg_request(photos(0.3)[0])
+    unread = bodiless_request("GET", "/labels") * 500
     half = request[: len(request) // 2]
-    open_ones, half_closed = [b"POST /pre", half, unread], [half, request]
-    kinds = [(sent, False) for sent in open_ones] + [(sent, True) for sent in half_closed]
-    with contextlib.ExitStack() as open_sockets, serving(checkpoint) as server:
-        askers = Askers(server.port, [request], CLIENTS)
-        with askers.asking():
-            slow = []
+    kinds = [  # bytes to send, and whether the client then closes its side
+        (b"POST /pre", False),
+        (half, False),
+        (unread, False),
+        (half, True),
+        (request, True),
+    ]
+    with contextlib.ExitStack() as open_sockets, server(checkpoint) as running:
+        load = LoadGenerator(running.port, [request], CLIENTS)
+        with load.running():
+            connections = []
             for index in range(number):
-                connection = socket.create_connection(("127.0.0.1", server.port))
+                connection = socket.create_connection(("127.0.0.1", running.port))
                 open_sockets.enter_context(connection)
-                sent, closes = kinds[index % len(kinds)]
-                connection.sendall(sent)
+                content, closes = kinds[index % len(kinds)]
+                connection.sendall(content)
                 if closes:
                     connection.shutdown(socket.SHUT_WR)
-                slow.append(connection)
-            time.sleep(60)  # past every bound of theirs
-        closed = sum(_is_closed(connection) for connection in slow)
-    print(f"\n{number} slow clients for a minute, {closed} of them let go:")
-    return _told(askers.counts) and closed == number
+                connections.append(connection)
+            time.sleep(SLOW_CLIENTS_S)
+        closed = sum(map(_is_closed, connections))
+    print(f"\n{number} slow clients for {SLOW_CLIENTS_S} s; {closed} of them were disconnected")
+    _print_outcomes(load.outcomes)
+    return set(load.outcomes) == {OK} and closed == number
 
 
 def _scores(body: bytes) -> tuple[str, dict[str, float]]:
-    answer = json.loads(body)
-    labels = answer["results"][0]["labels"]
-    return answer["model"]["version"], {label["id"]: label["confidence"] for label in labels}
+    response = json.loads(body)
+    labels = response["results"][0]["labels"]
+    return response["model"]["version"], {label["id"]: label["confidence"] for label in labels}
 
 
-def _listens(pid: int) -> bool:
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b"spawn_main" in command
+def _log_records(log: Path) -> Iterator[dict[str, object]]:
+    """Yield the JSON lines of a log; the start-up message is plain text."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def _is_worker(pid: int) -> bool:
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _is_closed(connection: socket.socket) -> bool:
@@ -210,27 +195,26 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def _told(counts: Counter[str]) -> bool:
-    print("; ".join(f"{what}: {times}" for what, times in sorted(counts.items())), flush=True)
-    return set(counts) == {"200"}
+def _print_outcomes(outcomes: Counter[str]) -> None:
+    print("; ".join(f"{what}: {number}" for what, number in sorted(outcomes.items())), flush=True)
 
 
 def main() -> None:
-    """Inject each fault, or the one that is named."""
+    """Inject the selected faults, by default all."""
     faults: dict[str, tuple[Callable[[Path, int], bool], int]] = {
-        "swaps": (swaps, 50),
-        "stops": (stops, 20),
+        "reloads": (reloads, 50),
+        "shutdowns": (shutdowns, 20),
         "kills": (kills, 5),
         "slow_clients": (slow_clients, 60),
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--only", choices=faults, nargs="+", default=list(faults))
-    parser.add_argument("--times", type=int, help="in place of the usual number")
+    parser.add_argument("--times", type=int, help="overrides the number of faults of each kind")
     args = parser.parse_args()
-    chosen = [faults[name] for name in args.only]
-    right = [inject(args.checkpoint, args.times or times) for inject, times in chosen]
-    sys.exit(not all(right))
+    selected = [faults[name] for name in args.only]
+    passed = [inject(args.checkpoint, args.times or times) for inject, times in selected]
+    sys.exit(not all(passed))
 
 
 if __name__ == "__main__":

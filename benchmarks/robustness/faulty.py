@@ -1,9 +1,9 @@
-"""A model or a decoder that fails now and then under load, in a server of this process.
+"""Injects errors into the model and the decoder of a server in this process, under load.
 
 python -m benchmarks.robustness.faulty weights/mumic-demo
 
-What a failing batch held gets a clear error, and nothing else is lost: it prints what became of the
-requests beside what the faults held, and fails where more was lost.
+Only the images of a failing batch or decode may get an error. It prints the outcomes of the
+requests and the number of images that the faults affected, and fails if the two disagree.
 """
 
 import argparse
@@ -25,101 +25,104 @@ from app.main import create_app
 from app.serving.inference import image_embedder
 from app.serving.process import bind, server_config
 from app.settings import Settings
-from benchmarks.support.client import Askers, get
-from benchmarks.support.load import requests_of
+from benchmarks.support.http import bodiless_request, multipart_requests, request_once
+from benchmarks.support.load_generator import OK, LoadGenerator
 from benchmarks.support.photos import photos
 
 CLIENTS = 32
-EVERY = 10  # batches, or photos, of which one fails
-MOST_IMAGES = 3  # for more of them there is "no memory"
+FAULT_INTERVAL = 10  # one of this many batches, or photos, fails
+MAX_BATCH_IN_MEMORY = 3  # images; the fault "no memory" fails larger batches
 
 
-class Faulty(Classifier):
-    """A classifier with a fault.
+class FaultyClassifier(Classifier):
+    """A classifier that can inject faults.
+
+    Args:
+        real: a loaded classifier.
 
     Attributes:
-        fault: `raises`, `not finite`, `no memory`, `decoder raises`, or `` for none.
-        held: images that a fault took with it.
+        fault: `raises`, `not finite`, `no memory`, `decoder raises`, or an empty string.
+        affected: number of images that the fault affected.
     """
 
     def __init__(self, real: Classifier) -> None:
         vars(self).update(vars(real))
-        self.fault, self.held = "", 0
+        self.fault, self.affected = "", 0
         self._calls = 0
         self._lock = threading.Lock()
 
     def score_images(self, pixels: Tensor) -> ScoredBatch:
-        """What the model says, where no fault comes between."""
-        if self.fault == "no memory" and len(pixels) > MOST_IMAGES:
-            raise torch.OutOfMemoryError("no memory for so many images")
-        if self.fault == "raises" and self._due(len(pixels)):
+        """Score images, or inject the selected fault."""
+        if self.fault == "no memory" and len(pixels) > MAX_BATCH_IN_MEMORY:
+            raise torch.OutOfMemoryError("no memory for this batch")
+        if self.fault == "raises" and self._is_due(len(pixels)):
             raise RuntimeError("the model failed")
         scored = super().score_images(pixels)
-        if self.fault == "not finite" and self._due(1):
+        if self.fault == "not finite" and self._is_due(1):
             embeddings = scored.embeddings.clone()
             embeddings[0] = torch.nan
             return ScoredBatch(embeddings, scored.probabilities)
         return scored
 
     def decode(self, data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pixels:
-        """What the decoder gives, where no fault comes between."""
-        if self.fault == "decoder raises" and self._due(1):
+        """Decode an image, or inject the selected fault."""
+        if self.fault == "decoder raises" and self._is_due(1):
             raise RuntimeError("the decoder failed")
         return load_pixels(data, limits, preprocess)
 
-    def _due(self, images: int) -> bool:
+    def _is_due(self, images: int) -> bool:
         with self._lock:
             self._calls += 1
-            if self._calls % EVERY:
+            if self._calls % FAULT_INTERVAL:
                 return False
-            self.held += images
+            self.affected += images
             return True
 
 
 @contextlib.contextmanager
-def running(classifier: Classifier) -> Iterator[int]:
-    """Serve it in a thread on a free loopback port; gives the port."""
+def server(classifier: Classifier) -> Iterator[int]:
+    """Run a server in a thread on a free loopback port; yield the port."""
     bound = bind("127.0.0.1", 0)
     settings = Settings(_env_file=None)
-    server = uvicorn.Server(server_config(create_app(settings, classifier), settings))
-    thread = threading.Thread(target=server.run, args=[[bound]])
+    uvicorn_server = uvicorn.Server(server_config(create_app(settings, classifier), settings))
+    thread = threading.Thread(target=uvicorn_server.run, args=[[bound]])
     thread.start()
     try:
-        while not server.started:
+        while not uvicorn_server.started:
             thread.join(0.01)
         yield bound.getsockname()[1]
     finally:
-        server.should_exit = True
+        uvicorn_server.should_exit = True
         thread.join()
 
 
 def main() -> None:
-    """Print a line for each fault."""
+    """Print a row for each fault."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--requests", type=int, default=1000)
     args = parser.parse_args()
-    logging.disable(logging.CRITICAL)  # a traceback for each fault
+    logging.disable(logging.CRITICAL)  # each fault would log a traceback
     torch.set_num_threads(1)
-    classifier = Faulty(Classifier.load(args.checkpoint, device="cpu", precision="fp32"))
+    classifier = FaultyClassifier(Classifier.load(args.checkpoint, device="cpu", precision="fp32"))
     setattr(image_embedder, load_pixels.__name__, classifier.decode)
-    lost = 0
-    print("| fault | answered | held by faults | what they were told | lost | ready afterwards |")
+    passed = True
+    print("| fault | answered | affected by the fault | errors | lost | /readyz afterwards |")
     print("|---|---:|---:|---|---:|---|")
-    with running(classifier) as port:
+    with server(classifier) as port:
         for fault in ("raises", "not finite", "no memory", "decoder raises"):
-            classifier.fault, classifier.held = fault, 0
-            askers = Askers(port, requests_of(photos(0.3), 1), CLIENTS)
-            with askers.asking():
-                askers.wait_for(args.requests)
+            classifier.fault, classifier.affected = fault, 0
+            load = LoadGenerator(port, multipart_requests(photos(0.3), 1), CLIENTS)
+            with load.running():
+                load.wait_for_more(args.requests)
             classifier.fault = ""
-            answered = askers.counts.pop("200")
-            told = ", ".join(f"{what}: {times}" for what, times in askers.counts.items())
-            more = askers.counts.total() - classifier.held
-            ready = get(port, "/readyz").status
-            print(f"| {fault} | {answered} | {classifier.held} | {told} | {more} | {ready} |")
-            lost += abs(more)
-    sys.exit(lost > 0)
+            answered = load.outcomes.pop(OK)
+            errors = ", ".join(f"{what}: {number}" for what, number in load.outcomes.items())
+            lost = load.outcomes.total() - classifier.affected
+            ready = request_once(port, bodiless_request("GET", "/readyz")).status
+            print(f"| {fault} | {answered} | {classifier.affected} | {errors} | {lost} | {ready} |")
+            passed = passed and lost == 0
+    sys.exit(not passed)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Damaged image files of every format, one after the other, through the server's image path.
+"""Fuzzes the server's decoding and resizing with damaged image files of every format.
 
 python -m benchmarks.robustness.fuzz --inputs 100000
 
-Mutations of small files that Pillow wrote: bits flipped, bytes and whole ranges replaced, removed,
-doubled or taken from another file, lengths set to their extremes. Each gives pixels or an
-ImageError; anything else, a crash, an input that takes longer than `HANG_S` or memory beyond
-`MOST_MIB` is a finding, whose input is kept. The inputs run in a child process, which survives none
-of these; a new one goes on behind the finding.
+The inputs are mutations of small files written by Pillow: flipped bits; bytes and ranges that are
+replaced, removed, repeated or copied from another file; integers set to extreme values. Each must
+give pixels or an ImageError. Another exception, a crash, more than `TIMEOUT_S`, or memory that
+grows by more than `MAX_GROWTH_MIB` is a finding, whose input is written to a file. The inputs are
+decoded in a child process, which is replaced after each finding.
 """
 
 import argparse
@@ -27,8 +27,9 @@ from app.errors import ImageError
 from benchmarks.support.processes import peak_mib
 from tests.support.photos import sample
 
-HANG_S = 10.0
-MOST_MIB = 1024
+TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+MAX_GROWTH_MIB = 1024
 SIDE_PX = 48
 MODES = {
     "JPEG": ("RGB", "L", "CMYK"),
@@ -59,7 +60,7 @@ PREPROCESS = Preprocess(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
 
 
 def corpus() -> list[bytes]:
-    """A small file of every format, mode and way of compression, one of several frames each."""
+    """Return a small file for each format, mode and compression, and some with several frames."""
     photo = sample("chelsea").resize((SIDE_PX, SIDE_PX * 2 // 3))
     files = []
     for name in SUPPORTED_FORMATS:
@@ -69,7 +70,7 @@ def corpus() -> list[bytes]:
                 file = io.BytesIO()
                 try:
                     image.save(file, name, **options)
-                except (OSError, ValueError):  # no such way for this mode
+                except (OSError, ValueError):  # this mode does not support these options
                     continue
                 files.append(file.getvalue())
         if name in ("GIF", "PNG", "WEBP", "TIFF"):
@@ -80,51 +81,57 @@ def corpus() -> list[bytes]:
 
 
 def mutated(files: list[bytes], number: int, seed: int) -> bytes:
-    """The input of that number, the same on every run."""
-    chance = random.Random(f"{seed}-{number}")
-    data = bytearray(chance.choice(files))
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
-        _mutate(data, files, chance)
+    """Return an input, deterministic for a number and a seed.
+
+    Args:
+        files: the files to mutate.
+        number: number of the input.
+        seed: seed of the run.
+    """
+    rng = random.Random(f"{seed}-{number}")
+    data = bytearray(rng.choice(files))
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        _mutate(data, files, rng)
     return bytes(data)
 
 
-def _mutate(data: bytearray, files: list[bytes], chance: random.Random) -> None:
+def _mutate(data: bytearray, files: list[bytes], rng: random.Random) -> None:
     if not data:
         return
-    # Headers, where the lengths are, as often as all the rest.
-    end = min(len(data), 64) if chance.random() < 0.5 else len(data)
-    at = chance.randrange(end)
-    size = chance.choice((1, 2, 4, 8, 64, 512))
-    match chance.randrange(8):
+    # Half of the mutations affect the header, which contains lengths and offsets.
+    end = min(len(data), 64) if rng.random() < 0.5 else len(data)
+    at = rng.randrange(end)
+    size = rng.choice((1, 2, 4, 8, 64, 512))
+    match rng.randrange(8):
         case 0:
-            data[at] ^= 1 << chance.randrange(8)
+            data[at] ^= 1 << rng.randrange(8)
         case 1:
-            data[at] = chance.randrange(256)
+            data[at] = rng.randrange(256)
         case 2:
-            order, width = chance.choice("<>"), chance.choice("BHI")
+            order, width = rng.choice("<>"), rng.choice("BHI")
             bits = 8 * struct.calcsize(width)
-            extreme = chance.choice(EXTREMES) % 2**bits
+            extreme = rng.choice(EXTREMES) % 2**bits
             data[at : at + bits // 8] = struct.pack(order + width, extreme)
         case 3:
             del data[at : at + size]
         case 4:
-            data[at:at] = data[at : at + size] * chance.choice((1, 2, 64))
+            data[at:at] = data[at : at + size] * rng.choice((1, 2, 64))
         case 5:
-            data[at : at + size] = chance.randbytes(size)
+            data[at : at + size] = rng.randbytes(size)
         case 6:
-            other = chance.choice(files)
-            start = chance.randrange(len(other))
+            other = rng.choice(files)
+            start = rng.randrange(len(other))
             data[at : at + size] = other[start : start + size]
         case 7:
             del data[at:]
 
 
 def _work(inputs: Connection, seed: int) -> None:
-    """The child: decode each input whose number it is told, and say what came of it."""
+    """Decode inputs by number and send back the outcomes; runs in the child process."""
     files = corpus()
     limits = ImageLimits(max_pixels=5_000_000)
     load_pixels(files[0], limits, PREPROCESS)
-    now = peak_mib()
+    start_mib = peak_mib()
     while True:
         number = inputs.recv()
         try:
@@ -134,11 +141,11 @@ def _work(inputs: Connection, seed: int) -> None:
             outcome = error.code
         except BaseException as error:
             outcome = f"FINDING {error!r}"
-        inputs.send("FINDING memory" if peak_mib() - now > MOST_MIB else outcome)
+        inputs.send("FINDING memory" if peak_mib() - start_mib > MAX_GROWTH_MIB else outcome)
 
 
 class _Child:
-    """A process that decodes what it is told to, until it is ended."""
+    """A child process that decodes inputs."""
 
     def __init__(self, seed: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -146,58 +153,58 @@ class _Child:
         self._process = context.Process(target=_work, args=(theirs, seed), daemon=True)
         self._process.start()
         theirs.close()
-        self._patience_s = 60 + HANG_S  # for its imports
+        self._timeout_s = START_TIMEOUT_S + TIMEOUT_S  # the first input includes the imports
 
     def outcome(self, number: int) -> str:
-        """What came of one input."""
+        """Decode one input and return its outcome."""
         self._inputs.send(number)
-        if not self._inputs.poll(self._patience_s):
-            return f"FINDING no answer in {HANG_S:g} s"
-        self._patience_s = HANG_S
+        if not self._inputs.poll(self._timeout_s):
+            return f"FINDING no result within {TIMEOUT_S:g} s"
+        self._timeout_s = TIMEOUT_S
         try:
             return str(self._inputs.recv())
         except EOFError:
             self._process.join()
-            return f"FINDING the process ended with {self._process.exitcode}"
+            return f"FINDING the process exited with {self._process.exitcode}"
 
-    def end(self) -> None:
-        """Whatever it is doing."""
+    def kill(self) -> None:
+        """Kill the process."""
         self._process.kill()
         self._process.join()
 
 
 def outcomes(numbers: range, seed: int) -> Iterator[tuple[int, str]]:
-    """What came of each input; `FINDING ...` where it should not have."""
+    """Yield each number with the outcome of its input; a finding starts with `FINDING`."""
     child = _Child(seed)
     for number in numbers:
         outcome = child.outcome(number)
         if outcome.startswith("FINDING"):
-            child.end()
+            child.kill()
             child = _Child(seed)
         yield number, outcome
-    child.end()
+    child.kill()
 
 
 def main() -> None:
-    """Print how many inputs came to what; fail where one is a finding."""
+    """Print the number of inputs by outcome; fail if one is a finding."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"))
     args = parser.parse_args()
-    began, counts = time.monotonic(), Counter[str]()
+    started, counts = time.monotonic(), Counter[str]()
     files = corpus()
     for number, outcome in outcomes(range(args.inputs), args.seed):
         counts[outcome] += 1
         if outcome.startswith("FINDING"):
             args.findings.mkdir(parents=True, exist_ok=True)
-            kept = args.findings / f"{args.seed}-{number}"
-            kept.write_bytes(mutated(files, number, args.seed))
-            print(f"{kept}: {outcome}", file=sys.stderr)
-    print(f"{args.inputs} inputs from {len(files)} files in {time.monotonic() - began:.0f} s\n")
-    print("| what came of them | inputs |\n|---|---:|")
-    for outcome, times in counts.most_common():
-        print(f"| {outcome} | {times} |")
+            file = args.findings / f"{args.seed}-{number}"
+            file.write_bytes(mutated(files, number, args.seed))
+            print(f"{file}: {outcome}", file=sys.stderr)
+    print(f"{args.inputs} inputs from {len(files)} files in {time.monotonic() - started:.0f} s\n")
+    print("| outcome | inputs |\n|---|---:|")
+    for outcome, number in counts.most_common():
+        print(f"| {outcome} | {number} |")
     if any(outcome.startswith("FINDING") for outcome in counts):
         sys.exit(1)
 

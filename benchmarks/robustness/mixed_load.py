@@ -1,4 +1,4 @@
-"""Requests at a concurrency, one in ten with a truncated image; every answer is checked.
+"""Sends concurrent requests, one in ten with a truncated image, and counts the responses.
 
 python -m benchmarks.robustness.mixed_load weights/mumic-demo
 """
@@ -11,50 +11,56 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.support.serving import served
+from benchmarks.support.serving import mumic_server
 from tests.support.photos import NAMES, encoded, sample
 
 
 async def load(url: str, requests: int, concurrency: int) -> Counter[str]:
-    """Send the requests; count what came back for good and for bad images."""
-    good = [encoded(sample(name), "JPEG", quality=90) for name in NAMES]
-    bad = [photo[: len(photo) // 2] for photo in good]
+    """Send the requests; count the responses to valid and to truncated images.
+
+    Args:
+        url: base URL of the server.
+        requests: number of requests.
+        concurrency: requests in flight.
+    """
+    valid = [encoded(sample(name), "JPEG", quality=90) for name in NAMES]
+    truncated = [photo[: len(photo) // 2] for photo in valid]
     counts: Counter[str] = Counter()
-    gate = asyncio.Semaphore(concurrency)
+    semaphore = asyncio.Semaphore(concurrency)
     async with httpx.AsyncClient(
         base_url=url, timeout=120, limits=httpx.Limits(max_connections=concurrency)
     ) as client:
 
-        async def one(number: int) -> None:
-            kind, photos = ("bad", bad) if number % 10 == 0 else ("good", good)
+        async def send(number: int) -> None:
+            kind, photos = ("truncated", truncated) if number % 10 == 0 else ("valid", valid)
             data = photos[number % len(photos)]
-            async with gate:
-                answer = await client.post(
+            async with semaphore:
+                response = await client.post(
                     "/predict", content=data, headers={"Content-Type": "image/jpeg"}
                 )
-            results = answer.json().get("results", [{}])
+            results = response.json().get("results", [{}])
             code = results[0].get("error", {}).get("code", "labels")
-            counts[f"{kind}: {answer.status_code} {code}"] += 1
+            counts[f"{kind}: {response.status_code} {code}"] += 1
 
-        await asyncio.gather(*(one(number) for number in range(requests)))
-        still = (await client.get("/readyz")).status_code
-        counts[f"ready afterwards: {still}"] += 1
+        await asyncio.gather(*(send(number) for number in range(requests)))
+        ready = (await client.get("/readyz")).status_code
+        counts[f"/readyz afterwards: {ready}"] += 1
     return counts
 
 
 def main() -> None:
-    """Print the counts and the pace."""
+    """Print the counts and the duration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=64)
     args = parser.parse_args()
-    with served(args.checkpoint) as url:
+    with mumic_server(args.checkpoint) as server:
         started = time.perf_counter()
-        counts = asyncio.run(load(url, args.requests, args.concurrency))
+        counts = asyncio.run(load(server.url, args.requests, args.concurrency))
         seconds = time.perf_counter() - started
-    for what, times in sorted(counts.items()):
-        print(f"{what:30} {times}")
+    for outcome, number in sorted(counts.items()):
+        print(f"{outcome:40} {number}")
     print(f"{args.requests} requests in {seconds:.1f} s")
 
 

@@ -1,4 +1,4 @@
-"""What a process and all its descendants use, from Linux's /proc; and how to end them."""
+"""CPU time and memory of a process tree, read from Linux's /proc, and how to stop one."""
 
 import contextlib
 import os
@@ -6,55 +6,60 @@ import signal
 import subprocess
 from pathlib import Path
 
-_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def tree(root: int) -> list[int]:
-    """The pids of a process and of its living descendants."""
+    """Return the pids of a process and of its living descendants, the process first."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal() and (fields := _stat(int(folder.name))):
             children.setdefault(int(fields[1]), []).append(int(folder.name))
     found = [root]
-    for pid in found:  # grows while it is read
+    for pid in found:  # grows during the iteration
         found += children.get(pid, [])
     return found
 
 
 def cpu_seconds(root: int) -> float:
-    """User and system CPU time so far of a whole tree, with that of children that ended."""
+    """Return the user and system CPU time of a process tree, including children that exited."""
     ticks = sum(sum(map(int, _stat(pid)[11:15])) for pid in tree(root))
-    return ticks / _TICKS_A_SECOND
+    return ticks / _TICKS_PER_SECOND
 
 
 def main_thread_cpu_seconds(root: int) -> float:
-    """User and system CPU time so far of the main threads of a whole tree."""
+    """Return the user and system CPU time of the main threads of a process tree."""
     ticks = sum(sum(map(int, _stat(pid, f"task/{pid}/")[11:13])) for pid in tree(root))
-    return ticks / _TICKS_A_SECOND
+    return ticks / _TICKS_PER_SECOND
 
 
 def memory_mib(root: int) -> float:
-    """Memory of a whole tree now, in MiB: the sum of PSS, so that shared pages count once."""
+    """Return the memory of a process tree in MiB, as the sum of PSS: shared pages count once."""
     kib = 0
     for pid in tree(root):
-        with contextlib.suppress(OSError):  # it may end meanwhile
+        with contextlib.suppress(OSError):  # the process may exit at any time
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
             kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return kib / 1024
 
 
 def peak_mib() -> float:
-    """Most resident memory of this process so far, in MiB.
+    """Return the peak resident memory of this process in MiB.
 
-    The system's `ru_maxrss` begins with what the parent had.
+    `ru_maxrss` would include the parent's memory at the time of the fork.
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def stop(root: subprocess.Popen[bytes], seconds: float = 20) -> None:
-    """End a process, politely for so many seconds, then by force what is left of its tree."""
-    # A descriptor stays with its process, where a pid may pass to another one.
+    """Stop a process tree: SIGTERM to its root, then SIGKILL to every process that remains.
+
+    Args:
+        root: root of the tree.
+        seconds: time that the root has to exit after SIGTERM.
+    """
+    # A pidfd keeps referring to its process, while a pid may be reused.
     handles = []
     for pid in tree(root.pid):
         with contextlib.suppress(ProcessLookupError):
@@ -70,9 +75,9 @@ def stop(root: subprocess.Popen[bytes], seconds: float = 20) -> None:
 
 
 def _stat(pid: int, thread: str = "") -> list[str]:
-    """The fields of /proc/PID/stat after the name, which may hold spaces; none if it ended."""
+    """Return the fields of /proc/PID/stat after the name; an empty list if the process exited."""
     try:
         text = Path(f"/proc/{pid}/{thread}stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return text.rpartition(")")[2].split()
+    return text.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces

@@ -1,48 +1,83 @@
-"""A `mumic serve` of its own for a measurement, on a free loopback port."""
+"""Runs `mumic serve` in a child process, on a free loopback port."""
 
 import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+from benchmarks.support.processes import stop
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+MESSAGE = re.compile(r".* listens on http://\S+:(\d+): .*")
 
 
-@contextlib.contextmanager
-def served(checkpoint: Path, precision: str = "auto") -> Iterator[str]:
-    """Start a server, give its address, stop it.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
 
     Args:
-        checkpoint: checkpoint directory.
-        precision: as MUMIC_PRECISION.
+        process: root of its process tree.
+        port: on the loopback address.
+        log: file with its standard error.
     """
-    with serving_process(checkpoint, "--precision", precision) as (url, _):
-        yield url
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Process id of the root of its process tree."""
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        """Base URL."""
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager
-def serving_process(checkpoint: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Start a server, give its address and process id, stop it.
+def mumic_server(
+    checkpoint: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Server]:
+    """Start a server, wait until it listens, and stop it at the end of the context.
+
+    Its start-up message, which names device and precision, is repeated on standard error.
 
     Args:
         checkpoint: checkpoint directory.
-        options: of `mumic serve`.
+        options: further options of `mumic serve`.
+        environment: variables that are added to those of this process.
+
+    Raises:
+        RuntimeError: it did not listen within `START_TIMEOUT_S`.
     """
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
     command += ["--checkpoint", str(checkpoint), *options]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    try:
-        assert server.stderr is not None
-        line = server.stderr.readline()
-        address = re.search(r"http://\S+:\d+", line)
-        if address is None:
-            raise SystemExit(line + server.stderr.read())
-        print(line.strip(), file=sys.stderr)
-        # Its log would fill the pipe: read it to the end beside the measurement.
-        drain = subprocess.Popen(["cat"], stdin=server.stderr, stdout=subprocess.DEVNULL)
-        yield address.group(), server.pid
-        drain.terminate()
-    finally:
-        server.terminate()
-        server.wait(30)
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stderr=output, env=os.environ | environment)
+        try:
+            message, port = _start_up_message(process, log)
+            print(message, file=sys.stderr)
+            yield Server(process, port, log)
+        finally:
+            stop(process, STOP_TIMEOUT_S)
+
+
+def _start_up_message(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := MESSAGE.search(log.read_text(encoding="utf-8")):
+            return found[0], int(found[1])
+        time.sleep(0.01)
+    raise RuntimeError(f"mumic serve did not start:\n{log.read_text(encoding='utf-8')}")

@@ -1,4 +1,4 @@
-"""Servers of one checkpoint with the same request and answer; MuMIC is one of them."""
+"""Servers of one checkpoint with the same request and response; MuMIC is one of them."""
 
 import contextlib
 import os
@@ -7,21 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.support.load import answers
-from benchmarks.support.processes import stop
+from httptools import HttpParserError
 
-# name -> the distributions whose versions the table names
+from benchmarks.support.http import has_labels, multipart_requests, request_once
+from benchmarks.support.processes import stop
+from benchmarks.support.serving import Server
+
+# System -> the distributions whose versions the table names.
 SYSTEMS = {
     "mumic": ("mumic",),
     "plain_fastapi": ("fastapi", "uvicorn"),
     "litserve": ("litserve",),
     "ray_serve": ("ray",),
 }
-START_S = 180
-# A refusal voids a cell, so that MuMIC must not be the only system with a deadline and a limit.
+START_TIMEOUT_S = 180
+# The other systems have neither a deadline nor a limit of bytes, so MuMIC runs without them too.
 UNLIMITED = {
     "MUMIC_REQUEST_TIMEOUT_S": "3600",
     "MUMIC_MAX_REQUEST_BYTES": str(2**30),
@@ -29,31 +31,18 @@ UNLIMITED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A system that answers.
-
-    Args:
-        port: on the loopback address.
-        pid: of the process whose tree it is.
-    """
-
-    port: int
-    pid: int
-
-
 @contextlib.contextmanager
-def serving(system: str, checkpoint: Path, photo: bytes, log: Path) -> Iterator[Server]:
-    """Start a system on a free port, wait until it tags a photo, and end all its processes.
+def running(system: str, checkpoint: Path, photo: bytes, log: Path) -> Iterator[Server]:
+    """Start a system on a free port, wait until it tags a photo, and stop all its processes.
 
     Args:
         system: a key of `SYSTEMS`.
         checkpoint: checkpoint directory.
-        photo: an image file to try it with.
-        log: what it says is added to this file.
+        photo: the JPEG file that it must tag.
+        log: the system's output is appended to this file.
 
     Raises:
-        RuntimeError: it ended, or did not answer in time.
+        RuntimeError: it exited, or did not tag the photo within `START_TIMEOUT_S`.
     """
     port = _free_port()
     with log.open("ab") as output:
@@ -64,21 +53,29 @@ def serving(system: str, checkpoint: Path, photo: bytes, log: Path) -> Iterator[
             env=os.environ | UNLIMITED,
         )
     try:
-        deadline = time.monotonic() + START_S
-        while not answers(port, photo):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _tags(port, photo):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{system} does not answer: {log} says why")
+                raise RuntimeError(f"{system} did not start; see {log}")
             time.sleep(0.5)
-        yield Server(port, process.pid)
+        yield Server(process, port, log)
     finally:
         stop(process)
 
 
+def _tags(port: int, photo: bytes) -> bool:
+    [request] = multipart_requests([photo], 1)
+    try:
+        return has_labels(request_once(port, request))
+    except (OSError, HttpParserError):
+        return False
+
+
 def _free_port() -> int:
-    # Not one that the system hands out: Ray takes many of those while it starts.
+    # Outside the ephemeral range, of which Ray takes many ports while it starts.
     for port in range(8300, 9300):
-        with socket.socket() as free, contextlib.suppress(OSError):
-            free.bind(("127.0.0.1", port))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
     raise RuntimeError("no port from 8300 to 9299 is free")
 

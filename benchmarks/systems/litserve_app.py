@@ -1,14 +1,13 @@
-"""LitServe, its batching as its documentation has it, and a worker for each core as it advises.
+"""LitServe with its documented batching, and one worker per core as its documentation advises.
 
-Tried on two cores with the shipped checkpoint and photos of 0.3 MP, 2 s a cell; images/s with one
-photo a request at concurrency 1, 8 and 64, and with 32 at concurrency 1:
+Tried on two cores with the shipped checkpoint and photos of 0.3 MP, 2 s per workload. images/s with
+one photo per request at concurrency 1, 8 and 64; and with 32 per request at concurrency 1:
 
 - 1 worker, batches of 32, 10 ms: 9, 11, 8; 8
 - 1 worker, batches of 4, 1 ms: 10, 24, 21; 25
-- 2 workers of one thread, batches of 4, 1 ms: 15, 32, 32; 18 (taken)
+- 2 workers of one thread, batches of 4, 1 ms: 15, 32, 32; 18 (used)
 
-With a ViT-B-32, 2 such workers gave 8, 23, 24; 13, and 1 worker with batches of 8 and 10 ms gave
-13, 23, 23; 25.
+ViT-B-32, 2 such workers: 8, 23, 24; 13. ViT-B-32, 1 worker, batches of 8, 10 ms: 13, 23, 23; 25.
 """
 
 import os
@@ -21,7 +20,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from torch import Tensor
 
-from benchmarks.systems.tagger import Answer, Tagger, arguments, uploads
+from benchmarks.systems.tagger import PhotoResult, Tagger, arguments, uploads
 
 MAX_BATCH_SIZE = 4
 BATCH_TIMEOUT_S = 0.001
@@ -29,7 +28,7 @@ WORKERS = os.cpu_count() or 1
 
 
 class PhotoAPI(litserve.LitAPI):
-    """One request is one input, however many photos it carries.
+    """Serves requests of any number of photos; LitServe batches requests, not photos.
 
     Args:
         checkpoint: checkpoint directory.
@@ -43,30 +42,30 @@ class PhotoAPI(litserve.LitAPI):
         """Load the model in the worker's process."""
         if not device.startswith("cpu"):
             raise ValueError(f"the comparison is on the CPU, not on {device}")
-        torch.set_num_threads(1)  # the other workers have the other cores
+        torch.set_num_threads(1)  # one worker per core
         self._tagger = Tagger(self._checkpoint)
 
     def decode_request(self, request: Request) -> Tensor:
-        """(K, 3, S, S) float32, the photos of one request."""
-        # LitServe goes by the annotation, and hands over a multipart request's form.
+        """Decode the photos of one request to (K, 3, S, S) float32."""
+        # Because of the annotation, LitServe passes the form of a multipart request.
         files = uploads(cast(FormData, request))
         return torch.stack([self._tagger.decode(file.file.read()) for file in files])
 
     def batch(self, inputs: list[Tensor]) -> list[Tensor]:
-        """The requests' photos, which `predict` puts together: it has to know whose they are."""
+        """Return the photos by request; `predict` concatenates them."""
         return inputs
 
-    def predict(self, inputs: list[Tensor]) -> list[list[Answer]]:
-        """The answers of each request, from one pass over the photos of all."""
-        answers = iter(self._tagger.tag(torch.cat(inputs)))
-        return [[next(answers) for _ in photos] for photos in inputs]
+    def predict(self, inputs: list[Tensor]) -> list[list[PhotoResult]]:
+        """Tag the photos of all requests together; return the results by request."""
+        results = iter(self._tagger.tag(torch.cat(inputs)))
+        return [[next(results) for _ in photos] for photos in inputs]
 
-    def unbatch(self, output: list[list[Answer]]) -> list[list[Answer]]:
-        """The answers of each request, as they are."""
+    def unbatch(self, output: list[list[PhotoResult]]) -> list[list[PhotoResult]]:
+        """Return the results by request."""
         return output
 
-    def encode_response(self, output: list[Answer]) -> dict[str, list[Answer]]:
-        """One request's answer."""
+    def encode_response(self, output: list[PhotoResult]) -> dict[str, list[PhotoResult]]:
+        """Return the response body of one request."""
         return {"results": output}
 
 

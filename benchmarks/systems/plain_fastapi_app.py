@@ -1,6 +1,6 @@
-"""FastAPI as one would write it first: a thread of the pool for each request, photo by photo.
+"""A simple FastAPI application: each request runs in a thread pool, photo by photo.
 
-There is nothing to set: uvicorn with its defaults.
+uvicorn runs with its defaults.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, UploadFile
 
-from benchmarks.systems.tagger import Answer, Tagger, arguments
+from benchmarks.systems.tagger import PhotoResult, Tagger, arguments
 
 
 def create_app(checkpoint: Path) -> FastAPI:
-    """The application.
+    """Return the application.
 
     Args:
         checkpoint: checkpoint directory.
@@ -23,7 +23,7 @@ def create_app(checkpoint: Path) -> FastAPI:
 
     @app.post("/predict")
     def predict(images: list[UploadFile]) -> dict[str, Any]:
-        results: list[Answer] = []
+        results: list[PhotoResult] = []
         for image in images:
             results += tagger.tag(tagger.decode(image.file.read())[None])
         return {"results": results}

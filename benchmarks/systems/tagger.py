@@ -1,4 +1,4 @@
-"""What the other systems serve: a checkpoint's model as open_clip loads it, and its labels."""
+"""The model and labels of a checkpoint, loaded through open_clip, for the other systems."""
 
 import argparse
 import io
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from app.core.labels import load_label_set
 
-Answer = dict[str, Any]
-MAX_BATCH_SIZE = 4  # images in one model call: more make a CPU slower, see litserve_app.py
+PhotoResult = dict[str, Any]
+MAX_BATCH_SIZE = 4  # images per model call; more are slower on a CPU, see litserve_app.py
 
 
 class Tagger:
-    """Photos to labels by open_clip alone, in float32 on the CPU.
+    """Tags photos with open_clip alone, in float32 on the CPU.
 
     Args:
         checkpoint: checkpoint directory.
@@ -37,7 +37,7 @@ class Tagger:
         self._thresholds = torch.tensor([label.thresholds.serve for label in self._labels])
 
     def decode(self, data: bytes) -> Tensor:
-        """A photo through Pillow and open_clip's evaluation transform.
+        """Decode a photo with Pillow and open_clip's evaluation transform.
 
         Args:
             data: an image file.
@@ -49,8 +49,8 @@ class Tagger:
         return pixels
 
     @torch.inference_mode()
-    def tag(self, photos: Tensor) -> list[Answer]:
-        """The labels at or above their thresholds, best first, for each photo.
+    def tag(self, photos: Tensor) -> list[PhotoResult]:
+        """Return the labels at or above their thresholds, best first, for each photo.
 
         Args:
             photos: (B, 3, S, S) float32, normalised.
@@ -59,26 +59,26 @@ class Tagger:
         for batch in torch.split(photos, MAX_BATCH_SIZE):
             embeddings = self._model.encode_image(batch, normalize=True)
             rows.append(torch.sigmoid(embeddings @ self._text_embeddings * self._scale))
-        return [self._answer(row) for row in torch.cat(rows)]
+        return [self._result(row) for row in torch.cat(rows)]
 
-    def _answer(self, probabilities: Tensor) -> Answer:
-        named = [
+    def _result(self, probabilities: Tensor) -> PhotoResult:
+        labels = [
             {"id": label.id, "name": label.name, "confidence": confidence}
             for label, confidence, threshold in zip(
                 self._labels, probabilities.tolist(), self._thresholds.tolist(), strict=True
             )
             if confidence >= threshold
         ]
-        return {"labels": sorted(named, key=lambda label: -label["confidence"])}
+        return {"labels": sorted(labels, key=lambda label: -label["confidence"])}
 
 
 def uploads(form: FormData) -> list[UploadFile]:
-    """The photos of a request, in its order."""
-    return [part for part in form.getlist("images") if isinstance(part, UploadFile)]
+    """Return the uploaded photos of a request, in its order."""
+    return [value for value in form.getlist("images") if isinstance(value, UploadFile)]
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-    """The command line that all of these systems have: a checkpoint and a port of this machine."""
+    """Parse the command line of a system: a checkpoint, and a port on the loopback address."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--port", type=int, required=True)

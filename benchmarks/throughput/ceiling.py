@@ -1,10 +1,10 @@
-"""How many photos a second this machine tags without HTTP, as well as is known here.
+"""Measures the highest throughput of this machine without HTTP: the ceiling of a server.
 
 python -m benchmarks.throughput.ceiling weights/mumic-demo --megapixels 0.3 --seconds 5
 
-Threads that each decode a batch and run the model on it with one core of their own: nobody waits
-for anybody. Batch size and decoder are the fastest of those tried; the model is the server's.
-It prints one JSON object; with --again one more, measured anew, for each line that it reads.
+One thread per core decodes a batch and runs the model on it, independently of the other threads.
+Batch size and decoder are the fastest of those tried; the model is the server's fused model.
+It prints one JSON object; with --again, it measures again for each line on standard input.
 """
 
 import argparse
@@ -32,21 +32,21 @@ from benchmarks.support.photos import SIZES, photos
 
 BATCH_SIZES = (4, 8, 16)
 TRIAL_S = 2.0
-ALONE = 20  # images, one after the other
+LATENCY_SAMPLES = 20
 
 Decoder = Callable[[bytes], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What a machine gives at most.
+    """Highest throughput and lowest latency of a machine.
 
     Args:
-        images_per_second: decoded, resized, embedded and scored.
-        model_images_per_second: of the model alone, on pixels that are there.
-        latency_ms: of one image with nothing beside it, by all cores; the median.
-        batch_size: the fastest.
-        decoder: the fastest.
+        images_per_second: images decoded, resized, embedded and scored.
+        model_images_per_second: images embedded and scored, from decoded pixels.
+        latency_ms: median of a single in-flight image on all cores.
+        batch_size: the fastest of `BATCH_SIZES`.
+        decoder: the fastest decoder.
     """
 
     images_per_second: float
@@ -56,74 +56,74 @@ class Ceiling:
     decoder: str
 
 
-def pace(one_batch: Callable[[], int], threads: int, seconds: float) -> float:
-    """Images a second of threads that each work off one batch after the other.
+def throughput(run_batch: Callable[[], int], threads: int, seconds: float) -> float:
+    """Return the images per second of threads that each run one batch after another.
 
     Args:
-        one_batch: does the work and gives the number of images.
-        threads: how many, each with one core.
-        seconds: to measure, after one batch each to warm up.
+        run_batch: processes a batch and returns its number of images.
+        threads: number of threads, each with one core.
+        seconds: duration, after one warm-up batch per thread.
     """
-    begin = threading.Barrier(threads)
-    paces: list[float] = []
+    barrier = threading.Barrier(threads)
+    throughputs: list[float] = []
 
     def work() -> None:
         set_torch_threads(1)
-        one_batch()
-        begin.wait()
+        run_batch()
+        barrier.wait()
         started = now = time.perf_counter()
         images = 0
         while now < started + seconds:
-            images += one_batch()
+            images += run_batch()
             now = time.perf_counter()
-        paces.append(images / (now - started))
+        throughputs.append(images / (now - started))
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return sum(paces)
+    return sum(throughputs)
 
 
 def measure(checkpoint: Path, files: Sequence[bytes], seconds: float) -> Iterator[Ceiling]:
-    """Try what there is, and measure the fastest, again and again.
+    """Find the fastest batch size and decoder, then yield one measurement after another.
 
     Args:
         checkpoint: checkpoint directory.
         files: JPEG files.
-        seconds: of each measurement.
+        seconds: duration of each measurement.
     """
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
     classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
     decoders = _decoders(classifier)
-    decoder = min(decoders, key=lambda name: _seconds(lambda: decoders[name](files[0])))
+    decoder = min(decoders, key=lambda name: _median_s(lambda: decoders[name](files[0])))
     decode = decoders[decoder]
 
     def tag(batch: Tensor) -> int:
         classifier.score_images(batch)
         return len(batch)
 
-    def whole(size: int) -> Callable[[], int]:
+    def decode_and_tag(size: int) -> Callable[[], int]:
         stream = cycle(files)
         return lambda: tag(stack([decode(data) for data in islice(stream, size)]))
 
-    trials = {size: pace(whole(size), cores, TRIAL_S) for size in BATCH_SIZES}
+    trials = {size: throughput(decode_and_tag(size), cores, TRIAL_S) for size in BATCH_SIZES}
     size = max(trials, key=lambda size: trials[size])
-    ready = stack([decode(data) for data in islice(cycle(files), size)])
+    pixels = stack([decode(data) for data in islice(cycle(files), size)])
     while True:
         yield Ceiling(
-            images_per_second=pace(whole(size), cores, seconds),
-            model_images_per_second=pace(lambda: tag(ready), cores, seconds / 2),
-            latency_ms=1000 * _alone(whole(1), cores),
+            images_per_second=throughput(decode_and_tag(size), cores, seconds),
+            model_images_per_second=throughput(lambda: tag(pixels), cores, seconds / 2),
+            latency_ms=1000 * _latency_s(decode_and_tag(1), cores),
             batch_size=size,
             decoder=decoder,
         )
 
 
 def mean_of(before: Ceiling, after: Ceiling) -> Ceiling:
-    """The ceiling between two moments."""
+    """Return the mean of two measurements with the same batch size and decoder."""
     return replace(
         after,
         images_per_second=(before.images_per_second + after.images_per_second) / 2,
@@ -134,15 +134,21 @@ def mean_of(before: Ceiling, after: Ceiling) -> Ceiling:
 
 
 @contextlib.contextmanager
-def ceilings(
+def ceiling_process(
     checkpoint: Path, megapixels: float, seconds: float
 ) -> Iterator[Callable[[], Ceiling]]:
-    """What the machine gives without HTTP whenever it is asked, by a process that waits meanwhile.
+    """Start a process that measures the ceiling on each call, and is idle between calls.
 
     Args:
         checkpoint: checkpoint directory.
-        megapixels: of the photos.
-        seconds: of each measurement.
+        megapixels: size of the photos.
+        seconds: duration of each measurement.
+
+    Yields:
+        A function that measures the ceiling.
+
+    Raises:
+        RuntimeError: the first measurement failed.
     """
     options = ["--megapixels", f"{megapixels:g}", "--seconds", f"{seconds:g}", "--again"]
     command = [sys.executable, "-m", "benchmarks.throughput.ceiling", str(checkpoint), *options]
@@ -151,11 +157,10 @@ def ceilings(
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        first = process.stdout.readline()
-        if not first:
+        if not process.stdout.readline():
             raise RuntimeError("the ceiling could not be measured")
 
-        def again() -> Ceiling:
+        def measure_again() -> Ceiling:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write("\n")
@@ -163,38 +168,38 @@ def ceilings(
             return Ceiling(**json.loads(process.stdout.readline()))
 
         try:
-            yield again
+            yield measure_again
         finally:
-            process.stdin.close()  # which ends it
+            process.stdin.close()  # ends the process
 
 
 def _decoders(classifier: Classifier) -> dict[str, Decoder]:
-    def bare(data: bytes) -> Tensor:
+    def libjpeg_turbo(data: bytes) -> Tensor:
         return resize(simplejpeg.decode_jpeg(data), classifier.preprocess)
 
     return {
         "the server's": lambda data: load_pixels(data, ImageLimits(), classifier.preprocess).values,
-        "bare libjpeg-turbo": bare,
+        "bare libjpeg-turbo": libjpeg_turbo,
     }
 
 
-def _seconds(function: Callable[[], object]) -> float:
+def _median_s(function: Callable[[], object]) -> float:
     times = []
-    for _ in range(ALONE):
+    for _ in range(LATENCY_SAMPLES):
         started = time.perf_counter()
         function()
         times.append(time.perf_counter() - started)
     return median(times)
 
 
-def _alone(one_image: Callable[[], int], cores: int) -> float:
-    """Seconds of one image after the other, in a thread that may use every core."""
+def _latency_s(run_image: Callable[[], int], cores: int) -> float:
+    """Return the median seconds per image, in a thread that may use all cores."""
     found: list[float] = []
 
     def work() -> None:
         set_torch_threads(cores)
-        _seconds(one_image)  # warms up
-        found.append(_seconds(one_image))
+        _median_s(run_image)  # warm-up
+        found.append(_median_s(run_image))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -203,12 +208,14 @@ def _alone(one_image: Callable[[], int], cores: int) -> float:
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print each measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--megapixels", type=float, choices=SIZES, default=0.3)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--again", action="store_true", help="for each line of standard input")
+    parser.add_argument(
+        "--again", action="store_true", help="measure again for each line on standard input"
+    )
     args = parser.parse_args()
     keep_freed_memory()
     for ceiling in measure(args.checkpoint, photos(args.megapixels), args.seconds):

@@ -1,4 +1,4 @@
-"""A device against fp32 on the CPU, by precision; and what it does by batch size, without HTTP.
+"""Compares a device with fp32 on the CPU, and measures its throughput by batch size, without HTTP.
 
 python -m benchmarks.throughput.device_check weights/mumic-demo --device cuda
 """
@@ -18,7 +18,7 @@ SECONDS = 2.0
 
 
 def images_per_second(classifier: Classifier, pixels: torch.Tensor) -> float:
-    """Of one lane, from pixels in memory to embeddings in memory.
+    """Return the throughput of one inference worker, from CPU memory to CPU memory.
 
     Args:
         classifier: on its device.
@@ -36,7 +36,7 @@ def images_per_second(classifier: Classifier, pixels: torch.Tensor) -> float:
 
 
 def main() -> None:
-    """Print a table of both."""
+    """Print a table of differences and throughput by precision."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--device", default="cuda")
@@ -44,25 +44,24 @@ def main() -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES)
     args = parser.parse_args()
     reference = Classifier.load(args.checkpoint, device="cpu", precision="fp32")
-    preprocess = reference.preprocess
-    batch = stack([load_pixels(d, ImageLimits(), preprocess).values for d in photos(0.3)])
-    wanted = reference.embed_images(batch)
+    batch = stack([load_pixels(d, ImageLimits(), reference.preprocess).values for d in photos(0.3)])
+    expected = reference.embed_images(batch)
     name = torch.cuda.get_device_name() if args.device.startswith("cuda") else args.device
     sizes = " | ".join(f"images/s at {size}" for size in args.batch_sizes)
     print(f"{args.checkpoint.name} on {name}, torch {torch.__version__}\n")
-    print(f"| precision | lowest cosine to fp32 on the CPU | probabilities off by | {sizes} |")
+    print(f"| precision | lowest cosine | largest difference of a probability | {sizes} |")
     print("|---|---:|---:|" + "---:|" * len(args.batch_sizes))
     for precision in args.precisions:
         classifier = Classifier.load(args.checkpoint, device=args.device, precision=precision)
-        found = classifier.embed_images(batch)
-        cosine = (found * wanted).sum(dim=1).min().item()
-        off = classifier.probabilities(found) - reference.probabilities(wanted)
-        paces = [
+        actual = classifier.embed_images(batch)
+        cosine = (actual * expected).sum(dim=1).min().item()
+        difference = classifier.probabilities(actual) - reference.probabilities(expected)
+        throughputs = [
             images_per_second(classifier, stack([batch[n % len(batch)] for n in range(size)]))
             for size in args.batch_sizes
         ]
-        figures = " | ".join(f"{pace:.0f}" for pace in paces)
-        print(f"| {precision} | {cosine:.6f} | {off.abs().max().item():.5f} | {figures} |")
+        figures = " | ".join(f"{throughput:.0f}" for throughput in throughputs)
+        print(f"| {precision} | {cosine:.6f} | {difference.abs().max().item():.5f} | {figures} |")
 
 
 if __name__ == "__main__":

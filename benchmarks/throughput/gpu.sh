@@ -1,11 +1,11 @@
 #!/bin/sh
-# On a machine with an NVIDIA GPU, Python and the wheels of constraints.txt installed: correctness
-# against fp32 on the CPU, the bare pace by batch size and precision, the served pace. Takes a few
-# minutes; the tables come last.
+# For a machine with an NVIDIA GPU, Python and the packages of constraints.txt: compares embeddings
+# with fp32 on the CPU, then measures throughput without HTTP, by batch size and precision, and
+# throughput of the server. Takes a few minutes; prints Markdown tables.
 #
-#     sh benchmarks/gpu.sh > gpu.md
+#     sh benchmarks/throughput/gpu.sh > gpu.md
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-.venv/bin/python}
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT

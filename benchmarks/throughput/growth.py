@@ -1,46 +1,47 @@
-"""Whether a server's memory grows: resident memory after so many requests, and after many more.
+"""Measures the memory growth of `mumic serve` between two numbers of requests.
 
 python -m benchmarks.throughput.growth weights/mumic-demo
 
-Single photos of 0.3 MP at concurrency 8; a size of the photos' bytes that never changes would hide
-fragmentation, so every fourth is of 3 MP.
+Single photos at concurrency 8. Most have 0.3 MP, every fourth 3 MP: photos of one size would hide
+fragmentation.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.support.load import Clients, requests_of
+from benchmarks.support.http import multipart_requests
+from benchmarks.support.load_generator import LoadGenerator
 from benchmarks.support.photos import photos
 from benchmarks.support.processes import memory_mib
-from benchmarks.systems import serving
+from benchmarks.systems import running
 
 CONCURRENCY = 8
 
 
 def main() -> None:
-    """Print both and the growth between them."""
+    """Print the memory after each number of requests, and the growth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--first", type=int, default=2_000, help="requests before the first look")
-    parser.add_argument("--last", type=int, default=20_000, help="requests before the last look")
+    parser.add_argument(
+        "--first", type=int, default=2_000, help="requests before the first reading"
+    )
+    parser.add_argument("--last", type=int, default=20_000, help="requests before the last reading")
     args = parser.parse_args()
-    small, large = requests_of(photos(0.3), 1), requests_of(photos(3.0), 1)
+    small, large = multipart_requests(photos(0.3), 1), multipart_requests(photos(3.0), 1)
     log = Path("runs/growth.log")
     log.parent.mkdir(exist_ok=True)
-    with serving("mumic", args.checkpoint, photos(0.3)[0], log) as server:
-        clients = Clients(server.port, [*small[1:], large[0]], 1, CONCURRENCY)
-        found = []
-        try:
+    readings: list[float] = []
+    with running("mumic", args.checkpoint, photos(0.3)[0], log) as server:
+        load = LoadGenerator(server.port, [*small[1:], large[0]], CONCURRENCY)
+        with load.running():
             for requests in (args.first, args.last):
-                clients.wait(0, requests)
-                found.append(memory_mib(server.pid))
-                print(f"{requests:6,} requests: {found[-1]:.0f} MiB", flush=True)
-        finally:
-            clients.stop()
-    if clients.errors:
-        sys.exit(clients.errors[0])
-    print(f"growth: {found[1] / found[0] - 1:.2%}")
+                load.wait_for_total(requests)
+                readings.append(memory_mib(server.pid))
+                print(f"{requests:6,} requests: {readings[-1]:.0f} MiB", flush=True)
+    if failures := load.failures():
+        sys.exit(failures[0])
+    print(f"growth: {readings[1] / readings[0] - 1:.2%}")
 
 
 if __name__ == "__main__":

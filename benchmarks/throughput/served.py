@@ -1,4 +1,4 @@
-"""What `mumic serve` does on the device that it chooses, by requests in flight and their size.
+"""Measures `mumic serve` on its default device, by concurrency and images per request.
 
 python -m benchmarks.throughput.served weights/mumic-demo
 """
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.support.load import measure
 from benchmarks.support.photos import SIZES, photos
-from benchmarks.support.serving import serving_process
+from benchmarks.support.serving import mumic_server
 
-CELLS = ((1, 1), (1, 8), (1, 64), (32, 1), (32, 8))  # images a request, concurrency
+WORKLOADS = ((1, 1), (1, 8), (1, 64), (32, 1), (32, 8))  # images per request, concurrency
 
 
 def main() -> None:
@@ -19,27 +19,27 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--megapixels", type=float, choices=SIZES, default=0.3)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="per workload")
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     files = photos(args.megapixels)
     options = ["--precision", args.precision, "--workers", str(args.workers)]
-    with serving_process(args.checkpoint, *options) as (url, pid):
-        port = int(url.rpartition(":")[2])
+    with mumic_server(args.checkpoint, *options) as server:
         print(
-            "| images a request | concurrency | images/s | p50, ms | p99, ms "
-            "| CPU ms an image | of them the event loop's | memory, MiB |"
+            "| images per request | concurrency | images/s | p50, ms | p99, ms "
+            "| CPU ms per image | of these, event loop | memory, MiB |"
         )
         print("|---:|---:|---:|---:|---:|---:|---:|---:|")
-        for images, concurrency in CELLS:
-            load = measure(port, files, images, concurrency, args.seconds, pid)
-            if load.errors:
-                raise SystemExit(load.first_error)
+        for images, concurrency in WORKLOADS:
+            result = measure(server.port, files, images, concurrency, args.seconds, server.pid)
+            if result.errors:
+                raise SystemExit(result.first_error)
             print(
-                f"| {images} | {concurrency} | {load.images_per_second:.1f} | {load.p50_ms:.1f} "
-                f"| {load.p99_ms:.1f} | {1000 * load.cpu_seconds_per_image:.1f} "
-                f"| {1000 * load.main_thread_cpu_seconds_per_image:.2f} "
-                f"| {load.memory_mib:.0f} |",
+                f"| {images} | {concurrency} | {result.images_per_second:.1f} "
+                f"| {result.p50_ms:.1f} | {result.p99_ms:.1f} "
+                f"| {1000 * result.cpu_seconds_per_image:.1f} "
+                f"| {1000 * result.main_thread_cpu_seconds_per_image:.2f} "
+                f"| {result.memory_mib:.0f} |",
                 flush=True,
             )
 

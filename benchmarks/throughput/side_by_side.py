@@ -1,4 +1,4 @@
-"""MuMIC and other ways to serve the same checkpoint, under the same requests.
+"""Compares MuMIC with other servers of the same checkpoint, under the same requests.
 
 python -m benchmarks.throughput.side_by_side
 python -m benchmarks.throughput.side_by_side weights/mumic-demo --systems mumic litserve --seconds 3
@@ -16,38 +16,41 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-from benchmarks.support.load import Load
+from benchmarks.support.load import LoadResult
 from benchmarks.support.photos import SIZES, photos
-from benchmarks.systems import SYSTEMS, Server, serving
-from benchmarks.throughput.ceiling import ceilings, mean_of
-from benchmarks.throughput.table import Cell, Measured, machine, table
+from benchmarks.support.serving import Server
+from benchmarks.systems import SYSTEMS, running
+from benchmarks.throughput.ceiling import ceiling_process, mean_of
+from benchmarks.throughput.table import Measurement, Workload, machine, table
 
-RANDOM = "ViT-B-32-quickgelu"
-# 64 requests of 32 photos of 12 MP are 6 GB on their way: nobody sends that.
-MOST_IN_FLIGHT = 256
+RANDOM_MODEL = "ViT-B-32-quickgelu"
+# More than a server accepts: 64 requests of 32 photos of 12 MP would be 6 GB.
+MAX_IN_FLIGHT = 256
 COMMON = ("torch", "torchvision", "open-clip-torch", "pillow")
 
 
-def cells(sizes: list[float], images: list[int], concurrencies: list[int]) -> list[Cell]:
-    """Every combination with at most `MOST_IN_FLIGHT` images in flight."""
-    every = (Cell(*values) for values in product(sizes, images, concurrencies))
-    return [cell for cell in every if cell.images * cell.concurrency <= MOST_IN_FLIGHT]
+def workloads(sizes: list[float], images: list[int], concurrencies: list[int]) -> list[Workload]:
+    """Return every combination with at most `MAX_IN_FLIGHT` images in flight."""
+    every = (Workload(*values) for values in product(sizes, images, concurrencies))
+    return [load for load in every if load.images * load.concurrency <= MAX_IN_FLIGHT]
 
 
-def measured_load(server: Server, cell: Cell, files: list[Path], seconds: float) -> Load:
-    """One cell, by a client that is a process of its own."""
+def run_client(server: Server, workload: Workload, files: list[Path], seconds: float) -> LoadResult:
+    """Measure one workload with a client in its own process."""
     command = [sys.executable, "-m", "benchmarks.support.load", str(server.port), *map(str, files)]
-    command += ["--images", str(cell.images), "--concurrency", str(cell.concurrency)]
-    command += ["--seconds", str(seconds), "--server-pid", str(server.pid)]
+    command += ["--images", str(workload.images)]
+    command += ["--concurrency", str(workload.concurrency), "--seconds", str(seconds)]
+    command += ["--server-pid", str(server.pid)]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return Load(**json.loads(run.stdout))
+    return LoadResult(**json.loads(run.stdout))
 
 
-def measure(args: argparse.Namespace, checkpoint: Path, folder: Path) -> Iterator[Measured]:
-    """All cells of one checkpoint, the systems in turn in each repeat: a drift meets them all.
+def measure(args: argparse.Namespace, checkpoint: Path, folder: Path) -> Iterator[Measurement]:
+    """Yield the measurements of one checkpoint.
 
-    The ceiling is measured before and after each cell, and the cell's is the mean: a machine that
-    others share is a different one some minutes later.
+    Each repeat runs all systems, so that a slower phase of the machine affects all of them. The
+    ceiling of a measurement is the mean of one before and one after it, since the speed of a shared
+    machine changes within minutes.
     """
     files: dict[float, list[Path]] = {}
     for size in args.megapixels:
@@ -55,67 +58,68 @@ def measure(args: argparse.Namespace, checkpoint: Path, folder: Path) -> Iterato
         for path, data in zip(files[size], photos(size), strict=True):
             path.write_bytes(data)
     with ExitStack() as stack:
-        ceiling = {
-            size: stack.enter_context(ceilings(checkpoint, size, args.seconds / 2))
+        ceilings = {
+            size: stack.enter_context(ceiling_process(checkpoint, size, args.seconds / 2))
             for size in args.megapixels
         }
         for repeat, system in product(range(args.repeats), args.systems):
             log = args.out.with_name(f"{system}.log")
-            with serving(system, checkpoint, photos(args.megapixels[0])[0], log) as server:
-                for cell in cells(args.megapixels, args.images, args.concurrency):
-                    before = ceiling[cell.megapixels]()
-                    load = measured_load(server, cell, files[cell.megapixels], args.seconds)
-                    beside = mean_of(before, ceiling[cell.megapixels]())
-                    print(f"{system}: {cell}: {load} {beside}", file=sys.stderr, flush=True)
-                    yield Measured(checkpoint.name, system, repeat, cell, beside, load)
+            with running(system, checkpoint, photos(args.megapixels[0])[0], log) as server:
+                for workload in workloads(args.megapixels, args.images, args.concurrency):
+                    measure_ceiling = ceilings[workload.megapixels]
+                    before = measure_ceiling()
+                    result = run_client(server, workload, files[workload.megapixels], args.seconds)
+                    ceiling = mean_of(before, measure_ceiling())
+                    print(f"{system}: {workload}: {result} {ceiling}", file=sys.stderr, flush=True)
+                    yield Measurement(checkpoint.name, system, repeat, workload, ceiling, result)
 
 
-def with_random_weights(folder: Path) -> Path:
-    """A checkpoint of CLIP's own architecture, as fast or slow as a trained one."""
-    checkpoint = folder / RANDOM
-    command = [sys.executable, "-m", "app.cli", "import", RANDOM, "--random"]
+def random_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint with random weights, which computes as fast as a trained one."""
+    checkpoint = folder / RANDOM_MODEL
+    command = [sys.executable, "-m", "app.cli", "import", RANDOM_MODEL, "--random"]
     subprocess.run([*command, "--out", str(checkpoint)], stdout=subprocess.DEVNULL, check=True)
     return checkpoint
 
 
-def options() -> argparse.Namespace:
-    """The command line."""
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "checkpoints",
         type=Path,
         nargs="*",
-        help=f"directories; default: weights/mumic-demo and {RANDOM} with random weights",
+        help=f"directories; default: weights/mumic-demo and {RANDOM_MODEL} with random weights",
     )
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--megapixels", nargs="+", type=float, choices=SIZES, default=list(SIZES))
-    parser.add_argument("--images", nargs="+", type=int, default=[1, 32], help="in a request")
+    parser.add_argument("--images", nargs="+", type=int, default=[1, 32], help="per request")
     parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 8, 64])
-    parser.add_argument("--seconds", type=float, default=5, help="of each cell")
+    parser.add_argument("--seconds", type=float, default=5, help="per workload")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/side_by_side.md"))
     return parser.parse_args()
 
 
 def main() -> None:
-    """Write and print the table; the measurements lie beside it as JSON."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended too
-    args = options()
+    """Write the table and, as JSON, the measurements; print the table."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the servers too
+    args = arguments()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     versions = [*COMMON, *(name for system in args.systems for name in SYSTEMS[system])]
     head = "# Side by side\n\n" + machine(versions)
-    rows: list[Measured] = []
+    measurements: list[Measurement] = []
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = args.checkpoints or [
             Path("weights/mumic-demo"),
-            with_random_weights(Path(folder)),
+            random_checkpoint(Path(folder)),
         ]
         for checkpoint in checkpoints:
-            rows += measure(args, checkpoint, Path(folder))
-    text = f"{head}\n\n{table(rows)}"
+            measurements += measure(args, checkpoint, Path(folder))
+    text = f"{head}\n\n{table(measurements)}"
     args.out.write_text(text, encoding="utf-8")
-    whole = {"machine": head, "measured": [asdict(row) for row in rows]}
-    args.out.with_suffix(".json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    document = {"machine": head, "measurements": [asdict(each) for each in measurements]}
+    args.out.with_suffix(".json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     print(text)
 
 

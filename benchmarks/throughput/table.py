@@ -1,4 +1,4 @@
-"""Measured cells -> a table of medians and spreads, in Markdown."""
+"""Formats measurements as Markdown tables of medians and ranges."""
 
 import os
 import platform
@@ -10,17 +10,17 @@ from statistics import median
 
 import torch
 
-from benchmarks.support.load import Load
+from benchmarks.support.load import LoadResult
 from benchmarks.throughput.ceiling import Ceiling
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """What is asked of a system.
+class Workload:
+    """Requests that are sent to a system.
 
     Args:
-        megapixels: of each photo.
-        images: in each request.
+        megapixels: size of each photo.
+        images: photos per request.
         concurrency: requests in flight.
     """
 
@@ -30,98 +30,106 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One measurement of one cell.
+class Measurement:
+    """One measurement of a system under a workload.
 
     Args:
-        checkpoint: its name.
-        system: its name.
-        repeat: its number, from 0.
-        cell: what was asked.
-        ceiling: the same without HTTP, just before and after.
-        load: what came of it.
+        checkpoint: name of the checkpoint.
+        system: name of the system.
+        repeat: number of the repeat, from 0.
+        workload: the requests.
+        ceiling: mean of the ceilings before and after it.
+        result: what the client measured.
     """
 
     checkpoint: str
     system: str
     repeat: int
-    cell: Cell
+    workload: Workload
     ceiling: Ceiling
-    load: Load
+    result: LoadResult
 
 
-HEAD = (
-    "| system | photo, MP | images a request | concurrency | images/s | of the ceiling "
-    "| one image alone, ms | p50, ms | p95, ms | p99, ms | CPU s an image | memory, MiB |\n"
+HEADER = (
+    "| system | photo, MP | images per request | concurrency | images/s | of the ceiling "
+    "| one image alone, ms | p50, ms | p95, ms | p99, ms | CPU s per image | memory, MiB |\n"
     "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 )
 LEGEND = (
     "images/s is the median of the repeats (lowest to highest); the other columns are medians. "
-    "The ceiling, and the time of one image alone, are what benchmarks/throughput/ceiling.py finds "
-    "without HTTP, just before and after each cell. Latency is of whole requests. "
+    "benchmarks/throughput/ceiling.py measures the ceiling, and the time of one image alone, "
+    "without HTTP, just before and after each measurement. Latency is per request. "
     "CPU seconds are those of the server's process tree, without the client's. Memory is the sum "
-    "of the tree's PSS at the end of a cell."
+    "of the tree's PSS at the end of a measurement."
 )
 
 
-def table(rows: Sequence[Measured]) -> str:
-    """A section for each checkpoint, lines in the order of first measurement, by cell."""
+def table(measurements: Sequence[Measurement]) -> str:
+    """Return a section per checkpoint, with a row per workload and system.
+
+    Args:
+        measurements: of all checkpoints; sections and workloads keep their order.
+    """
     sections = []
-    for checkpoint in dict.fromkeys(row.checkpoint for row in rows):
-        lines = _lines([row for row in rows if row.checkpoint == checkpoint])
-        ceilings = _ceilings([row for row in rows if row.checkpoint == checkpoint])
-        sections.append("\n".join([f"## {checkpoint}", "", *ceilings, "", HEAD, *lines]))
+    for checkpoint in dict.fromkeys(each.checkpoint for each in measurements):
+        own = [each for each in measurements if each.checkpoint == checkpoint]
+        sections.append(
+            "\n".join([f"## {checkpoint}", "", *_ceilings(own), "", HEADER, *_rows(own)])
+        )
     return "\n\n".join([*sections, LEGEND]) + "\n"
 
 
-def _ceilings(rows: Sequence[Measured]) -> Iterator[str]:
-    """A line for each size of photo: what the machine gives without HTTP."""
-    for size in dict.fromkeys(row.cell.megapixels for row in rows):
-        every = [row.ceiling for row in rows if row.cell.megapixels == size]
-        paces = [ceiling.images_per_second for ceiling in every]
+def _ceilings(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Yield a list item for each size of photo."""
+    for size in dict.fromkeys(each.workload.megapixels for each in measurements):
+        ceilings = [each.ceiling for each in measurements if each.workload.megapixels == size]
+        throughputs = [ceiling.images_per_second for ceiling in ceilings]
         yield (
-            f"- Ceiling at {size:g} MP: {median(paces):.1f} images/s "
-            f"({min(paces):.1f}-{max(paces):.1f}); the model alone "
-            f"{median(each.model_images_per_second for each in every):.1f}; one image alone "
-            f"{median(each.latency_ms for each in every):.1f} ms. Batches of "
-            f"{every[0].batch_size}, {every[0].decoder} decoder."
+            f"- Ceiling at {size:g} MP: {median(throughputs):.1f} images/s "
+            f"({min(throughputs):.1f}-{max(throughputs):.1f}); the model alone "
+            f"{median(each.model_images_per_second for each in ceilings):.1f}; one image alone "
+            f"{median(each.latency_ms for each in ceilings):.1f} ms. Batches of "
+            f"{ceilings[0].batch_size}, {ceilings[0].decoder} decoder."
         )
 
 
-def _lines(rows: Sequence[Measured]) -> Iterator[str]:
-    for cell in dict.fromkeys(row.cell for row in rows):
-        asked = f"{cell.megapixels:g} | {cell.images} | {cell.concurrency}"
-        for system in sorted({row.system for row in rows if row.cell == cell}):
-            found = [row for row in rows if (row.cell, row.system) == (cell, system)]
-            yield f"| {system} | {asked} | {_figures(found)} |"
+def _rows(measurements: Sequence[Measurement]) -> Iterator[str]:
+    for workload in dict.fromkeys(each.workload for each in measurements):
+        requests = f"{workload.megapixels:g} | {workload.images} | {workload.concurrency}"
+        same = [each for each in measurements if each.workload == workload]
+        for system in sorted({each.system for each in same}):
+            repeats = [each for each in same if each.system == system]
+            yield f"| {system} | {requests} | {_figures(repeats)} |"
 
 
-def _figures(repeats: Sequence[Measured]) -> str:
-    """The measured columns of one line; a single error voids it."""
-    if errors := [row.load.first_error for row in repeats if row.load.errors]:
+def _figures(repeats: Sequence[Measurement]) -> str:
+    """Return the measured columns of a row; a single error voids it."""
+    results = [each.result for each in repeats]
+    if errors := [result.first_error for result in results if result.errors]:
         return f"void: {errors[0][:80].replace('|', ' ')}" + " |" * 7
-    loads = [row.load for row in repeats]
-    paces = [load.images_per_second for load in loads]
-    share = median(row.load.images_per_second / row.ceiling.images_per_second for row in repeats)
+    throughputs = [result.images_per_second for result in results]
+    share = median(
+        each.result.images_per_second / each.ceiling.images_per_second for each in repeats
+    )
     return " | ".join(
         [
-            f"{median(paces):.1f} ({min(paces):.1f}-{max(paces):.1f})",
+            f"{median(throughputs):.1f} ({min(throughputs):.1f}-{max(throughputs):.1f})",
             f"{share:.0%}",
-            f"{median(row.ceiling.latency_ms for row in repeats):.1f}",
-            f"{median(load.p50_ms for load in loads):.0f}",
-            f"{median(load.p95_ms for load in loads):.0f}",
-            f"{median(load.p99_ms for load in loads):.0f}",
-            f"{median(load.cpu_seconds_per_image for load in loads):.4f}",
-            f"{median(load.memory_mib for load in loads):.0f}",
+            f"{median(each.ceiling.latency_ms for each in repeats):.1f}",
+            f"{median(result.p50_ms for result in results):.0f}",
+            f"{median(result.p95_ms for result in results):.0f}",
+            f"{median(result.p99_ms for result in results):.0f}",
+            f"{median(result.cpu_seconds_per_image for result in results):.4f}",
+            f"{median(result.memory_mib for result in results):.0f}",
         ]
     )
 
 
 def machine(distributions: Sequence[str]) -> str:
-    """Where and with what it was measured.
+    """Describe the machine and the installed software.
 
     Args:
-        distributions: installed ones whose versions are named.
+        distributions: installed distributions whose versions are listed.
     """
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.split(": ")[1] for line in info if line.startswith("model name")), "CPU")
@@ -130,5 +138,5 @@ def machine(distributions: Sequence[str]) -> str:
     return (
         f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB; "
         f"Python {platform.python_version()}, {versions}; "
-        f"{torch.get_num_threads()} threads of torch a process, fp32."
+        f"{torch.get_num_threads()} torch threads per process, fp32."
     )

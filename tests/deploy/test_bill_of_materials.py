@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deploy.bill_of_materials import brought_by
+from deploy.bill_of_materials import installed_for
 from tests.support.imports import ROOT
 from tests.support.project import PROJECT
 
@@ -16,11 +16,11 @@ def component(name: str) -> dict[str, Any]:
 
 
 def test_dependencies_follow_extras_and_markers() -> None:
-    brought = brought_by(PROJECT["dependencies"])
-    assert {"torch", "open-clip-torch", "starlette", "pydantic-core", "pyyaml"} <= brought
-    assert "uvloop" in brought  # only of uvicorn[standard]
-    assert not {"pytest", "mypy", "matplotlib", "colorama", "pip-audit"} & brought
-    assert brought_by(["uvicorn>=0.54"]) < brought_by(["uvicorn[standard]>=0.54"])
+    installed = installed_for(PROJECT["dependencies"])
+    assert {"torch", "open-clip-torch", "starlette", "pydantic-core", "pyyaml"} <= installed
+    assert "uvloop" in installed  # through uvicorn[standard]
+    assert not {"pytest", "mypy", "matplotlib", "colorama", "pip-audit"} & installed
+    assert installed_for(["uvicorn>=0.54"]) < installed_for(["uvicorn[standard]>=0.54"])
 
 
 def test_components_and_dependencies_are_filtered_together(tmp_path: Path) -> None:
