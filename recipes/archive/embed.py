@@ -1,6 +1,6 @@
-"""Embed a folder of photos through a running service, for `mumic data candidates`.
+"""Embeds a folder of photos through a running service, for `mumic data candidates`.
 
-Photos that the service cannot use are listed and left out.
+Photos that the service rejects are printed to stderr and skipped.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from rich.progress import track
 
 from app.annotation.sampling import write_archive_embeddings
 
-ENDINGS = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def results(url: str, photos: Path, files: list[str]) -> Iterator[dict[str, Any]]:
-    """The service's result for each photo, in order; its id is the file."""
+    """Yield the service's result for each photo, in order; its id is the file name."""
     images = [
         {"id": file, "data": base64.b64encode((photos / file).read_bytes()).decode()}
         for file in files
@@ -31,24 +31,24 @@ def results(url: str, photos: Path, files: list[str]) -> Iterator[dict[str, Any]
     body = json.dumps({"images": images, "encoding": "base64"}).encode()
     request = Request(f"{url}/embed", body, {"Content-Type": "application/json"})
     try:
-        with urlopen(request) as answer:
-            yield from json.load(answer)["results"]
+        with urlopen(request) as response:
+            yield from json.load(response)["results"]
     except HTTPError as error:
         problem = json.load(error)
-        if "results" not in problem:  # else: each of the images is bad, and says why
+        if "results" not in problem:  # with results, every image failed, each with its error
             raise SystemExit(f"{url}: {problem.get('detail', problem)}") from error
         yield from problem["results"]
 
 
 def main() -> None:
-    """Embed all photos below a folder."""
+    """Embed all photos in a folder and its subfolders."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of a mumic service")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of a MuMIC service")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="safetensors file")
-    parser.add_argument("--batch", type=int, default=32, help="photos a request")
+    parser.add_argument("--batch", type=int, default=32, help="photos per request")
     args = parser.parse_args()
-    paths = sorted(p for p in args.photos.rglob("*") if p.suffix.lower() in ENDINGS)
+    paths = sorted(p for p in args.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
     files = [path.relative_to(args.photos).as_posix() for path in paths]
     embedded: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
     for start in track(range(0, len(files), args.batch), "embed"):

@@ -21,7 +21,7 @@ Floats = NDArray[np.floating]
 
 
 def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
-    """A row a class: positives, AP and its interval."""
+    """Return one row per class: positives, average precision and its interval."""
     rows = [["class", "positives", "AP", "95 % interval"]]
     drawn = bootstrap_average_precision(targets, scores, draw_bootstrap_samples(len(targets)))
     for i, (name, value) in enumerate(ap.items()):
@@ -38,13 +38,13 @@ def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
 def evidence_of_labels(
     label_set: LabelSet, targets: Floats, taught: frozenset[str] | set[str]
 ) -> list[str]:
-    """What each label was learned from: human labels, else the teacher, else its text alone.
+    """Return the source that each label was learned from: human, teacher or text alone.
 
     Args:
         label_set: C labels.
-        targets: (N, C) presence by humans on the photos of the split train; negatives alone are no
-            evidence of what a label looks like.
-        taught: ids which some of the teacher's classes mean.
+        targets: (N, C) presence by humans on the photos of the train split. A label that has only
+            negatives was not learned from humans.
+        taught: ids of the labels that some of the teacher's classes imply.
     """
     human = (targets == 1).any(axis=0)
     return [
@@ -60,21 +60,21 @@ def label_table(
     targets: Floats,
     scores: Floats,
 ) -> str:
-    """A row a label: its evidence, AP where humans labelled it, thresholds and their evidence.
+    """Return one row per label: its sources, AP where humans labelled it, and its thresholds.
 
     Args:
         label_set: C labels with their thresholds.
-        evidence: of each label, what it was learned from.
-        rests_on: of each label, on whose word its `serve` threshold rests.
-        targets: (N, C) presence by humans on the photos of the split validation.
-        scores: (N, C) probabilities of the labels on them.
+        evidence: the source that each label was learned from.
+        rests_on: the source of each label's `serve` threshold.
+        targets: (N, C) presence by humans on the photos of the validation split.
+        scores: (N, C) probabilities of the labels on these photos.
     """
     rows = [["label", "learned from", "`serve` rests on", "positives", "negatives"]]
     rows[0] += ["AP", "serve", "store"]
     positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
     ap = average_precision(targets, scores)
     for i, label in enumerate(label_set.labels):
-        # Of positives alone AP is 1, whatever the scores are.
+        # Without a negative, AP is 1 for any scores.
         measured = f"{ap[i]:.3f}" if positives[i] and negatives[i] else ""
         thresholds = [f"{label.thresholds.serve:.4f}", f"{label.thresholds.store:.4f}"]
         known = [str(positives[i]), str(negatives[i])]
@@ -83,7 +83,7 @@ def label_table(
 
 
 def reliability_table(found: ReliabilityDiagram) -> str:
-    """A row a bin that holds a pair: its pairs, what was predicted and what is so."""
+    """Return one row per non-empty bin: pairs, mean probability and share of positives."""
     rows = [["probability", "known pairs", "mean probability", "share of positives"]]
     for b in np.flatnonzero(found.pairs):
         low, high = found.edges[b : b + 2]

@@ -1,9 +1,9 @@
-"""Distil a sentence-embedding model into the checkpoint's own text tower.
+"""Distils a sentence-embedding model into the checkpoint's own text tower.
 
-No pretrained CLIP text tower was at hand, so the small open_clip transformer learns where
-all-MiniLM-L6-v2 puts each prompt. The teacher's 384 dimensions are cut to the model's by an
-uncentred PCA over the vocabulary, which keeps cosines. Run once; the result is
-`text_tower.safetensors` in the work folder.
+No pretrained CLIP text tower was available, so a small open_clip transformer learns the embeddings
+of all-MiniLM-L6-v2 for each prompt. An uncentred PCA over the vocabulary reduces the teacher's 384
+dimensions to the model's and preserves cosines. The result is `text_tower.safetensors` in the work
+folder.
 """
 
 import argparse
@@ -22,14 +22,8 @@ from torch import Tensor, nn
 from vocabulary import phrases
 
 HERE = Path(__file__).parent
-BUCKETS = (
-    8,
-    10,
-    13,
-    18,
-    24,
-    32,
-)  # token lengths; causal attention makes trailing padding free to cut
+# Token lengths of batches. With causal attention, trailing padding can be cut without effect.
+BUCKETS = (8, 10, 13, 18, 24, 32)
 HELD_OUT = 1000
 CORE = 6_000
 BATCH_SIZE = 512
@@ -39,7 +33,7 @@ WARMUP = 0.05
 
 
 def teacher_embeddings(texts: list[str], folder: Path, dimension: int) -> Tensor:
-    """(N, dimension) float32 unit rows: the teacher's sentence embeddings after the PCA."""
+    """Return (N, dimension) float32 unit rows: the teacher's sentence embeddings after the PCA."""
     teacher = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     full = teacher.encode(
         texts,
@@ -53,7 +47,7 @@ def teacher_embeddings(texts: list[str], folder: Path, dimension: int) -> Tensor
 
 
 def bucketed_batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """One epoch of index batches, each of texts from one length bucket, in random order."""
+    """Return one epoch of index batches in random order, each from one length bucket."""
     bucket_of = torch.bucketize(lengths, torch.tensor(BUCKETS))
     batches: list[Tensor] = []
     for bucket in range(len(BUCKETS)):
@@ -64,7 +58,7 @@ def bucketed_batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor
 
 
 def encode(tower: TextTransformer, tokens: Tensor, length: int) -> Tensor:
-    """Unit embeddings of token rows of which nothing but padding lies after `length`."""
+    """Return unit embeddings of token rows that have only padding after `length` tokens."""
     mask = tower.attn_mask
     tower.attn_mask = mask[:length, :length]
     try:
@@ -81,15 +75,15 @@ def distil(
     minutes: float,
     generator: torch.Generator,
 ) -> None:
-    """Train the tower in place: cosine to the teacher, and the batch's similarity matrix.
+    """Train the tower in place on the cosine to the teacher and the batch's similarity matrix.
 
     Args:
         tower: the student.
         tokens: (N, context) token ids.
         targets: (N, D) the teacher's embeddings.
-        train: indices to train on; repeats are seen more often.
-        minutes: length of the schedule, by the clock.
-        generator: decides the order.
+        train: indices to train on; repeated indices are sampled more often.
+        minutes: wall-clock length of the schedule.
+        generator: determines the order.
     """
     lengths = tokens.argmax(dim=-1) + 1
     matrices = [p for p in tower.parameters() if p.ndim >= 2]
@@ -124,21 +118,21 @@ def distil(
 
 
 def learning_rate_at(progress: float) -> float:
-    """A short linear rise to the peak, under a cosine to 0."""
+    """Return the learning rate: linear warm-up times a cosine decay to 0."""
     return PEAK_LEARNING_RATE * min(1.0, progress / WARMUP) * (1 + math.cos(progress * math.pi)) / 2
 
 
 @torch.inference_mode()
 def report(tower: TextTransformer, tokens: Tensor, targets: Tensor) -> None:
-    """Print how well the tower places texts that it never saw."""
-    student = torch.cat([encode(tower, part, BUCKETS[-1]) for part in torch.split(tokens, 250)])
+    """Print the mean cosine and the retrieval accuracy on held-out texts."""
+    student = torch.cat([encode(tower, batch, BUCKETS[-1]) for batch in torch.split(tokens, 250)])
     similarity = student @ targets.T
     hits = (similarity.argmax(-1) == torch.arange(len(tokens))).float().mean()
     print(f"held-out texts: cosine {similarity.diag().mean():.3f}, retrieval@1 {hits:.3f}")
 
 
 def main() -> None:
-    """Embed the vocabulary with the teacher, distil, report, save."""
+    """Embed the vocabulary with the teacher, distil, print the quality and save the tower."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--imagenet-classes", type=Path, required=True)
@@ -167,11 +161,11 @@ def main() -> None:
     targets = load_file(cache)["embeddings"]
     print(f"{len(texts)} texts")
 
-    # Held out from the middle of the list, where no label and no class name stands.
+    # Held out from the middle of the list, which contains neither labels nor class names.
     held_out = (torch.randperm(len(texts) - 40_000, generator=generator) + 20_000)[:HELD_OUT]
     keep = torch.ones(len(texts), dtype=torch.bool)
     keep[held_out] = False
-    core = torch.arange(CORE).repeat(3)  # labels and class names, seen more often
+    core = torch.arange(CORE).repeat(3)  # labels and class names, sampled more often
     train = torch.cat([torch.nonzero(keep).flatten(), core])
     distil(tower, tokens, targets, train, args.minutes, generator)
     tower.eval()

@@ -1,17 +1,17 @@
-"""Fine-tune the upper stages of the image tower with all the evidence there is.
+"""Fine-tunes the upper stages of the image tower on human labels and on the ImageNet teacher.
 
-Three voices are heard at every step:
+The loss of a step has three terms:
 
-- humans, on the pairs that they annotated;
-- the ImageNet network through the label texts: on this very view of the photo, the probabilities
-  of its classes are soft targets of their names and, in a mean of their own, of the labels that
-  they mean: "a coffee cup is no pet" is one pair among the labels' hundred, not among a thousand;
-- its own 1000 outputs, which the student's features must keep giving through the network's
-  classifier (distillation).
+- human labels, on the annotated pairs;
+- pseudo-labels: the ImageNet network's class probabilities for this view are soft targets of the
+  class names and of the labels that the classes imply. Class names and labels are averaged
+  separately, so that one label of a hundred is not outweighed by a thousand class names;
+- distillation: the network's classifier on the student's features must reproduce the network's
+  1000 outputs.
 
-The last two are heard on strange pictures as well, so that what no photo shows is not forgotten.
-The lower stages and the norm layers' statistics stay as they are: `make_views.py` has carried every
-view through them, which makes an epoch three minutes on two CPU cores.
+The last two terms also use synthetic views, so that the model keeps concepts that no photo shows.
+The lower stages and the statistics of the norm layers stay unchanged. `make_views.py` has computed
+their output for every view, so an epoch takes three minutes on two CPU cores.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from evidence import Evidence, gather_evidence
 from imagenet import imagenet_network, lower_and_upper
-from make_views import STRANGE
+from make_views import SYNTHETIC
 from rich.progress import Progress
 from safetensors import safe_open
 from scored import print_scores
@@ -45,19 +45,19 @@ WARMUP = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of one run.
+    """The hyperparameters of a run.
 
     Attributes:
-        epochs: passes over the photos of the split train, a view of each.
-        batch_size: photos a step.
-        strange: strange pictures a step.
-        learning_rate: peak.
-        weight_decay: on weights that are not gains or biases.
-        positive_weight: of human labels.
-        class_weight: of the class names' soft targets.
-        distillation_weight: of the network's own outputs.
-        ema_decay: of the average of the weights, which is what is kept.
-        seed: of everything that is drawn.
+        epochs: passes over the photos of the train split, with one view of each photo.
+        batch_size: photos per step.
+        strange: synthetic views per step.
+        learning_rate: peak learning rate.
+        weight_decay: decay of all weights except gains and biases.
+        positive_weight: weight of positive human labels.
+        class_weight: weight of the loss on class names.
+        distillation_weight: weight of the distillation loss.
+        ema_decay: decay of the moving average of the weights, which is the result.
+        seed: seed of the order and of the choice of views.
     """
 
     epochs: int = 14
@@ -74,15 +74,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What `make_views.py` wrote, with photos as positions in the data.
+    """The output of `make_views.py`, with photos as indices into the data.
 
     Attributes:
-        stages: of the lower half.
-        maps: (V, C, H, W) float16.
-        logits: (V, 1000) float16 of the ImageNet network.
-        of_photos: (n, K) views of the n photos of the split train.
-        photos: (n,) their positions in the data.
-        strange: (M,) views of no photo.
+        stages: number of stages in the lower half.
+        maps: (V, C, H, W) float16 feature maps of the V views.
+        logits: (V, 1000) float16 logits of the ImageNet network.
+        of_photos: (n, K) indices of the K views of each of the n photos of the train split.
+        photos: (n,) indices of these photos in the data.
+        synthetic: (M,) indices of the synthetic views.
     """
 
     stages: int
@@ -90,38 +90,44 @@ class Views:
     logits: Tensor
     of_photos: Tensor
     photos: Tensor
-    strange: Tensor
+    synthetic: Tensor
 
 
 def read_views(path: Path, files: tuple[str, ...]) -> Views:
-    """The views of photos that the data names `files`."""
+    """Read the views.
+
+    Args:
+        path: the output of `make_views.py`.
+        files: the files of the data, in order.
+    """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         maps, logits, shown = (file.get_tensor(key) for key in ("maps", "logits", "photos"))
     position = {name: i for i, name in enumerate(files)}
     photos = torch.tensor([position[name] for name in json.loads(metadata["files"])])
     order = shown.argsort(stable=True)
-    strange = int((shown == STRANGE).sum())
+    synthetic = int((shown == SYNTHETIC).sum())
     return Views(
         stages=int(metadata["stages"]),
         maps=maps,
         logits=logits,
-        of_photos=order[strange:].view(len(photos), -1),
+        of_photos=order[synthetic:].view(len(photos), -1),
         photos=photos,
-        strange=order[:strange],
+        synthetic=order[:synthetic],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """What is trained, and all that its loss needs.
+    """The trained modules and the constants of their loss.
 
     Attributes:
+        settings: the hyperparameters.
         upper: feature maps to pooled features.
         head: pooled features to embeddings.
-        logit_scale: scalar.
-        classifier: the ImageNet network's, as it was.
-        evidence: what is known of photos and of the network's classes.
+        logit_scale: scalar, trained.
+        classifier: the ImageNet network's classifier, frozen.
+        evidence: the targets of the photos and of the network's classes.
     """
 
     settings: Settings
@@ -132,7 +138,13 @@ class Student:
     evidence: Evidence
 
     def loss(self, maps: Tensor, taught: Tensor, photos: Tensor) -> Tensor:
-        """All three voices on views, of which the first show photos and the rest are strange."""
+        """Return the loss of a batch of B views; the first P show photos, the rest are synthetic.
+
+        Args:
+            maps: (B, C, H, W) feature maps.
+            taught: (B, 1000) logits of the ImageNet network.
+            photos: (P,) indices of the photos in the data.
+        """
         evidence, settings = self.evidence, self.settings
         features = self.upper(maps.float().contiguous(memory_format=torch.channels_last))
         cosine = cosines(l2_normalize(self.head(features)), evidence.texts)
@@ -155,7 +167,7 @@ class Student:
         return tempered_bce(cosine, targets, self.logit_scale, weights)
 
     def optimizer(self) -> torch.optim.AdamW:
-        """AdamW, with no decay of gains, biases and logit_scale."""
+        """Create AdamW without weight decay of gains, biases and logit_scale."""
         parameters = [*self.upper.parameters(), *self.head.parameters()]
         decayed = [p for p in parameters if p.ndim >= 2]
         others = [p for p in parameters if p.ndim < 2]
@@ -168,21 +180,21 @@ class Student:
 
 
 def steps(views: Views, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views of each step and the photos that the first of them show."""
+    """Yield the views of each step and the photos that the first of them show."""
     generator = torch.Generator().manual_seed(settings.seed)
     count = len(views.photos)
     for _ in range(settings.epochs):
         order = torch.randperm(count, generator=generator)
         whole = count - count % settings.batch_size
         for rows in torch.split(order[:whole], settings.batch_size):
-            turn = torch.randint(views.of_photos.shape[1], rows.shape, generator=generator)
-            unlike = torch.randint(len(views.strange), (settings.strange,), generator=generator)
-            seen = torch.cat([views.of_photos[rows, turn], views.strange[unlike]])
-            yield seen, views.photos[rows]
+            view = torch.randint(views.of_photos.shape[1], rows.shape, generator=generator)
+            extra = torch.randint(len(views.synthetic), (settings.strange,), generator=generator)
+            chosen = torch.cat([views.of_photos[rows, view], views.synthetic[extra]])
+            yield chosen, views.photos[rows]
 
 
 def fit(student: Student, views: Views, progress: Progress) -> None:
-    """Train, and leave the averaged weights in the student."""
+    """Train the student in place; it ends with the averaged weights."""
     settings = student.settings
     tower = nn.ModuleList([student.upper, student.head])
     average = WeightAverage(tower, settings.ema_decay)
@@ -193,8 +205,8 @@ def fit(student: Student, views: Views, progress: Progress) -> None:
     )
     task = progress.add_task("fine-tuning", total=total)
     loss_of = torch.compile(student.loss)
-    for seen, photos in steps(views, settings):
-        torch.autograd.backward(loss_of(views.maps[seen], views.logits[seen], photos))
+    for chosen, photos in steps(views, settings):
+        torch.autograd.backward(loss_of(views.maps[chosen], views.logits[chosen], photos))
         nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -208,10 +220,10 @@ def fit(student: Student, views: Views, progress: Progress) -> None:
 
 
 def main() -> None:
-    """Write the fine-tuned checkpoint, and say how good it is on the split validation."""
+    """Write the fine-tuned checkpoint and print its metrics on the validation split."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", type=Path, required=True, help="of fit_head.py")
-    parser.add_argument("--views", type=Path, required=True, help="of make_views.py")
+    parser.add_argument("--start", type=Path, required=True, help="output of fit_head.py")
+    parser.add_argument("--views", type=Path, required=True, help="output of make_views.py")
     for name in ("tower", "classes", "manifest", "photos", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--leave-out", action="append", default=[])
@@ -235,7 +247,7 @@ def main() -> None:
     trunk, head = trunk_and_head(model)
     trunk.to(memory_format=torch.channels_last)
     (projection,) = head.parameters()
-    # Cosines do not see its length; a step of the optimizer does.
+    # The scale does not change cosines, but it changes the effect of an optimizer step.
     projection.data.mul_(projection.shape[1] ** -0.5 / projection.data.square().mean().sqrt())
     student = Student(
         settings,
@@ -255,7 +267,7 @@ def main() -> None:
         start.labels,
         name=args.out.name,
         version=start.card.version,
-        readme=f"# {args.out.name}\n\nOf recipes/demo/finetune.py.\n",
+        readme=f"# {args.out.name}\n\nWritten by recipes/demo/finetune.py.\n",
         training={
             "recipe": "recipes/demo/finetune.py",
             "left_out": args.leave_out,

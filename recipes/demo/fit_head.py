@@ -1,13 +1,14 @@
-"""Fit the image projection on the frozen ImageNet trunk, with classes that no photo shows.
+"""Fits the image projection on the frozen ImageNet trunk, including classes that no photo shows.
 
-The photos show few of the 1000 classes that the trunk knows, and a projection fitted on them alone
-sends a coffee cup to the nearest cat. So made-up features join them: a photo's own, moved along
-Sigma (c_j - c_i) from its class i towards a random class j, Sigma being the features' covariance
-and c the tower's classifier. For Gaussian classes of equal covariance that is the way from one
-class mean to the other. What the classifier says of the moved features are their soft targets.
+The photos show few of the trunk's 1000 classes, and a projection fitted on them alone maps a coffee
+cup to the nearest cat. So the fit adds synthetic features: the features of a photo, moved along
+Sigma (c_j - c_i) from its class i towards a random class j. Sigma is the covariance of the features
+and c the weight of the tower's classifier. For Gaussian classes of equal covariance, this is the
+direction from one class mean to the other. The classifier's outputs for the moved features are
+their soft targets.
 
-L-BFGS and a pull towards the initial projection leave alone what the features do not speak of.
-AdamW does not: it steps as far along directions without evidence as along the others.
+L-BFGS with a penalty on the distance to the initial projection leaves directions without data
+unchanged. AdamW would move them: its steps are equally long along all directions.
 """
 
 import argparse
@@ -43,7 +44,7 @@ SOFT_WEIGHT = 5.0
 def moved_features(
     features: Tensor, weight: Tensor, bias: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, F) on their way to random classes, and their (N, 1000) probabilities."""
+    """Return features (N, F) moved towards random classes, and their (N, 1000) probabilities."""
     shifts = weight @ torch.cov(features.T)
     logits = features @ weight.T + bias
     best, own = logits.max(-1)
@@ -59,7 +60,7 @@ def moved_features(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Features, the human and soft targets of each, and the texts that they are compared with."""
+    """Features of photos and moved features with their targets, and the text embeddings."""
 
     features: Tensor
     targets: Tensor
@@ -70,19 +71,19 @@ class Problem:
     positive_weights: Tensor
 
     def soft_loss(self, projection: Tensor, logit_scale: Tensor) -> Tensor:
-        """The teacher's loss on the photos alone."""
+        """Return the loss of the teacher's targets on the photos."""
         cosine = cosines(l2_normalize(self.features @ projection.T), self.texts)
         return tempered_bce(cosine, self.soft_targets, logit_scale, self.positive_weights)
 
     def loss(self, projection: Tensor, logit_scale: Tensor) -> Tensor:
-        """Human labels, the teacher's on photos, and the classifier's on moved features."""
+        """Return the loss of human and soft targets on photos and of soft targets on moved ones."""
         cosine = cosines(l2_normalize(self.features @ projection.T), self.texts)
         moved = cosines(l2_normalize(self.moved @ projection.T), self.texts)
         weights = self.positive_weights
         soft = tempered_bce(cosine, self.soft_targets, logit_scale, weights)
-        made_up = tempered_bce(moved, self.moved_targets, logit_scale, weights)
+        synthetic = tempered_bce(moved, self.moved_targets, logit_scale, weights)
         human = tempered_bce(cosine, self.targets, logit_scale, weights)
-        total: Tensor = human + SOFT_WEIGHT * (soft + made_up)
+        total: Tensor = human + SOFT_WEIGHT * (soft + synthetic)
         return total
 
 
@@ -94,9 +95,15 @@ def set_up(
     bias: Tensor,
     prompts_of_class: Tensor,
 ) -> Problem:
-    """The problem of the split train, from the teacher's classifier of K classes.
+    """Build the problem of the train split.
 
-    `prompts_of_class` (K, L) is -1 where nothing is known.
+    Args:
+        data: N photos with targets for L texts.
+        features: (2, N, F) features of the photos as they are and of their mirror images.
+        texts: (L, D) text embeddings.
+        weight: (K, F) weight of the teacher's classifier.
+        bias: (K,) its bias.
+        prompts_of_class: (K, L) whether a class implies a text, -1 where unknown.
     """
     train = data.indices("train")
     generator = torch.Generator().manual_seed(0)
@@ -116,7 +123,10 @@ def set_up(
 
 
 def calibrated(projection: Tensor, problem: Problem, logit_scale: Tensor) -> Tensor:
-    """The projection, with every image sent away from the mean text as far as the teacher likes."""
+    """Scale the projection and shift all images away from the mean text.
+
+    Of seven shifts, the one with the lowest loss on the teacher's targets is used.
+    """
     mean_feature = problem.features.mean(0)
     mean_text = problem.texts.mean(0)
     offset = torch.outer(mean_text, mean_feature / mean_feature.square().sum())
@@ -127,7 +137,7 @@ def calibrated(projection: Tensor, problem: Problem, logit_scale: Tensor) -> Ten
 
 
 def fit(initial: Tensor, problem: Problem, logit_scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The projection and logit_scale that L-BFGS finds from an initial projection."""
+    """Fit the projection and logit_scale by L-BFGS, from an initial projection."""
     change = torch.zeros_like(initial).requires_grad_()
     scale = logit_scale.clone().requires_grad_()
     optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
@@ -146,15 +156,15 @@ def fit(initial: Tensor, problem: Problem, logit_scale: Tensor) -> tuple[Tensor,
 
 
 def dropped_classes(names: list[str]) -> set[str]:
-    """The teacher's classes that give these names away."""
+    """Return the teacher's classes that reveal these names."""
     of_names = yaml.safe_load((HERE / "classes_of_names.yaml").read_text(encoding="utf-8"))
     return {name for left_out in names for name in of_names[left_out]}
 
 
 def main() -> None:
-    """Write a checkpoint that differs from the given one in its projection and logit_scale."""
+    """Write the initial checkpoint with a fitted projection and logit_scale."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", type=Path, required=True, help="of make_init.py")
+    parser.add_argument("--start", type=Path, required=True, help="output of make_init.py")
     parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
     parser.add_argument("--classes", type=Path, required=True, help="its class names, one a line")
     parser.add_argument("--manifest", type=Path, required=True)
@@ -162,9 +172,9 @@ def main() -> None:
     parser.add_argument("--soft-targets", type=Path, required=True)
     parser.add_argument("--leave-out", action="append", default=[])
     parser.add_argument(
-        "--drop", action="store_true", help="take the teacher's classes of the left-out names too"
+        "--drop", action="store_true", help="also drop the teacher's classes of the left-out names"
     )
-    parser.add_argument("--work", type=Path, required=True, help="where the features are kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the feature cache")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
@@ -185,23 +195,23 @@ def main() -> None:
         features = cached_features(model, paths, start.preprocess, cache, progress=progress)
 
     imagenet = imagenet_names(args.classes)
-    gone = dropped_classes(args.leave_out) if args.drop else set[str]()
-    kept = torch.tensor([name not in gone for name in imagenet])
+    dropped_names = dropped_classes(args.leave_out) if args.drop else set[str]()
+    kept = torch.tensor([name not in dropped_names for name in imagenet])
     texts, of_class = soft_targets(torch.eye(len(imagenet)), imagenet, start.labels)
     columns = data.columns_of(texts)
-    silenced = columns[of_class[~kept].any(0)]  # what a dropped class spoke of
+    dropped = columns[of_class[~kept].any(0)]  # texts that a dropped class implies
     prompts_of_class = torch.full((len(imagenet), len(data.texts)), UNKNOWN_TARGET)
     prompts_of_class[:, columns] = of_class
-    prompts_of_class[:, silenced] = UNKNOWN_TARGET
-    data.soft_targets[:, silenced] = UNKNOWN_TARGET
+    prompts_of_class[:, dropped] = UNKNOWN_TARGET
+    data.soft_targets[:, dropped] = UNKNOWN_TARGET
 
     classifier = imagenet_network(args.tower).classifier
-    weight, bias = (part.detach()[kept] for part in (classifier.weight, classifier.bias))
+    weight, bias = (each.detach()[kept] for each in (classifier.weight, classifier.bias))
     text_embeddings = embed_texts(model, model.tokenize(data.texts))
     problem = set_up(data, features, text_embeddings, weight, bias, prompts_of_class[kept])
     (head,) = trunk_and_head(model)[1].parameters()
     scale = model.logit_scale.detach()
-    names = [name.split(", ")[0] for name in imagenet if name not in gone]
+    names = [name.split(", ")[0] for name in imagenet if name not in dropped_names]
     prompts = [render(start.labels.template, name) for name in names]
     class_embeddings = embed_texts(model, model.tokenize(prompts))
     initial = calibrated(solved_projection(class_embeddings, weight), problem, scale)
@@ -223,7 +233,7 @@ def main() -> None:
         training={
             "recipe": "recipes/demo/fit_head.py",
             "left_out": args.leave_out,
-            "classes_dropped": sorted(gone),
+            "classes_dropped": sorted(dropped_names),
         },
         metrics={"validation": {"macro_map": macro, **ap}},
         dtype=torch.float32,

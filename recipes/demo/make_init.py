@@ -1,9 +1,9 @@
-"""Build the checkpoint that training starts from, before any human label.
+"""Builds the initial checkpoint of the training, which uses no human label.
 
-The image trunk is the ImageNet tower's, the text tower is the distilled one, and the projection
-between them is solved for: with T (1000, D) the embeddings of the class names' prompts and C
-(1000, F) the tower's own classifier, the least-squares W of T @ W = C sends an image's features
-to where its classes' texts are.
+The image trunk is that of the ImageNet network and the text tower is the distilled one. The
+projection between them is a least-squares solution: with T (1000, D) the embeddings of the class
+names' prompts and C (1000, F) the network's classifier, W of T @ W = C maps the features of an
+image close to the text embeddings of its classes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RIDGE = 1e-2
 
 
 def solved_projection(texts: Tensor, classifier: Tensor) -> Tensor:
-    """Least-squares W (D, F) of texts (K, D) @ W = classifier (K, F), less its mean class."""
+    """Return the least-squares W (D, F) of texts (K, D) @ W = classifier (K, F) minus its mean."""
     gram = texts.T @ texts + RIDGE * torch.eye(texts.shape[1])
     projection: Tensor = torch.linalg.solve(gram, texts.T @ (classifier - classifier.mean(0)))
     return projection.contiguous()
@@ -35,11 +35,11 @@ def solved_projection(texts: Tensor, classifier: Tensor) -> Tensor:
 
 @torch.no_grad()
 def main() -> None:
-    """Write the checkpoint."""
+    """Write the initial checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
     parser.add_argument("--classes", type=Path, required=True, help="its class names, one a line")
-    parser.add_argument("--text-tower", type=Path, required=True, help="of distil_text.py")
+    parser.add_argument("--text-tower", type=Path, required=True, help="output of distil_text.py")
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
     names = imagenet_names(args.classes)
     prompts = [render(label_set.template, name.split(", ")[0]) for name in names]
     texts = torch.cat(
-        [model.encode_text(part) for part in torch.split(model.tokenize(prompts), 250)]
+        [model.encode_text(batch) for batch in torch.split(model.tokenize(prompts), 250)]
     )
     clip.visual.head.proj.weight.copy_(solved_projection(texts, classifier))
     clip.logit_scale.fill_(3.652)
@@ -71,7 +71,7 @@ def main() -> None:
         label_set,
         name="mumic-demo-start",
         version="0.0.0",
-        readme="# Where the demonstration checkpoint starts\n\nSeen no photo of the data yet.\n",
+        readme="# Initial demonstration checkpoint\n\nNot yet trained on photos.\n",
         training={"recipe": "recipes/demo", "stage": "start"},
         dtype=torch.float32,
     )

@@ -1,8 +1,8 @@
-"""Measure a served checkpoint from its answers alone: nothing here loads a model.
+"""Measures a checkpoint through a running server, from its responses only.
 
-Sends the photos of one part of a manifest to a running server and prints average precision per
-name, from `/zero-shot` asked for the plain English names and, for the names that stand for a
-label, from `/predict` with all scores.
+Sends the photos of one split of a manifest to the server and prints the average precision per name:
+from `/zero-shot` with the plain English names and, for names that correspond to a label, from
+`/predict` with all scores.
 """
 
 import argparse
@@ -32,20 +32,24 @@ HERE = Path(__file__).parent
 BATCH_SIZE = 32
 
 
-def answers(
+def results_of(
     client: httpx.Client,
     path: str,
     rows: Sequence[ManifestRow],
     photos: Path,
     options: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """One result a photo, in order; a photo's error ends the measurement."""
+    """Yield one result per photo, in order.
+
+    Raises:
+        SystemExit: the server cannot use a photo.
+    """
     starts = range(0, len(rows), BATCH_SIZE)
     for start in track(starts, f"POST {path}"):
         batch = rows[start : start + BATCH_SIZE]
         files = [("images", (row.file, (photos / row.file).read_bytes())) for row in batch]
-        answer = client.post(path, files=files, data=options).raise_for_status()
-        for result in answer.json()["results"]:
+        response = client.post(path, files=files, data=options).raise_for_status()
+        for result in response.json()["results"]:
             if result["status"] != "ok":
                 raise SystemExit(f"{result['id']}: {result['error']['message']}")
             yield result
@@ -57,9 +61,9 @@ def zero_shot_scores(
     photos: Path,
     names: dict[str, NameDefinition],
 ) -> NDArray[np.float64]:
-    """(N, names) confidences of /zero-shot for the plain English names."""
+    """Return the (N, names) confidences of /zero-shot for the plain English names."""
     texts = [name.text for name in names.values()]
-    results = answers(client, "/zero-shot", rows, photos, {"labels": texts})
+    results = results_of(client, "/zero-shot", rows, photos, {"labels": texts})
     by_text = [{s["label"]: s["confidence"] for s in result["scores"]} for result in results]
     return np.array([[scores[text] for text in texts] for scores in by_text])
 
@@ -70,16 +74,16 @@ def predict_scores(
     photos: Path,
     names: dict[str, NameDefinition],
 ) -> NDArray[np.float64]:
-    """(N, names) confidences of /predict for the labels that names stand for."""
+    """Return the (N, names) confidences of /predict for the labels of the names."""
     labels = [name.label for name in names.values()]
     options: dict[str, Any] = {"all_scores": "true", "include_labels": labels}
-    results = answers(client, "/predict", rows, photos, options)
+    results = results_of(client, "/predict", rows, photos, options)
     by_id = [{label["id"]: label["confidence"] for label in r["labels"]} for r in results]
     return np.array([[scores[label] for label in labels] for scores in by_id])
 
 
 def known_targets(rows: Sequence[ManifestRow], names: Sequence[str]) -> NDArray[np.float64]:
-    """(N, names): 1 present, 0 absent, -1 unknown."""
+    """Return the (N, names) targets: 1 present, 0 absent, -1 unknown."""
     return np.array(
         [
             [1 if n in row.positive else 0 if n in row.negative else -1 for n in names]
@@ -89,22 +93,22 @@ def known_targets(rows: Sequence[ManifestRow], names: Sequence[str]) -> NDArray[
 
 
 def main() -> None:
-    """Measure and print; with --json everything goes to a file too."""
+    """Measure and print; with --json, also write all values to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--part", default="test", choices=("validation", "test"))
+    parser.add_argument("--part", dest="split", default="test", choices=("validation", "test"))
     parser.add_argument("--only", help="print one name's AP, share and lift over chance")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     names = load_names(HERE / "names.yaml", builtin_label_set())
-    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.split == args.part]
+    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.split == args.split]
     mapped = {key: name for key, name in names.items() if name.label}
     report: dict[str, object] = {}
     with httpx.Client(base_url=args.url, timeout=120) as client:
         card = client.get("/model").raise_for_status().json()
-        print(f"{card['name']} {card['version']}, {args.part}: {len(rows)} photos")
+        print(f"{card['name']} {card['version']}, {args.split}: {len(rows)} photos")
         for title, subset, measure in (
             ("/zero-shot, plain English names", names, zero_shot_scores),
             ("/predict, mapped labels", mapped, predict_scores),

@@ -1,13 +1,13 @@
-"""Join what fine-tuning learned with what the start knew and no photo shows.
+"""Merges the fine-tuned projection with the initial one, to restore concepts that no photo shows.
 
-The fine-tuned trunk still sees an espresso: its features were trained to match the ImageNet
-network's classes. Its projection lost that, because it was fitted to photos without an espresso.
-The merged projection has two components: in the span of the texts that humans found on some
-training photo it is a mean of the fine-tuned one and the start's; in what is left of the embedding
-space, where no human label speaks, it is the start's alone, which was solved for from the class
-names' texts. That lengthens embeddings where no label looks and so shrinks the cosines; logit_scale
-is fitted anew, by the loss of the known pairs of the split validation. All else is the fine-tuned
-checkpoint's.
+The fine-tuned trunk still represents an espresso, because its features were trained to match the
+ImageNet network's classes. Its projection does not, because it was fitted to photos without an
+espresso. The merged projection has two components. In the span of the texts that humans found on
+some training photo, it is a weighted mean of the fine-tuned and the initial projection. In the rest
+of the embedding space, for which there are no human labels, it is the initial projection, a
+least-squares solution from the class names' texts. The second component lengthens the embeddings
+outside the span and so shrinks the cosines. Therefore logit_scale is fitted again, to the loss of
+the known pairs of the validation split. Everything else is from the fine-tuned checkpoint.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 
 
 def onto_span(texts: Tensor) -> Tensor:
-    """(D, D) orthogonal projection onto the span of texts (K, D), K below D."""
+    """Return the (D, D) orthogonal projection onto the span of texts (K, D), K below D."""
     basis: Tensor = torch.linalg.svd(texts.T, full_matrices=False).U
     return torch.mm(basis, basis.T)
 
@@ -39,14 +39,14 @@ def onto_span(texts: Tensor) -> Tensor:
 def merged(
     start: Tensor, finetuned: Tensor, texts: Tensor, share: float, elsewhere: float
 ) -> Tensor:
-    """The projection (D, F) of two.
+    """Merge two projections into one (D, F).
 
     Args:
-        start: (D, F), brought to the length of the other.
-        finetuned: (D, F).
-        texts: (K, D) that humans found on photos.
-        share: of the start's within their span.
-        elsewhere: length of the start's outside of it.
+        start: (D, F) initial projection; it is scaled to the norm of the other.
+        finetuned: (D, F) fine-tuned projection.
+        texts: (K, D) embeddings of the texts that humans found on photos.
+        share: share of the initial projection within their span.
+        elsewhere: factor of the initial projection outside their span.
     """
     start = start * (finetuned.norm() / start.norm())
     within = onto_span(texts)
@@ -55,25 +55,25 @@ def merged(
 
 
 def best_logit_scale(cosine: Tensor, targets: Tensor) -> Tensor:
-    """The logit_scale, up to ln(100), at which known pairs cost least.
+    """Return the logit_scale, up to ln(100), with the lowest loss of the known pairs.
 
     Args:
         cosine: (N, L) in [-1, 1].
         targets: (N, L) presence, 1 or 0, or -1 where unknown.
     """
     scales = torch.arange(2.0, math.log(100), 0.01)
-    alike = torch.ones(targets.shape[1])
-    costs = [tempered_bce(cosine, targets, scale, alike).item() for scale in scales]
-    return scales[costs.index(min(costs))]
+    equal_weights = torch.ones(targets.shape[1])
+    losses = [tempered_bce(cosine, targets, scale, equal_weights).item() for scale in scales]
+    return scales[losses.index(min(losses))]
 
 
 def main() -> None:
-    """Write the merged checkpoint, and say how good it is on the split validation."""
+    """Write the merged checkpoint and print its metrics on the validation split."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("start", "finetuned", "manifest", "photos", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--share", type=float, default=0.3, help="of the start, within the span")
-    parser.add_argument("--elsewhere", type=float, default=2.5, help="its length outside of it")
+    parser.add_argument("--share", type=float, default=0.3, help="of --start, within the span")
+    parser.add_argument("--elsewhere", type=float, default=2.5, help="factor of --start outside it")
     args = parser.parse_args()
 
     checkpoint = read_checkpoint(args.finetuned)
@@ -109,7 +109,7 @@ def main() -> None:
         checkpoint.labels,
         name=args.out.name,
         version=checkpoint.card.version,
-        readme=f"# {args.out.name}\n\nOf recipes/demo/merge.py.\n",
+        readme=f"# {args.out.name}\n\nWritten by recipes/demo/merge.py.\n",
         training={
             **checkpoint.card.training,
             "merged": {

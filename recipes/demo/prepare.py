@@ -1,7 +1,7 @@
-"""Make the manifest and the teacher's soft targets from the photo set and the ImageNet tower.
+"""Makes the manifest and the teacher's soft targets from the photo set and the ImageNet network.
 
-Writes into the work folder `manifest.csv`, `unlabelled.csv` (the same without any human label of a
-training photo) and `soft_targets.safetensors`.
+Writes to the work folder: `manifest.csv`, `unlabelled.csv` (the manifest without the human labels
+of training photos) and `soft_targets.safetensors`.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from app.dataset.photos import PhotoDataset
 
 HERE = Path(__file__).parent
 BATCH_SIZE = 32
-# Below this a teacher's probability says no more than that the class is not there.
-FLOOR = 0.02
+FLOOR = 0.02  # a lower probability of the teacher counts as 0
 # Annotators were not asked whether a bathroom photo shows the sea, or a seaside photo a bathroom.
-# The following is an assumption about two sources, not a human label: rooms in `houses` photos
-# show no label of NATURE, landscapes of `miml` no kitchen and no label of the categories INDOORS.
+# The following is an assumption about two sources, not a human label: photos of rooms in `houses`
+# show no label of NATURE; landscapes in `miml` show no kitchen and no label of the categories
+# INDOORS.
 ROOMS = ("bathroom", "bedroom", "kitchen")
 NATURE = {
     *("natural_landscape", "beach", "sea", "lake", "river", "mountains", "desert", "forest"),
@@ -42,8 +42,8 @@ NATURE = {
 INDOORS = ("Room", "Bathroom")
 
 
-def part_of(photo: bytes) -> Split:
-    """The one split: a photo's part is decided by its bytes."""
+def split_of(photo: bytes) -> Split:
+    """Return the split of a photo by the hash of its bytes: 80 % train, 10 % each of the others."""
     digit = int(sha256(photo).hexdigest(), 16) % 10
     return "validation" if digit == 8 else "test" if digit == 9 else "train"
 
@@ -51,19 +51,19 @@ def part_of(photo: bytes) -> Split:
 def manifest_row(
     row: dict[str, str], photos: Path, names: dict[str, NameDefinition]
 ) -> dict[str, str]:
-    """One photo's line: it was annotated for its own source's names, and for no others."""
+    """Return a photo's row of the manifest; it was annotated only for the names of its source."""
     positive = row["positive"].split("|") if row["positive"] else []
     asked = [key for key, name in names.items() if name.source == row["source"]]
     return {
         "file": row["file"],
-        "part": part_of((photos / row["file"]).read_bytes()),
+        "part": split_of((photos / row["file"]).read_bytes()),
         "positive": "|".join(positive),
         "negative": "|".join(key for key in asked if key not in positive),
     }
 
 
 def without_labels(row: dict[str, str]) -> dict[str, str]:
-    """The line without what humans said of a training photo."""
+    """Return the row without labels if it is of the train split, else the row itself."""
     return {**row, "positive": "", "negative": ""} if row["part"] == "train" else row
 
 
@@ -77,7 +77,7 @@ def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
 
 @torch.inference_mode()
 def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
-    """(N, 1000) softmax of the teacher, on the very pixels that the student sees."""
+    """Return the teacher's (N, 1000) probabilities, with the student's preprocessing."""
     config = yaml.safe_load((HERE / "model_config.json").read_text())["preprocess_cfg"]
     preprocess = Preprocess.from_config(config, exif_orientation=True)
     teacher = imagenet_network(weights)
@@ -89,7 +89,7 @@ def teacher_probabilities(weights: Path, paths: list[Path]) -> Tensor:
 
 
 def classes_of_labels(label_set: LabelSet) -> dict[str, set[str]]:
-    """The ImageNet classes that mean a label or one below it, by the ids of such labels."""
+    """Return the ImageNet classes that imply a label or a label below it, by label id."""
     classes_of: dict[str, set[str]] = {}
     mapping = yaml.safe_load((HERE / "teacher_classes.yaml").read_text())["labels"]
     for label, classes in mapping.items():
@@ -101,16 +101,16 @@ def classes_of_labels(label_set: LabelSet) -> dict[str, set[str]]:
 def soft_targets(
     probabilities: Tensor, imagenet: list[str], label_set: LabelSet
 ) -> tuple[list[str], Tensor]:
-    """Texts and (N, T) targets: the 1000 class names, and the labels which some of them mean.
+    """Return T texts and (N, T) targets: of the class names, and of the labels that they imply.
 
-    A label's probability is the sum over its classes and over those of the labels below it. What
-    is below `FLOOR` is dropped first: a label of 200 classes would add up noise.
+    A label's probability is the sum over its classes and over the classes of the labels below it.
+    Probabilities below `FLOOR` count as 0, since a label with 200 classes would accumulate noise.
     """
     probabilities = torch.where(probabilities < FLOOR, 0.0, probabilities)
     columns: dict[str, Tensor] = {}
     for i, name in enumerate(imagenet):
         text = render(label_set.template, name.split(", ")[0])
-        columns[text] = columns.get(text, 0.0) + probabilities[:, i]  # "crane" is two classes
+        columns[text] = columns.get(text, 0.0) + probabilities[:, i]  # "crane" names two classes
     for id, classes in classes_of_labels(label_set).items():
         members = [imagenet.index(name) for name in sorted(classes)]
         prompt = label_set.prompts[label_set.index(id)]
@@ -118,14 +118,25 @@ def soft_targets(
     return list(columns), torch.stack(list(columns.values()), dim=1)
 
 
-def add_sure_negatives(
+def add_assumed_negatives(
     texts: list[str],
     targets: Tensor,
     rows: list[dict[str, str]],
     rooms: Collection[str],
     label_set: LabelSet,
 ) -> tuple[list[str], Tensor]:
-    """Zeros where the source of a photo rules a label out, whatever the teacher thinks."""
+    """Set targets to 0 where the source of a photo excludes a label, also against the teacher.
+
+    Args:
+        texts: T texts.
+        targets: (N, T) targets of the texts.
+        rows: the rows of `photos.csv`.
+        rooms: names whose photos show no landscape.
+        label_set: the labels.
+
+    Returns:
+        The texts with those of excluded labels appended, and the targets of all of them.
+    """
     prompts = dict(zip(label_set.ids, label_set.prompts, strict=True))
     nature = [prompts[id] for id in label_set.ids if id in NATURE]
     indoors = [prompts[label.id] for label in label_set.labels if label.category in INDOORS]
@@ -140,7 +151,7 @@ def add_sure_negatives(
 
 
 def main() -> None:
-    """Prepare all that training reads."""
+    """Write the manifests and the soft targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos.csv")
     parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
@@ -148,7 +159,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument(
-        "--rooms", nargs="*", default=ROOMS, help="human labels by which a photo shows no landscape"
+        "--rooms", nargs="*", default=ROOMS, help="names whose photos show no landscape"
     )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -163,7 +174,7 @@ def main() -> None:
     imagenet = imagenet_names(args.classes)
     probabilities = teacher_probabilities(args.tower, [args.photos / file for file in files])
     texts, targets = soft_targets(probabilities, imagenet, label_set)
-    texts, targets = add_sure_negatives(texts, targets, rows, args.rooms, label_set)
+    texts, targets = add_assumed_negatives(texts, targets, rows, args.rooms, label_set)
     write_soft_targets(args.work / "soft_targets.safetensors", files, texts, targets)
     print(
         f"{len(files)} photos, {len(texts)} texts; mean of the largest {targets.amax(1).mean():.2f}"

@@ -1,7 +1,7 @@
-"""Fit the thresholds of a trained checkpoint, measure it on the test split, and write its card.
+"""Fits the thresholds of a trained checkpoint, measures it on the test split and writes its card.
 
-The thresholds are those of `mumic thresholds` on the validation split, with the teacher's word as
-evidence for `serve` where humans were not asked.
+The thresholds are fitted as by `mumic thresholds` on the validation split. For pairs without a
+human label, the teacher's soft targets are used to fit `serve`.
 """
 
 import argparse
@@ -37,9 +37,9 @@ from app.evaluation.thresholds import (
 HERE = Path(__file__).parent
 
 
-def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Split) -> Predictions:
-    """What the checkpoint makes of a part: of each name's own text, and of its labels."""
-    paths = [data.photos / data.files[i] for i in data.indices(part)]
+def predictions(checkpoint: Checkpoint, data: LabelledPhotos, split: Split) -> Predictions:
+    """Return the checkpoint's predictions on a split, for the texts of the names and its labels."""
+    paths = [data.photos / data.files[i] for i in data.indices(split)]
     texts = [data.texts[column] for column in data.classes.values()]
     return predict_photos(checkpoint, paths, texts, device=torch.device("cpu"))
 
@@ -47,7 +47,7 @@ def predictions(checkpoint: Checkpoint, data: LabelledPhotos, part: Split) -> Pr
 def main() -> None:
     """Write the shipped checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of merge.py")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="output of merge.py")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--soft-targets", type=Path, required=True)
@@ -64,20 +64,21 @@ def main() -> None:
     )
     columns = data.columns_of(label_set.prompts)
     rows = data.indices("validation")
-    human, teacher = data.targets[rows][:, columns].numpy(), data.soft_targets[rows][:, columns]
+    human = data.targets[rows][:, columns].numpy()
+    teacher = data.soft_targets[rows][:, columns].float().numpy()
     validation = predictions(checkpoint, data, "validation").label_probabilities
-    rules, word = ThresholdRules(), teacher.float().numpy()
-    fitted = fit_thresholds(human, validation, rules, word)
+    rules = ThresholdRules()
+    fitted = fit_thresholds(human, validation, rules, teacher)
     labels = apply_thresholds(label_set, fitted)
     rests_on = serve_evidence(human, fitted, rules.min_positives)
     learned = data.targets[data.indices("train")][:, columns].numpy()
     evidence = evidence_of_labels(labels, learned, set(classes_of_labels(label_set)))
     both = (human == 1).any(axis=0) & (human == 0).any(axis=0)
-    judged, sure = human[:, both], validation[:, both]
-    calibration = reliability_diagram(judged, sure)
-    off = bootstrap_calibration_error(judged, sure, draw_bootstrap_samples(len(human)))
-    low, high = percentile_interval(off)
-    _, _, summary = summarise_thresholds(human, validation, fitted, rules, word)
+    known, scores = human[:, both], validation[:, both]
+    calibration = reliability_diagram(known, scores)
+    errors = bootstrap_calibration_error(known, scores, draw_bootstrap_samples(len(human)))
+    low, high = percentile_interval(errors)
+    _, _, summary = summarise_thresholds(human, validation, fitted, rules, teacher)
     print(summary.text(rules))
 
     own = list(data.classes.values())

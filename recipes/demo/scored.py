@@ -1,4 +1,4 @@
-"""Which classes of the photo set are judged: those with at least 29 positives in the split test."""
+"""The scored classes of the photo set: those with at least 29 positives in the test split."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def print_scores(ap: Mapping[str, float]) -> dict[str, float]:
     """Print the validation metrics of a checkpoint and return them for its card.
 
     Args:
-        ap: average precision of each class, NaN without a positive.
+        ap: average precision of each class; NaN for a class without a positive.
     """
     scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
     print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")

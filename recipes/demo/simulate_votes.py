@@ -1,11 +1,10 @@
-"""Votes that annotators might have given, from the photo set's human labels, and a golden set.
+"""Simulates annotators' votes and a golden set from the photo set's human labels.
 
-A seeded noise model. Each photo is shown to some annotators, who differ in reliability, and they
-are asked for the names of the photo's own source. Most answers are right: an annotator misses
-what is there with the probability 1 - reliability and sees what is not there ten times less often.
-Some pairs of photo and name are ambiguous, hard names more often than others: annotators see the
-same ambiguous thing, so they err together, and more often by saying yes, as the paper reports
-(section 3.2).
+A seeded noise model. Several annotators of different reliability label each photo with the names of
+the photo's source. Most votes are correct: an annotator misses a present name with probability
+1 - reliability, and reports an absent one a tenth as often. Some pairs of photo and name are
+ambiguous, more often for hard names. On these pairs the annotators' errors are correlated, and more
+of them are false positives, as the paper reports (section 3.2).
 
 Writes `votes.csv` (file, label, votes, annotators) and `golden.csv` (file, positive, negative).
 """
@@ -29,22 +28,22 @@ from app.dataset.manifest import (
 
 HERE = Path(__file__).parent
 RELIABILITY = (0.98, 0.97, 0.95, 0.92, 0.85)
-FALSE_ALARM = 0.1  # of how often something is missed
-AMBIGUOUS = 0.001  # share of pairs
+FALSE_ALARM = 0.1  # rate of false positives, as a share of the rate of misses
+AMBIGUOUS = 0.001  # share of pairs, for names that are not hard
 AMBIGUOUS_HARD = 0.03
 HARD = ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor")
-YES_PRESENT, YES_ABSENT = 0.8, 0.5  # to an ambiguous pair
+YES_PRESENT, YES_ABSENT = 0.8, 0.5  # probability of a yes for an ambiguous pair
 
 
 def annotation_of(row: dict[str, str], names: dict[str, NameDefinition]) -> Annotation:
-    """What is true of one photo: it was annotated for its own source's names."""
+    """Return the human labels of a photo, which was annotated for the names of its source."""
     positive = frozenset(filter(None, row["positive"].split("|")))
     asked = frozenset(key for key, name in names.items() if name.source == row["source"])
     return Annotation(file=row["file"], positive=positive, negative=asked - positive, row_number=0)
 
 
 def count_yes(present: bool, hard: bool, draw: np.random.Generator) -> int:
-    """How many of the annotators say that a name is there."""
+    """Draw the number of annotators who vote that a name is present."""
     reliability = np.array(RELIABILITY)
     if draw.random() < (AMBIGUOUS_HARD if hard else AMBIGUOUS):
         yes = np.full(len(RELIABILITY), YES_PRESENT if present else YES_ABSENT)
@@ -54,7 +53,7 @@ def count_yes(present: bool, hard: bool, draw: np.random.Generator) -> int:
 
 
 def simulate(annotations: Sequence[Annotation], seed: int) -> list[list[str]]:
-    """Rows of a votes table, a photo's in the order of its names."""
+    """Return the rows of a votes table, sorted by name for each photo."""
     draw = np.random.default_rng(seed)
     rows = []
     for annotation in annotations:

@@ -1,4 +1,4 @@
-"""All photos as one tensor, and random views of them."""
+"""Photos as one tensor, and random views of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,27 +14,27 @@ MAX_COLOUR = 0.3
 
 
 def load_all(paths: list[Path], preprocess: Preprocess) -> Tensor:
-    """uint8 (N, 3, S, S) pixels, on the path that serving takes."""
+    """Load uint8 (N, 3, S, S) pixels with the preprocessing of the server."""
     photos = PhotoDataset(paths, preprocess)
     with ThreadPoolExecutor() as threads:
         return torch.stack(list(threads.map(photos.__getitem__, range(len(paths)))))
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """(count, 1, 1, 1) random values."""
+    """Draw (count, 1, 1, 1) random values between `low` and `high`."""
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
 
 
 def views(
     pixels: Tensor, size_px: int, area: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """A random part of each photo, perhaps mirrored, in somewhat other colours.
+    """Draw a random crop of each photo, mirrored with probability 0.5, with changed colours.
 
     Args:
-        pixels: uint8 (B, 3, R, R), R not much above `size_px`.
+        pixels: uint8 (B, 3, R, R), with R slightly above `size_px`.
         size_px: side S of the views.
         area: least and greatest share of the photo.
-        generator: of all that is drawn.
+        generator: source of all random values.
 
     Returns:
         (B, 3, S, S) float32 in [0, 1].
@@ -48,17 +48,17 @@ def views(
     mirror = uniform(count, -1, 1, generator).sign()
     zero = torch.zeros_like(width)
     rows = [torch.cat([width * mirror, zero, left], 3), torch.cat([zero, height, top], 3)]
-    where = nn.functional.affine_grid(
+    grid = nn.functional.affine_grid(
         torch.cat(rows, 2)[:, 0], [count, 3, size_px, size_px], align_corners=False
     )
-    seen = nn.functional.grid_sample(
-        pixels.float() / 255, where, padding_mode="reflection", align_corners=False
+    crops = nn.functional.grid_sample(
+        pixels.float() / 255, grid, padding_mode="reflection", align_corners=False
     )
-    return recoloured(seen, generator)
+    return change_colours(crops, generator)
 
 
-def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, 3, S, S) in [0, 1] with other brightness, contrast and saturation."""
+def change_colours(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly change brightness, contrast and saturation of images (B, 3, S, S) in [0, 1]."""
     low, high = 1 - MAX_COLOUR, 1 + MAX_COLOUR
     brightness, contrast, saturation = (
         uniform(len(images), low, high, generator) for _ in range(3)
@@ -70,22 +70,22 @@ def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
     return (grey + (images - grey) * saturation).clamp(0, 1)
 
 
-def strange_views(pixels: Tensor, count: int, size_px: int, generator: torch.Generator) -> Tensor:
-    """Pictures unlike the photos: details, mosaics of four details, and blends of two.
+def synthetic_views(pixels: Tensor, count: int, size_px: int, generator: torch.Generator) -> Tensor:
+    """Draw details of photos, mosaics of four details and blends of two, a third of each.
 
     Args:
         pixels: uint8 (N, 3, R, R) of all photos.
-        count: B, how many to make.
-        size_px: side S.
-        generator: of all that is drawn.
+        count: number B of views.
+        size_px: side S of the views.
+        generator: source of all random values.
 
     Returns:
         (B, 3, S, S) float32 in [0, 1].
     """
 
-    def details(many: int, side: int) -> Tensor:
-        chosen = torch.randint(len(pixels), (many,), generator=generator)
-        return views(pixels[chosen], side, (0.03, 0.4), generator)
+    def details(number: int, side_px: int) -> Tensor:
+        chosen = torch.randint(len(pixels), (number,), generator=generator)
+        return views(pixels[chosen], side_px, (0.03, 0.4), generator)
 
     third, half = count // 3, size_px // 2
     four = details(4 * third, half).reshape(third, 2, 2, 3, half, half)

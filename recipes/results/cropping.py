@@ -1,4 +1,4 @@
-"""The whole photo squashed to the model's square, against its centre crop (section 2.3)."""
+"""Compares squashing the whole photo to a square with a centre crop (section 2.3)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,13 +12,13 @@ from runs import Study, console, mean_and_spread
 from app.baselines.comparison import METRICS, compare, metrics_of, percent
 from app.evaluation.report import table_to_markdown
 
-QUALITY = 95  # of the JPEG files that the crops are
+QUALITY = 95  # of the JPEG files of the crops
 
 
 def write_centre_crops(study: Study, out: Path) -> Path:
-    """Write every photo's centre square: what CLIP's own preprocessing leaves of it.
+    """Write the centre square of every photo, which is what CLIP's preprocessing keeps of it.
 
-    A square photo is not distorted by the squash that follows. A crop that is there is kept.
+    Squashing a square photo does not distort it. Existing crops are kept.
     """
     data = study.data()
     for file in track(data.files, "centre crops", console=console):
@@ -35,7 +35,7 @@ def write_centre_crops(study: Study, out: Path) -> Path:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Totals of both, then each class."""
+    """Yield a table of the total metrics and a table of classes."""
     crops = write_centre_crops(study, study.work / "centre-crops")
     cropped = replace(study, photos=crops, work=study.work / "cropped")
     measures = {}

@@ -1,4 +1,4 @@
-"""Which learning rate MuMIC and ASL want each, so that neither is held back by the other's."""
+"""Finds the best learning rate of MuMIC and of ASL, for a fair comparison."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Macro mAP on the split validation, by the best epoch of each run."""
+    """Yield a table of macro mAP on the validation split, by the best epoch of each run."""
     rows = []
     for rate in RATES:
         mumic = [

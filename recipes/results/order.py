@@ -1,4 +1,4 @@
-"""MuMIC against ASL and against the model before any human label (the paper's tables 1 and 2)."""
+"""Compares MuMIC with ASL and with the model before training (the paper's tables 1 and 2)."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from app.evaluation.report import table_to_markdown
 
 
 def lines(study: Study, top: int) -> Iterator[str]:
-    """Mean over seeds, then every seed with intervals and each class."""
+    """Yield tables of means over seeds, then of every seed with intervals and of each class."""
     models = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
     for seed in study.seeds:
         models[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))

@@ -1,4 +1,4 @@
-"""Training runs of a study, each made once, and what came of them."""
+"""Training runs of a study, each made once, and their results."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -28,22 +28,22 @@ console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The photos of a study, where its runs start, and what they have in common.
+    """The photos, the initial checkpoint and the common settings of a study's runs.
 
     Attributes:
         init: the checkpoint that every run starts from.
-        manifest: which photo is in which part and carries which names.
-        photos: the folder that the manifest's files are in.
-        names: what the manifest's names mean, or None where they are label ids.
-        work: where the runs go; one that is there is not made again.
-        part: what is measured on.
-        seeds: of repeated runs.
-        epochs: of MuMIC, where a table does not vary them.
-        asl_epochs: of the ASL baseline.
-        learning_rate: of MuMIC.
-        asl_learning_rate: of the ASL baseline.
-        frozen: whether both towers stay as they are, all but the image projection and
-            logit_scale; features are then cached in `work`.
+        manifest: the split and the names of each photo.
+        photos: the folder of the manifest's files.
+        names: definitions of the manifest's names, or None if they are label ids.
+        work: the folder of the runs; existing runs are reused.
+        split: the split to measure on.
+        seeds: seeds of repeated runs.
+        epochs: epochs of MuMIC, unless a table varies them.
+        asl_epochs: epochs of the ASL baseline.
+        learning_rate: learning rate of MuMIC.
+        asl_learning_rate: learning rate of the ASL baseline.
+        frozen: whether both towers are frozen, except the image projection and logit_scale;
+            features are then cached in `work`.
         workers: processes that load photos.
         device: auto, cpu, cuda or cuda:N.
     """
@@ -53,7 +53,7 @@ class Study:
     photos: Path
     names: Path | None
     work: Path
-    part: Split
+    split: Split
     seeds: Sequence[int]
     epochs: int
     asl_epochs: int
@@ -65,16 +65,16 @@ class Study:
 
     @property
     def setting(self) -> str:
-        """One line under a table: what its numbers rest on."""
+        """The line under a table with the settings of its numbers."""
         trained = "the image projection alone" if self.frozen else "both towers"
         return (
-            f"Part {self.part}; trained: {trained}; learning rate, where it is not varied, "
+            f"Split {self.split}; trained: {trained}; learning rate, unless varied, "
             f"{self.learning_rate:g}, of ASL {self.asl_learning_rate:g}; "
             f"seeds {', '.join(map(str, self.seeds))}.\n"
         )
 
     def data(self, leave_out: Sequence[str] = ()) -> LabelledPhotos:
-        """The photos and human labels."""
+        """Load the photos and human labels."""
         labels = read_checkpoint(self.init).labels
         names = load_names(self.names, labels) if self.names else None
         return load_labelled_photos(
@@ -82,13 +82,13 @@ class Study:
         )
 
     def train(self, name: str, *, seed: int, leave_out: Sequence[str] = (), **changes: Any) -> Path:
-        """Train as `mumic train` does, or take the run that is there.
+        """Train as `mumic train` does, or reuse the existing run.
 
         Args:
-            name: of what the run is about.
-            seed: of the order of the photos and their augmentation.
-            leave_out: names of which no human label is used.
-            changes: fields of `TrainConfig` in which the run differs from the study's others.
+            name: the folder of runs of this kind.
+            seed: seed of the order of the photos and their augmentation.
+            leave_out: names whose human labels are not used.
+            changes: fields of `TrainConfig` that differ from the study's settings.
         """
         config = self._config(
             **{"learning_rate": self.learning_rate, "epochs": self.epochs, "seed": seed, **changes}
@@ -123,7 +123,7 @@ class Study:
         return out
 
     def train_asl(self, *, seed: int, **changes: Any) -> Path:
-        """Train the ASL baseline in the same loop, or take the run that is there."""
+        """Train the ASL baseline in the same loop, or reuse the existing run."""
         config = self._config(
             **{
                 "learning_rate": self.asl_learning_rate,
@@ -149,14 +149,14 @@ class Study:
         return out
 
     def score(self, models: Mapping[str, str | Path]) -> Scored:
-        """Score the part by each `DIR[:SCORING]`, as `mumic compare` does."""
+        """Score the split with each model `DIR[:SCORING]`, as `mumic compare` does."""
         labels, data = read_checkpoint(self.init).labels, self.data()
         names = load_names(self.names, labels) if self.names else None
         with Progress(console=console) as progress:
             return score_compared_models(
                 parse_compared_models([f"{name}={where}" for name, where in models.items()]),
                 data,
-                self.part,
+                self.split,
                 scored_classes(data, labels, names, "names"),
                 names=names,
                 device=self.device,
@@ -191,7 +191,7 @@ class Study:
 
 
 def epochs_of(out: Path) -> list[dict[str, float]]:
-    """The rows of a run's log that end an epoch, with its metrics on the split validation."""
+    """Return the log rows at the end of each epoch, with metrics on the validation split."""
     with out.with_name(f"{out.name}.run").joinpath("log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [
@@ -202,11 +202,11 @@ def epochs_of(out: Path) -> list[dict[str, float]]:
 
 
 def best_epoch(out: Path) -> dict[str, float]:
-    """The row of a run's log with the best macro mAP."""
+    """Return the row of a run's log with the best macro mAP."""
     return max(epochs_of(out), key=lambda row: row["macro_map"])
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean of some seeds in percent, and their standard deviation where there are several."""
+    """Format the mean of several seeds in percent, with the standard deviation of two or more."""
     spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * fmean(values):.1f}{spread}"

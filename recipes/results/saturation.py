@@ -1,4 +1,4 @@
-"""How many epochs MuMIC and ASL need (section 5.1)."""
+"""Measures the number of epochs that MuMIC and ASL need (section 5.1)."""
 
 from collections.abc import Iterator
 from statistics import fmean
@@ -7,12 +7,12 @@ from runs import Study, epochs_of, mean_and_spread
 
 from app.evaluation.report import table_to_markdown
 
-BUDGETS = (1, 2, 3, 5, 8, 12, 18, 25)  # epochs; each run has its own whole learning-rate schedule
-NEAR = 0.005  # of the best macro mAP: what counts as saturated
+BUDGETS = (1, 2, 3, 5, 8, 12, 18, 25)  # epochs; each run has a complete learning-rate schedule
+NEAR = 0.005  # a run within this distance of the best macro mAP is saturated
 
 
 def lines(study: Study) -> Iterator[str]:
-    """The table, and the first budget that comes near the best one."""
+    """Yield the table and the smallest saturated budget of each method."""
     values: dict[str, dict[int, list[float]]] = {"MuMIC": {}, "ASL": {}}
     for epochs in BUDGETS:
         values["MuMIC"][epochs] = [

@@ -1,6 +1,7 @@
-"""What the paper found, on other photos: each sub-command prints one section of docs/results.md.
+"""Reproduces the paper's comparisons on other photos.
 
-Runs are kept in the work folder; a command that is started again makes the missing ones alone.
+Each sub-command prints one section of docs/results.md. Runs are kept in the work folder; a
+restarted command makes only the missing ones.
 """
 
 import argparse
@@ -30,20 +31,20 @@ LEFT_OUT = ("sea", "mountains", "sunset", "bathroom", "cow")
 
 
 def read_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--init", type=Path, required=True, help="checkpoint where runs start")
+    shared.add_argument("--init", type=Path, required=True, help="checkpoint that runs start from")
     shared.add_argument("--manifest", type=Path, required=True)
     shared.add_argument("--photos", type=Path, required=True)
     shared.add_argument("--names", type=Path)
     shared.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    shared.add_argument("--part", choices=SPLITS, default="validation")
+    shared.add_argument("--part", dest="split", choices=SPLITS, default="validation")
     shared.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     shared.add_argument("--epochs", type=int, default=3)
     shared.add_argument("--asl-epochs", type=int, default=18)
     shared.add_argument("--learning-rate", type=float, default=1e-5)
     shared.add_argument("--asl-learning-rate", type=float, default=1e-4)
-    shared.add_argument("--frozen", action="store_true", help="train the image projection alone")
+    shared.add_argument("--frozen", action="store_true", help="train only the image projection")
     shared.add_argument("--workers", type=int, default=0)
     shared.add_argument("--device", default="auto")
     parser = argparse.ArgumentParser(description=__doc__)

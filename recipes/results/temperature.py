@@ -1,4 +1,4 @@
-"""The sweep over the initial logit_scale (the paper's table 3), and tau frozen at 1."""
+"""Sweeps the initial logit_scale (the paper's table 3), and freezes tau at 1."""
 
 from collections.abc import Iterator
 from statistics import fmean
@@ -12,11 +12,11 @@ VALUES = (0.703, 0.913, 2.005, 2.578, 2.659, 2.927, 3.352, 3.652, 4.189, 4.605, 
 PAPER_MACRO_MAP = (17.5, 22.8, 65.9, 72.2, 72.6, 73.7, 73.9, 74.1, 73.9, 73.1, 73.1, 72.6)
 PAPER_GAP_AT_10 = (56.1, 62.1, 78.5, 83.9, 83.9, 84.7, 85.0, 85.4, 85.0, 84.4, 84.4, 84.1)
 PAPER_FROZEN = (43.3, 38.2)  # macro mAP and GAP@10 with tau = 1
-CAP = 7.0  # above the largest value, so that no run is held back by it
+CAP = 7.0  # above the largest value, so that it limits no run
 
 
 def lines(study: Study) -> Iterator[str]:
-    """The table, by the best epoch of each run on the split validation."""
+    """Yield the table, by the best epoch of each run on the validation split."""
     rows = []
     settings: list[tuple[str, dict[str, Any], tuple[float, float]]] = [
         *(

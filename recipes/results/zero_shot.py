@@ -1,4 +1,4 @@
-"""Classes left out of training, found by their text alone (section 5.5)."""
+"""Measures classes left out of training, which are recognised by their text only (section 5.5)."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
@@ -12,22 +12,22 @@ from app.evaluation.metrics import average_precision
 from app.evaluation.metrics.ranking import lift_over_chance
 from app.evaluation.report import table_to_markdown
 
-WAYS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
+SCORINGS: tuple[Scoring, ...] = ("sigmoid", "pair", "softmax")
 MEASURES = ("AP", "(AP - p) / (1 - p)", "score where present", "score where absent")
 
 
 def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
-    """Each class's average precision, then what each way to score makes of all of them."""
+    """Yield a table of each class's average precision, then means by scoring method."""
     runs = [(name, seed) for name in leave_out for seed in study.seeds]
-    models = {f"before, {way}": f"{study.init}:{way}" for way in WAYS}
+    models = {f"before, {scoring}": f"{study.init}:{scoring}" for scoring in SCORINGS}
     for name, seed in runs:
         out = study.train(f"without-{name}", leave_out=[name], seed=seed)
-        models |= {f"{name}, {seed}, {way}": f"{out}:{way}" for way in WAYS}
+        models |= {f"{name}, {seed}, {scoring}": f"{out}:{scoring}" for scoring in SCORINGS}
     scored = study.score(models)
     keys = [each.key for each in scored.classes]
 
     def measure(model: str, name: str) -> tuple[float, ...]:
-        """One value for each of `MEASURES`."""
+        """Return one value for each of `MEASURES`."""
         column = [keys.index(name)]
         targets, scores = scored.targets[:, column], scored.scores[model][:, column]
         ap = average_precision(targets, scores)
@@ -39,16 +39,16 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
         )
 
     found = {
-        f"left out, {way}": {
-            name: [measure(f"{name}, {seed}, {way}", name) for seed in study.seeds]
+        f"left out, {scoring}": {
+            name: [measure(f"{name}, {seed}, {scoring}", name) for seed in study.seeds]
             for name in leave_out
         }
-        for way in WAYS
+        for scoring in SCORINGS
     } | {
-        f"before, {way}": {name: [measure(f"before, {way}", name)] for name in leave_out}
-        for way in WAYS
+        f"before, {scoring}": {name: [measure(f"before, {scoring}", name)] for name in leave_out}
+        for scoring in SCORINGS
     }
-    yield "Average precision of a class of which no label was trained on, %:\n\n"
+    yield "Average precision of classes without training labels, %:\n\n"
     rows = [
         [name, *(mean_and_spread([ap for ap, *_ in by[name]]) for by in found.values())]
         for name in leave_out
@@ -59,4 +59,4 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
     for title, by in found.items():
         means = zip(*(values for each in by.values() for values in each), strict=True)
         rows.append([title, *(percent(fmean(values)) for values in means)])
-    yield table_to_markdown([["way", *MEASURES], *rows]) + "\n"
+    yield table_to_markdown([["scoring", *MEASURES], *rows]) + "\n"
