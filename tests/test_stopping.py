@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from http.client import HTTPResponse
 from typing import TypeVar
 
 import httpx
@@ -45,6 +46,14 @@ def wait_until_refused(address: tuple[str, int]) -> None:
     wait_until(refused)
 
 
+def read_status(client: socket.socket) -> int:
+    """The status of one whole answer; head and body may arrive separately."""
+    with HTTPResponse(client) as answer:
+        answer.begin()
+        answer.read()
+        return answer.status
+
+
 def received(client: socket.socket) -> bytes:
     """All that has come, once the server has closed the connection."""
     with client:
@@ -76,8 +85,7 @@ def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
         kept, late, probe = connected(address), connected(address), connected(address)
         for client in (kept, late, probe):
             client.sendall(REQUEST)
-            answer = await asyncio.to_thread(client.recv, 2**16)
-            assert answer.startswith(b"HTTP/1.1 200")
+            assert await asyncio.to_thread(read_status, client) == 200
         # The server's loop stands still while this does not wait: it knows of none of these.
         waiting = [connected(address) for _ in range(8)]
         for client in (kept, *waiting):
@@ -98,6 +106,30 @@ def test_requests_on_their_way_are_answered_and_probes_sent_elsewhere(
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize("sent", [REQUEST, b""], ids=["request", "nothing"])
+def test_connection_made_after_shutdown_began_is_closed(
+    config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """An event loop accepts a connection one step before it calls `connection_made`."""
+    monkeypatch.setattr(BoundedConnection, "stop_s", 10 if sent else 0.1)
+    monkeypatch.setattr(BoundedConnection, "head_s", 100)
+
+    async def story(server: Server, bound: socket.socket) -> bytes:
+        client, accepted = socket.socketpair()
+        client.settimeout(20)
+        connection = BoundedConnection(config, server.server_state, server.lifespan.state)
+        stopping = asyncio.create_task(server.shutdown([bound]))
+        await asyncio.sleep(0)  # by now it has told every connection that it knows
+        client.sendall(sent)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        await stopping
+        return received(client)
+
+    answer = run(config, story)
+    assert answer.startswith(b"HTTP/1.1 200" if sent else b"")
+    assert (b"connection: close" in answer) == bool(sent)
 
 
 def test_a_connection_on_which_nothing_comes_is_closed(

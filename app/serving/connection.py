@@ -43,7 +43,6 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._stopping = False
         self._refused = False  # what still comes is passed over
         self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait
         self._unused_bytes = 0  # come since the parser last made something of what came
@@ -53,6 +52,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Who leaves a single byte unread does not read, however little the answer has."""
         super().connection_made(cast(asyncio.Transport, transport))
         self.transport.set_write_buffer_limits(high=0)
+        if self._is_stopping:  # the server was told to stop after it accepted this connection
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes is, or follows, a request's head, but for a blank line after a body."""
@@ -122,7 +123,6 @@ class BoundedConnection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops; uvicorn would lose a request that it has not yet begun to read."""
-        self._stopping = True
         self._keep_no_longer_when_stopping()
         self.loop.call_later(self.stop_s, super().shutdown)
 
@@ -154,11 +154,16 @@ class BoundedConnection(HttpToolsProtocol):
         lines += [b"%b: %b" % each for each in self.headers if each[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
+    @property
+    def _is_stopping(self) -> bool:
+        """The server's own state: it cannot reach a connection that is not yet made."""
+        return bool(self.app_state.get("stopping"))
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _keep_no_longer_when_stopping(self) -> None:
-        if self._stopping and self.cycle is not None:
+        if self._is_stopping and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _refuse_head(self) -> None:

@@ -89,7 +89,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what has come, that of clients included who wait at the port to be let in.
 
-        From now on each request's state has `stopping`.
+        From now on each request's state has `stopping`, and so do connections that have been
+        accepted but not yet made: each of them closes after its answer.
         """
         self.lifespan.state["stopping"] = True
         waiting = [client for bound in sockets or [] for client in _let_in(bound)]
@@ -99,8 +100,7 @@ class Server(uvicorn.Server):
             connection.shutdown()
         loop = asyncio.get_running_loop()
         for client in waiting:
-            _, connection = await loop.connect_accepted_socket(self._connection, client)
-            connection.shutdown()
+            await loop.connect_accepted_socket(self._connection, client)
         await super().shutdown(sockets)
 
     def _connection(self) -> BoundedConnection:
