@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from typing import Any
 
 import httpx
@@ -15,10 +14,14 @@ from hypothesis.extra.numpy import arrays
 
 from app.core.classifier import Classifier
 from app.core.drift import BINS, SMALLEST_SHARE, histograms, population_stability_index
+from app.main import create_app
 from app.serving import score_statistics
 from app.serving.metrics import Metrics
 from app.serving.score_statistics import ScoreStatistics
+from app.settings import Settings
+from tests.fakes import PATIENCE_S
 from tests.sending import multipart, photo
+from tests.tiny import live_server
 
 Array = np.ndarray[Any, Any]
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 1000)).filter(lambda row: row.sum() > 0)
@@ -130,20 +133,26 @@ def test_scores_that_are_not_finite_are_not_counted(tiny_classifier: Classifier)
     assert set(scores.values()) == {2}
 
 
-def test_answers_are_counted_and_checks_are_not(client: httpx.Client) -> None:
-    def images() -> float:
-        scores = told(client.get("/metrics").text, "mumic_label_scores_total")
-        return sum(scores.values()) / len(client.get("/labels").json()["labels"])
+def test_answers_are_counted_and_checks_are_not(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_statistics, "TELL_EVERY_S", 0)
+    with (
+        live_server(create_app(small_settings, tiny_classifier)) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
+    ):
 
-    def ask() -> None:
-        assert client.post("/predict", **multipart(photo())).status_code == 200
+        def images() -> float:
+            scores = told(client.get("/metrics").text, "mumic_label_scores_total")
+            return sum(scores.values()) / len(client.get("/labels").json()["labels"])
 
-    time.sleep(score_statistics.TELL_EVERY_S)
-    ask()
-    before = images()
-    for _ in range(3):
-        assert client.get("/readyz").status_code == 200
+        def ask() -> None:
+            assert client.post("/predict", **multipart(photo())).status_code == 200
+
         ask()
-    time.sleep(score_statistics.TELL_EVERY_S)
-    ask()
-    assert images() == before + 4
+        before = images()
+        for _ in range(3):
+            assert client.get("/readyz").status_code == 200
+            ask()
+        ask()
+        assert images() == before + 4

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.pixels import Pixels, load_pixels
+from app.errors import NotReadyError
 from app.main import create_app
 from app.serving.engine import Engine
 from app.serving.metrics import Metrics
+from app.serving.readiness import Readiness
 from app.serving.routes import health
 from app.settings import Settings
 from tests.fakes import (
@@ -97,7 +98,7 @@ def test_a_model_that_computes_something_else_is_not_ready(
 def test_decoders_that_are_held_are_not_ready(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 0.3)
+    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", PATIENCE_S)
     go = threading.Event()
 
     def held(*arguments: Any) -> Pixels:
@@ -112,7 +113,9 @@ def test_decoders_that_are_held_are_not_ready(
         one = post_beside(client, grey_photo(GOOD))
         assert ready(client) == (200, "")
         more = post_beside(client, *[grey_photo(GOOD)] * 4)
-        assert ready(client) == (503, "not_ready")
+        with monkeypatch.context() as impatient:
+            impatient.setattr("app.serving.readiness.PATIENCE_S", 0.1)
+            assert ready(client) == (503, "not_ready")
         go.set()
         assert [each.result(20).status_code for each in (one, more)] == [200, 200]
         assert ready(client) == (200, "")
@@ -122,14 +125,27 @@ def test_decoders_that_are_held_are_not_ready(
 def test_probes_of_a_stuck_model_are_told_together(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 1)
+    asked = checks = 0
+
+    async def check(readiness: Readiness) -> None:
+        nonlocal asked
+        asked += 1
+        await real_check(readiness)
+
+    async def check_golden(*_: object) -> None:
+        nonlocal checks
+        checks += 1
+        await until(lambda: asked == 12)
+        raise NotReadyError("stuck")
+
+    real_check = Readiness.check
+    monkeypatch.setattr(Readiness, "check", check)
+    monkeypatch.setattr(Engine, "check_golden", check_golden)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client, ThreadPoolExecutor(12) as probes:
-        tower.go.clear()
-        began = time.monotonic()
         assert set(probes.map(lambda _: ready(client), range(12))) == {(503, "not_ready")}
-        assert time.monotonic() - began < 6  # one after the other they would take 12
+        assert checks == 1
 
 
 def test_a_check_goes_before_what_waits(
@@ -144,7 +160,7 @@ def test_a_check_goes_before_what_waits(
         waiting = asyncio.create_task(embed(engine, lambda: grey_photo(GOOD), 9))
         await until(lambda: b"mumic_decode_seconds_count 9.0" in metrics.render())
         check = asyncio.create_task(engine.check_golden(engine.served, PATIENCE_S))
-        await asyncio.sleep(0.05)  # it passes a decoder
+        await until(lambda: len(engine._batcher) == 9)  # it has passed a decoder
         tower.go.set()
         await check
         assert len(tower.batches) < 9
@@ -158,15 +174,17 @@ def test_a_check_goes_before_what_waits(
 def test_a_stuck_model_is_not_ready_and_in_the_end_not_alive(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", 0.2)
-    monkeypatch.setattr(health, "STUCK_S", 0.5)
+    monkeypatch.setattr("app.serving.readiness.PATIENCE_S", PATIENCE_S)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client:
         tower.go.clear()
         stuck = post_beside(client, grey_photo(GOOD))
-        assert ready(client) == (503, "not_ready")
-        wait_until(lambda: client.get("/healthz").status_code == 503)
+        with monkeypatch.context() as impatient:
+            impatient.setattr("app.serving.readiness.PATIENCE_S", 0.1)
+            assert ready(client) == (503, "not_ready")
+            impatient.setattr(health, "STUCK_S", 0.2)
+            wait_until(lambda: client.get("/healthz").status_code == 503)
         tower.go.set()
         assert stuck.result(20).status_code == 200
         assert ready(client) == (200, "")

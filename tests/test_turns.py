@@ -168,7 +168,7 @@ def test_in_the_engine_one_image_is_decoded_before_the_last_ones_of_a_request_be
         many = begin("many", 8)
         await until(lambda: decoded == ["many"])
         single = begin("single", 1)
-        await asyncio.sleep(0.01)
+        await until(lambda: len(engine._decoding._waiting) == 7)  # all but two slots' worth
         go.set()
         await asyncio.gather(many, single)
         await engine.close()
