@@ -23,7 +23,7 @@ from tests.tiny import write_tiny
 
 PATIENCE_S = 120  # torch alone takes several on a busy machine
 WORKERS = 2
-CONNECTIONS = 12  # that one worker gets all of them happens once in two thousand times
+CONNECTIONS = 12  # one worker alone gets all of them once in two thousand times
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -122,9 +122,11 @@ def runs(pid: int) -> bool:
 
 def is_refused(url: str) -> bool:
     try:
-        httpx.get(f"{url}/healthz")
+        httpx.get(f"{url}/healthz", timeout=PATIENCE_S)
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        return False  # still in the backlog when a worker closed its port
     return False
 
 
@@ -188,7 +190,7 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
             return server.said.count("all workers answer again") == times
 
         # In memory: a full disk would end who writes to a file that is mapped.
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
             started = metric(client, "mumic_start_time_seconds")
             assert metric(client, "mumic_worker_restarts_total") == 0
         environment = Path(f"/proc/{min(server.workers())}/environ").read_bytes()
@@ -197,9 +199,11 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
         server.process.send_signal(signal.SIGTTIN)  # uvicorn's signal for one worker more
         gone = send_one(signal.SIGKILL)
         wait_until(lambda: all_answer_again(1))
-        assert len(answering() - {gone}) == WORKERS
+        wait_until(lambda: len(answering() - {gone}) == WORKERS)
         assert len(server.workers()) == WORKERS
-        with httpx.Client(base_url=url) as client:  # what the dead one counted stays
+        with httpx.Client(
+            base_url=url, timeout=PATIENCE_S
+        ) as client:  # what the dead one counted stays
             assert metric(client, 'mumic_requests_total{route="/",status="200"}') == asked
             assert metric(client, "mumic_worker_restarts_total") == 1
             assert metric(client, "mumic_start_time_seconds") == started
@@ -219,7 +223,7 @@ def test_a_worker_that_ends_or_is_silent_is_replaced_and_not_at_once_for_ever(
 
         gone = send_one(signal.SIGSTOP)
         wait_until(lambda: all_answer_again(3))
-        assert len(answering() - {gone}) == WORKERS
+        wait_until(lambda: len(answering() - {gone}) == WORKERS)
         assert server.said.count("the next in 0.1 s") == 3
 
         send_one(signal.SIGSTOP)
