@@ -170,9 +170,7 @@ def test_the_end_of_an_answer_that_is_not_read_ends_the_connection(
         connection.settimeout(20)
         connection.connect((client.base_url.host, client.base_url.port or 0))
         connection.sendall((request + b"\r\n") * 5 + request + last)
-        answers = 'mumic_requests_total{route="unmatched",status="200"}'
-        wait_until(lambda: metric(client, answers) == 6)
-        assert hung_up.wait(PATIENCE_S)
+        assert hung_up.wait(PATIENCE_S)  # on a busy machine maybe of an answer before the last
         received = 0
         with suppress(ConnectionError):
             while data := connection.recv(2**20):
