@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from traceback import clear_frames
 
 import numpy as np
 import torch
@@ -101,7 +102,13 @@ def loaded(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
     try:
         yield from loader
     except DataError as error:  # a worker's comes with its whole traceback, the text at its end
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+        said = str(error).rpartition("DataError: ")[2].strip()
+        # Torch's frames keep the worker processes, and the error keeps the frames: the garbage
+        # collector would find them later, wherever that is, and wait 5 s for each process.
+        clear_frames(error.__traceback__)
+    else:
+        return
+    raise DataError(said)
 
 
 def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:

@@ -171,7 +171,7 @@ def test_engine_decodes_single_image_before_end_of_large_request(
         many = start("many", 8)
         await until(lambda: decoded == ["many"])
         single = start("single", 1)
-        await asyncio.sleep(0.01)
+        await until(lambda: len(engine.images._decoding._waiting) == 7)  # images beyond the slots
         go.set()
         await asyncio.gather(many, single)
         await engine.close()
