@@ -1,1 +1,1 @@
-"""Photos, what is known of them, and the label texts between."""
+"""Labelled photos: the manifest, the targets of its labels, and decoded pixels."""

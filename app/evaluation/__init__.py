@@ -1,1 +1,1 @@
-"""How good a checkpoint is."""
+"""Evaluates checkpoints on labelled photos, and fits thresholds and label texts to them."""

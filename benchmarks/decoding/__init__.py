@@ -1,1 +1,1 @@
-"""Decoding."""
+"""Benchmarks of decoding time and memory."""

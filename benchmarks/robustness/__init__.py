@@ -1,1 +1,1 @@
-"""Robustness."""
+"""Load runs with faults, overload and hostile requests."""

@@ -1,1 +1,1 @@
-"""Support."""
+"""Load clients, photos and server processes for the benchmarks."""

@@ -1,1 +1,1 @@
-"""Throughput."""
+"""Benchmarks of throughput, latency and start-up."""

@@ -25,7 +25,7 @@ from tests.support.command import Run, mumic
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=3), st.sampled_from("abc")), st.integers(0, 30))
-def test_strata_give_the_same_number_as_far_as_they_can(strata: dict[str, str], count: int) -> None:
+def test_strata_are_sampled_evenly(strata: dict[str, str], count: int) -> None:
     chosen = sample_stratified_photos(strata, count, np.random.default_rng(0))
     assert len(set(chosen)) == len(chosen) == min(count, len(strata))
     sizes, taken = Counter(strata.values()), Counter(strata[file] for file in chosen)
@@ -35,7 +35,7 @@ def test_strata_give_the_same_number_as_far_as_they_can(strata: dict[str, str], 
     assert sample_stratified_photos(turned, count, np.random.default_rng(0)) == chosen
 
 
-def test_another_seed_samples_others() -> None:
+def test_seed_changes_sample() -> None:
     strata = {str(i): "villa" for i in range(100)}
     one, other = (
         sample_stratified_photos(strata, 10, np.random.default_rng(seed)) for seed in (0, 1)
@@ -43,7 +43,7 @@ def test_another_seed_samples_others() -> None:
     assert set(one) != set(other)
 
 
-def test_similar_photos_are_sampled_from_the_top_alone() -> None:
+def test_similar_photos_are_sampled_only_from_top() -> None:
     angles = torch.linspace(0, torch.pi / 2, 50)
     embeddings = torch.stack([angles.cos(), angles.sin()], dim=1)
     files = [f"{i:02d}" for i in range(50)]
@@ -109,7 +109,9 @@ class Candidates:
         return {each["file"]: (each["property_type"], each["picked_for"]) for each in table}
 
 
-def test_the_command_picks_by_strata_and_by_text(run: Candidates, tiny_checkpoint: Path) -> None:
+def test_candidates_command_picks_by_strata_and_text(
+    run: Candidates, tiny_checkpoint: Path
+) -> None:
     rare = ("--rare", "pets", "--rare", "pets=dog", "--per-label", "10", "--top", "10")
     ran = run("--count", "8", "--checkpoint", tiny_checkpoint, *rare)
     assert ran.code == 0, ran.err
@@ -124,7 +126,7 @@ def test_the_command_picks_by_strata_and_by_text(run: Candidates, tiny_checkpoin
     assert run.rows.keys() <= first.keys()
 
 
-def test_searching_needs_the_checkpoint_of_the_embeddings(
+def test_rare_label_search_requires_matching_checkpoint(
     run: Candidates, tiny_checkpoint: Path, archive: Path
 ) -> None:
     wrong = ("--count", "1", "--rare", "pets")
@@ -145,11 +147,11 @@ def test_searching_needs_the_checkpoint_of_the_embeddings(
     ("files", "rows", "message"),
     [
         (["a"], torch.ones(2, 3), r"embeddings are \(2, 3\), for 1 files"),
-        (["a", "a"], torch.ones(2, 3), "a is there twice"),
+        (["a", "a"], torch.ones(2, 3), "a occurs twice"),
         (["a", "b"], torch.tensor([[1.0], [torch.nan]]), "the embedding of b has values"),
     ],
 )
-def test_bad_embeddings_are_refused(
+def test_invalid_embeddings_are_refused(
     tmp_path: Path, files: list[str], rows: torch.Tensor, message: str
 ) -> None:
     write_archive_embeddings(tmp_path / "e", files, rows)
@@ -157,14 +159,14 @@ def test_bad_embeddings_are_refused(
         read_archive_embeddings(tmp_path / "e")
 
 
-def test_a_file_that_holds_no_embeddings_is_refused(tmp_path: Path) -> None:
+def test_file_without_embeddings_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"none"):
         (tmp_path / "e").write_bytes(content)
         with pytest.raises(DataError, match="not a file of embeddings"):
             read_archive_embeddings(tmp_path / "e")
 
 
-def test_properties_must_agree_and_be_whole(tmp_path: Path) -> None:
+def test_missing_or_conflicting_properties_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("file,kind\na,villa\nb,hotel\na,villa\n")
     assert read_strata(path, "kind", ["b", "a"]) == {"b": "hotel", "a": "villa"}

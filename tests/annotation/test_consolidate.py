@@ -41,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_six_tenths_of_the_annotators_decide_and_the_unasked_stays_unknown() -> None:
+def test_votes_become_targets_at_60_percent_or_own_threshold() -> None:
     tallies = [
         VoteTally("a", "pool", 3, 5),
         VoteTally("a", "garden", 2, 5),
@@ -57,7 +57,7 @@ def test_six_tenths_of_the_annotators_decide_and_the_unasked_stays_unknown() -> 
     assert said(targets_from_votes(tallies, {"garden": 0.4}))["a"] == ("garden|pool", "")
 
 
-def test_parents_of_a_positive_label_are_positive_whatever_was_voted() -> None:
+def test_parents_of_positive_label_override_votes() -> None:
     targets = [
         annotation("a", ["suite"], ["bedroom", "pool"]),
         annotation("b", ["room"], ["suite"]),
@@ -70,7 +70,7 @@ def test_parents_of_a_positive_label_are_positive_whatever_was_voted() -> None:
     }
 
 
-def test_names_bring_the_parents_that_are_names_too() -> None:
+def test_parents_of_names_are_limited_to_names() -> None:
     names = {
         "sleep": NameDefinition(text="place to sleep", label=None, implies=("bedroom",)),
         "chamber": NameDefinition(text="chamber", label="room"),
@@ -84,7 +84,7 @@ PAIRS = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_si
 
 @settings(max_examples=25)
 @given(pairs=PAIRS)
-def test_grades_agree_with_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
+def test_agreement_scores_equal_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
     tallies = [VoteTally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
     golden = [
         annotation(str(i), ["pool"] * truth, ["pool"] * (not truth))
@@ -104,11 +104,12 @@ def test_grades_agree_with_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
             assert each.f1 == pytest.approx(f1_score(truth, said_yes))
         else:
             assert math.isnan(each.recall)
-        assert (each.found, each.wrong) == (of_all.found, of_all.wrong)
+        assert each.true_positives == of_all.true_positives
+        assert each.false_positives == of_all.false_positives
 
 
 @given(pairs=PAIRS, least=st.integers(1, 10))
-def test_no_step_is_better_than_the_picked_one(pairs: list[tuple[bool, int]], least: int) -> None:
+def test_picked_threshold_has_best_f1(pairs: list[tuple[bool, int]], least: int) -> None:
     tallies = [VoteTally(str(i), "pool", votes, 5) for i, (_, votes) in enumerate(pairs)]
     golden = [
         annotation(str(i), ["pool"] * truth, ["pool"] * (not truth))
@@ -124,13 +125,13 @@ def test_no_step_is_better_than_the_picked_one(pairs: list[tuple[bool, int]], le
         assert best == max(each.f1 for each in grades)
 
 
-def test_of_equally_good_thresholds_the_usual_one_is_picked() -> None:
-    graded = [AgreementScore("pool", step, found=20, rejected=20) for step in STEPS]
+def test_tied_thresholds_pick_closest_to_default() -> None:
+    graded = [AgreementScore("pool", step, true_positives=20, true_negatives=20) for step in STEPS]
     assert pick_agreement_threshold(graded, 10) == 0.6
     assert pick_agreement_threshold([graded[1], graded[3]], 10) == 0.8
 
 
-def test_pairs_outside_the_golden_set_are_not_graded() -> None:
+def test_pairs_outside_golden_set_are_not_scored() -> None:
     golden = [annotation("a", ["pool"], [])]
     tallies = [
         VoteTally("a", "garden", 5, 5),
@@ -139,12 +140,12 @@ def test_pairs_outside_the_golden_set_are_not_graded() -> None:
     ]
     grades = score_agreement(tallies, golden, [0.6])
     assert grades == {
-        ALL_LABELS: [AgreementScore(ALL_LABELS, 0.6, found=1)],
-        "pool": [AgreementScore("pool", 0.6, found=1)],
+        ALL_LABELS: [AgreementScore(ALL_LABELS, 0.6, true_positives=1)],
+        "pool": [AgreementScore("pool", 0.6, true_positives=1)],
     }
 
 
-def test_thresholds_are_tried_where_votes_can_fall() -> None:
+def test_threshold_steps_are_possible_vote_shares() -> None:
     assert agreement_threshold_steps(
         [VoteTally("a", "pool", 1, 4), VoteTally("b", "pool", 1, 2)]
     ) == [*(0.25, 0.5, 0.6, 0.75, 1.0)]
@@ -163,11 +164,11 @@ def test_thresholds_are_tried_where_votes_can_fall() -> None:
         ("00.png,pool,1,5.5\n", "row 2, column annotators: '5.5' should be a whole number"),
         ("00.png,pool,,5\n", "row 2, column votes: '' should be a whole number"),
         ("00.png,pool,0,0\n", "row 2, column annotators: is 0"),
-        ("", "holds no vote"),
+        ("", "is empty"),
         ("00.png,pool,1,5\n00.png,pool,2,5\n", "rows 2 and 3 are both of 00.png and pool"),
     ],
 )
-def test_bad_votes_are_refused_with_their_place(
+def test_invalid_votes_are_refused_with_row_and_column(
     tmp_path: Path, photos: Path, rows: str, message: str
 ) -> None:
     (tmp_path / "votes.csv").write_text(VOTES + rows)
@@ -175,13 +176,13 @@ def test_bad_votes_are_refused_with_their_place(
         read_votes(tmp_path / "votes.csv", photos, NAMES)
 
 
-def test_the_same_vote_twice_counts_once(tmp_path: Path, photos: Path) -> None:
+def test_duplicate_vote_row_counts_once(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "votes.csv").write_text(VOTES + "00.png,pool,1,5\n" * 2)
     assert len(read_votes(tmp_path / "votes.csv", photos, NAMES)) == 1
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_the_command_reports_picks_and_writes(
+def test_consolidate_command_picks_thresholds_and_writes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -224,7 +225,7 @@ def test_the_command_reports_picks_and_writes(
     assert said(targets)["12.png"] == ("garden", "suite")
 
 
-def test_a_label_that_nobody_saw_is_told(
+def test_label_without_positive_photo_is_reported(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -239,7 +240,7 @@ def test_a_label_that_nobody_saw_is_told(
     assert "no positive photo: pool" in ran.err
 
 
-def test_nothing_that_is_read_is_written_over(
+def test_output_that_overwrites_input_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -257,7 +258,10 @@ def test_nothing_that_is_read_is_written_over(
             "is --out, which would be lost",
         ),
         (["--out", tmp_path / "t.csv", "--report", tmp_path / "r.csv"], "report: .* give --golden"),
-        (["--golden", golden, "--out", tmp_path / "t.csv"], "no vote is on a photo and label"),
+        (
+            ["--golden", golden, "--out", tmp_path / "t.csv"],
+            "none of its photos and labels has a vote",
+        ),
     ]
     for more, message in cases:
         ran = mumic(monkeypatch, capsys, "data", "consolidate", *given, *more)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.annotation.questions import VoteTally, read_label_studio_export
-from app.annotation.questions.label_studio import NONE
+from app.annotation.questions.label_studio import NONE_CHOICE
 from app.annotation.questions.questions import Question
 from app.errors import DataError
 from tests.support.command import mumic
@@ -40,12 +40,12 @@ def write_export(folder: Path, *annotations: dict[str, Any], file: str = "00.png
     return folder / "export.json"
 
 
-def test_an_export_becomes_votes(folder: Path) -> None:
+def test_export_is_converted_to_votes(folder: Path) -> None:
     export = write_export(
         folder,
-        given_by(1, answer("out", "pool"), answer("room_1", NONE)),
+        given_by(1, answer("out", "pool"), answer("room_1", NONE_CHOICE)),
         given_by({"id": 2, "email": "b@example.com"}, answer("out", "pool", "garden")),
-        given_by(3, answer("out", NONE)),
+        given_by(3, answer("out", NONE_CHOICE)),
         given_by(4, answer("out", "garden"), was_cancelled=True),
         given_by(3, answer("out", "pool")),
         given_by(5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}),
@@ -65,7 +65,7 @@ def test_an_export_becomes_votes(folder: Path) -> None:
             "00.png",
             "annotation 1001, question out: .*'pol'; nea",
         ),
-        (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is none of its"),
+        (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is not one of its"),
         (given_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
         (given_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
         (given_by(1), "../q.yaml", "task 7, data.file: ../q.yaml is not below the photo folder"),
@@ -80,10 +80,10 @@ def test_an_export_becomes_votes(folder: Path) -> None:
             "00.png",
             "value.choices: Field required",
         ),
-        (given_by(1), "00.png", "holds no answer"),
+        (given_by(1), "00.png", "has no answer"),
     ],
 )
-def test_a_bad_export_is_refused_with_its_place(
+def test_invalid_export_is_refused_with_location(
     folder: Path, annotation: dict[str, Any], file: str, message: str
 ) -> None:
     export = write_export(folder, annotation, file=file)
@@ -91,7 +91,7 @@ def test_a_bad_export_is_refused_with_its_place(
         read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden", "room"])
 
 
-def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> None:
+def test_foreign_or_truncated_export_is_refused(folder: Path) -> None:
     export = write_export(folder, given_by(1, answer("out", "pool")))
     text = export.read_text()
     export.write_text("\ufeff" + text)
@@ -105,7 +105,7 @@ def test_an_export_of_foreign_tasks_or_cut_short_is_refused(folder: Path) -> Non
             read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden"])
 
 
-def test_the_command_consolidates_an_export(
+def test_consolidate_command_reads_export(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     export = write_export(folder, given_by(1, answer("out", "pool")))

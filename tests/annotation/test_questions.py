@@ -41,7 +41,7 @@ def label_set_of(categories: Sequence[str]) -> LabelSet:
 
 @settings(max_examples=40)
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=4), data=st.data())
-def test_every_label_is_asked_once_in_questions_of_four_to_six(
+def test_each_label_is_in_one_question_of_four_to_six(
     sizes: list[int], data: st.DataObject
 ) -> None:
     labels = label_set_of([c for c, size in zip("abcd", sizes, strict=False) for _ in range(size)])
@@ -56,7 +56,7 @@ def test_every_label_is_asked_once_in_questions_of_four_to_six(
         assert min(lengths) >= 4
 
 
-def test_labels_that_exclude_each_other_are_together_and_hard_ones_apart() -> None:
+def test_exclusive_labels_are_grouped_and_hard_labels_separated() -> None:
     questions = make_questions(TRAVEL, [SEASONS, ROOMS], HARD)
     for labels in (SEASONS, ROOMS):
         assert any(set(labels) <= set(question.labels) for question in questions)
@@ -70,7 +70,7 @@ def test_labels_that_exclude_each_other_are_together_and_hard_ones_apart() -> No
     assert len(mixed) == 1  # that of the category Rooms
 
 
-def test_odd_questions_are_told() -> None:
+def test_unusual_questions_are_reported() -> None:
     questions = (
         Question(id="q", text="?", labels=("winter", "spring", "spa", "wedding")),
         Question(id="r", text="?", labels=("summer",)),
@@ -84,7 +84,7 @@ def test_odd_questions_are_told() -> None:
     ]
 
 
-def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
+def test_dumped_questionnaire_loads_back_equal(tmp_path: Path) -> None:
     questionnaire = Questionnaire(
         exclusive=(SEASONS,), hard=HARD, questions=make_questions(TRAVEL, [SEASONS], HARD)
     )
@@ -105,7 +105,7 @@ def test_a_questions_file_loads_back_equal(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_questions_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_questions_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "q.yaml").write_text(text)
     with pytest.raises(DataError, match=message):
         load_questionnaire(tmp_path / "q.yaml", TRAVEL.ids)
@@ -124,7 +124,7 @@ def run_tasks(
     )
 
 
-def test_the_project_asks_every_question_of_every_photo(
+def test_project_has_every_question_and_photo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     (folder / "hints.yaml").write_text("exclusive: [[pool, garden]]\nhard: [suite]\n")
@@ -142,7 +142,7 @@ def test_the_project_asks_every_question_of_every_photo(
     assert tasks[2]["data"]["image"] == "/data/local-files/?d=a%20room%20%26%20a%20view.png"
 
 
-def test_edited_questions_are_kept_and_asked(
+def test_edited_questions_are_kept_and_used(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     assert run_tasks(monkeypatch, capsys, folder).code == 0
@@ -166,7 +166,7 @@ def test_edited_questions_are_kept_and_asked(
     assert (choices.attrib["name"], choices.attrib["choice"]) == ("out", "single-radio")
 
 
-def test_a_folder_with_another_project_is_left_alone(
+def test_folder_with_other_project_is_unchanged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     other = folder / "other"

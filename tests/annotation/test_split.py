@@ -27,9 +27,7 @@ def made(drawn: Sequence[tuple[set[str], int]]) -> tuple[list[Annotation], dict[
 
 @settings(max_examples=25)
 @given(drawn=PHOTOS, seed=st.integers(0, 3))
-def test_copies_stay_together_whatever_the_order_of_the_rows(
-    drawn: list[tuple[set[str], int]], seed: int
-) -> None:
+def test_copies_share_split_in_any_row_order(drawn: list[tuple[set[str], int]], seed: int) -> None:
     photos, hashes = made([(set(), i) for i in range(100, 130)] + drawn)
     splits = assign_splits(photos, hashes, seed=seed)
     assert splits.keys() == hashes.keys()
@@ -40,9 +38,7 @@ def test_copies_stay_together_whatever_the_order_of_the_rows(
 
 @settings(max_examples=25)
 @given(drawn=PHOTOS, seed=st.integers(0, 3))
-def test_every_stratum_is_shared_out_as_the_whole_is(
-    drawn: list[tuple[set[str], int]], seed: int
-) -> None:
+def test_each_stratum_has_requested_shares(drawn: list[tuple[set[str], int]], seed: int) -> None:
     photos, _ = made(drawn)
     splits = assign_splits(photos, {photo.file: photo.file for photo in photos}, seed=seed)
     frequency = Counter(label for photo in photos for label in photo.positive)
@@ -56,21 +52,21 @@ def test_every_stratum_is_shared_out_as_the_whole_is(
             assert abs(given_splits.count(name) - share * len(given_splits)) < 2
 
 
-def test_ten_photos_of_a_rare_label_reach_every_part() -> None:
+def test_ten_photos_of_rare_label_reach_every_split() -> None:
     photos, hashes = made([({"a"}, i) for i in range(10)] + [({"b"}, i) for i in range(10, 300)])
     splits = assign_splits(photos, hashes)
     rare = Counter(splits[photo.file] for photo in photos if "a" in photo.positive)
     assert rare == {"train": 8, "validation": 1, "test": 1}
 
 
-def test_another_seed_is_another_split_and_other_shares_are_kept() -> None:
+def test_seed_changes_split_and_shares_are_respected() -> None:
     photos, hashes = made([(set("ab"[: i % 3]), i) for i in range(200)])
     assert assign_splits(photos, hashes, seed=0) != assign_splits(photos, hashes, seed=1)
     halves = assign_splits(photos, hashes, {"train": 1, "validation": 1, "test": 0})
     assert Counter(halves.values()) == {"train": 100, "validation": 100}
 
 
-def test_a_split_that_leaves_a_part_empty_is_refused() -> None:
+def test_empty_split_is_refused() -> None:
     photos, hashes = made([({"a"}, i) for i in range(5)])
     with pytest.raises(DataError, match=r"no photo is left for the split .*: 5 different photos"):
         assign_splits(photos, hashes)
@@ -100,7 +96,7 @@ def run(
     )
 
 
-def test_the_command_writes_a_manifest_and_counts(
+def test_split_command_writes_manifest_and_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     ran = run(monkeypatch, capsys, folder)
@@ -115,15 +111,15 @@ def test_the_command_writes_a_manifest_and_counts(
 
 
 @pytest.mark.parametrize("shares", ["80/20", "a/b/c", "0/50/50", "80/-10/30", "inf/1/1"])
-def test_shares_that_are_not_three_numbers_are_a_wrong_call(
+def test_invalid_shares_exit_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, shares: str
 ) -> None:
     ran = run(monkeypatch, capsys, folder, "--shares", shares)
     assert ran.code == 2
-    assert "should be three numbers such as 80/10/10" in ran.err
+    assert "must be three numbers such as 80/10/10" in ran.err
 
 
-def test_a_missing_photo_is_named_with_its_row(
+def test_missing_photo_is_reported_with_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     (folder / "photos" / "03.png").unlink()

@@ -21,30 +21,30 @@ def test_photos_have_their_size_and_differ(megapixels: float) -> None:
             assert (photo.format, photo.size) == ("JPEG", SIZES[megapixels])
 
 
-def test_photos_have_the_detail_of_photos() -> None:
+def test_generated_photos_compress_like_real_ones() -> None:
     small, large = (len(photos(size)[0]) / size for size in (0.3, 3.0))
     assert large == pytest.approx(small, rel=0.3)  # bytes a megapixel
 
 
-def test_percentile_is_a_value_that_was_measured() -> None:
+def test_percentile_is_measured_value() -> None:
     values = [float(n) for n in range(100, 0, -1)]
     assert [percentile(values, p) for p in (50, 95, 99)] == [50, 95, 99]
     assert percentile([7], 50) == percentile([7], 99) == 7
 
 
-def test_a_request_at_the_edge_of_the_window_counts_by_its_share() -> None:
+def test_request_across_window_edge_counts_by_its_share() -> None:
     requests = [(0, 2), (2, 4), (4, 5), (3.5, 7.5), (6, 8)]
     assert answered_between(requests, 1, 5.5) == pytest.approx(0.5 + 1 + 1 + 0.5)
 
 
-def test_every_photo_is_first_in_one_request() -> None:
+def test_each_photo_is_first_in_one_request() -> None:
     files = [b"a-photo", b"b-photo", b"c-photo"]
     found = requests_of(files, 4)
     assert [body.count(b'name="images"') for body in found] == [4, 4, 4]
     assert [min(files, key=body.index) for body in found] == files
 
 
-def test_no_cell_has_more_images_in_flight_than_a_server_takes() -> None:
+def test_cells_stay_within_server_queue_limit() -> None:
     found = cells([0.3], [1, 32], [1, 8, 64])
     assert [(cell.images, cell.concurrency) for cell in found] == [
         (1, 1), (1, 8), (1, 64), (32, 1), (32, 8),
@@ -64,7 +64,7 @@ def test_table_gives_median_and_spread() -> None:
     assert "Ceiling at 0.3 MP: 40.0 images/s (40.0-40.0); the model alone 50.0" in text
 
 
-def test_table_voids_a_cell_with_an_error() -> None:
+def test_table_voids_cell_with_error() -> None:
     good = measured("other", 0, Load(images_per_second=30))
     bad = measured("other", 1, Load(errors=1, first_error="503 busy"))
     line = next(line for line in table([good, bad]).splitlines() if line.startswith("| other"))

@@ -10,10 +10,15 @@ from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint
 from app.dataset.labelled import LabelledPhotos
-from app.dataset.photos import Photos, bad_photos, decode_photos, without_bad
-from app.dataset.photos.decoding import Decoded
+from app.dataset.photos import (
+    PhotoDataset,
+    decode_photos,
+    drop_undecodable_photos,
+    undecodable_photo_lines,
+)
+from app.dataset.photos.decoding import DecodedPhotos
 from app.errors import DataError, OptionError
-from app.training.run import make_fabric, usable_photos
+from app.training.run import create_fabric, decodable_photos
 from tests.support.training_set import data_of, write_photos
 
 
@@ -40,36 +45,36 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_others_keep_their_pixels_in_order(
+def test_decodable_photos_keep_pixels_in_order(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, workers: int
 ) -> None:
     data = data_of(tmp_path, photos)
     paths = [photos / file for file in data.files]
     decoded = decode_photos(paths, init.preprocess, keep=True, progress=progress, workers=workers)
-    assert set(decoded.bad) == {1, 4}
-    kept, pixels = without_bad(data, decoded, tmp_path / "m.csv", most=2)
+    assert set(decoded.errors) == {1, 4}
+    kept, pixels = drop_undecodable_photos(data, decoded, tmp_path / "m.csv", max_bad=2)
     assert kept.files == ("cat.png", "china2.png", "china.png", "cat2.png", "flower2.png")
-    assert kept.parts.count("train") == 3
+    assert kept.splits.count("train") == 3
     assert torch.equal(kept.targets, data.targets[[0, 2, 3, 5, 6]])
     assert pixels is not None and len(pixels) == 5
     for i, file in enumerate(kept.files):
-        assert torch.equal(pixels[i], Photos([photos / file], init.preprocess)[0])
+        assert torch.equal(pixels[i], PhotoDataset([photos / file], init.preprocess)[0])
 
 
-def test_each_bad_photo_is_told_by_row_and_file(
+def test_undecodable_photo_is_reported_by_row_and_file(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     data = data_of(tmp_path, photos)
     paths = [photos / file for file in data.files]
     decoded = decode_photos(paths, init.preprocess, keep=False, progress=progress)
-    first, second = bad_photos(data, decoded)
+    first, second = undecodable_photo_lines(data, decoded)
     assert first.startswith(f"row 3, column file: {photos / 'coffee.png'}: cannot be used: ")
     assert second.startswith(f"row 6, column file: {photos / 'flower.png'}: cannot be used: ")
-    assert without_bad(data, decoded, tmp_path / "m.csv", most=2)[1] is None
+    assert drop_undecodable_photos(data, decoded, tmp_path / "m.csv", max_bad=2)[1] is None
 
 
 @pytest.mark.parametrize(("most", "allowed"), [(0, 0), (1, 1), (0.2, 1), (0.1, 0)])
-def test_too_many_bad_photos_stop_the_run(
+def test_too_many_undecodable_photos_stop_run(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress, most: float, allowed: int
 ) -> None:
     data = data_of(tmp_path, photos)
@@ -77,21 +82,21 @@ def test_too_many_bad_photos_stop_the_run(
     decoded = decode_photos(paths, init.preprocess, keep=False, progress=progress)
     said = rf"m\.csv: 2 of 7 photos cannot be decoded, more than the {allowed} (.|\n)*coffee\.png"
     with pytest.raises(DataError, match=said):
-        without_bad(data, decoded, tmp_path / "m.csv", most)
+        drop_undecodable_photos(data, decoded, tmp_path / "m.csv", most)
 
 
-def test_photos_that_nothing_is_left_of_cannot_be_trained_on(tmp_path: Path, photos: Path) -> None:
+def test_no_decodable_training_photo_is_refused(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos)
-    decoded = Decoded(dict.fromkeys(range(5), "bad"), None)
-    with pytest.raises(DataError, match="no photo of the part train can be decoded"):
-        without_bad(data, decoded, tmp_path / "m.csv", most=10)
+    decoded = DecodedPhotos(dict.fromkeys(range(5), "bad"), None)
+    with pytest.raises(DataError, match="no photo of the split train can be decoded"):
+        drop_undecodable_photos(data, decoded, tmp_path / "m.csv", max_bad=10)
 
 
-def test_what_is_left_must_be_enough_to_train_on(
+def test_remaining_photos_must_be_trainable(
     tmp_path: Path, photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     def usable(leave_out: Sequence[str]) -> LabelledPhotos:
-        return usable_photos(
+        return decodable_photos(
             data_of(tmp_path, photos, leave_out=leave_out),
             init.preprocess,
             tmp_path / "manifest.csv",
@@ -99,18 +104,18 @@ def test_what_is_left_must_be_enough_to_train_on(
             max_bad=2,
             keep=False,
             workers=0,
-            fabric=make_fabric(torch.device("cpu"), "fp32"),
+            fabric=create_fabric(torch.device("cpu"), "fp32"),
             progress=progress,
         )[0]
 
-    with pytest.raises(DataError, match="no photo of the part train has dog, flower, and some"):
+    with pytest.raises(DataError, match="only negative photos for dog, flower; add"):
         usable(leave_out=[])
     listed = (tmp_path / "run" / "bad_photos.txt").read_text().splitlines()
     assert [line.split(",")[0] for line in listed] == ["row 3", "row 6"]
     assert len(usable(leave_out=["dog", "flower"]).files) == 5
 
 
-def test_more_photos_than_memory_are_refused(
+def test_pixel_cache_larger_than_memory_is_refused(
     photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     with pytest.raises(OptionError, match=r"cache-photos: the photos need 12,288\.0 GB"):

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.dataset.labelled import copies_across_parts, load_labelled, refuse_untrainable
+from app.dataset.labelled import check_trainable, duplicates_across_splits, load_labelled_photos
 from app.dataset.labelled.soft_targets import write_soft_targets
 from app.errors import DataError, OptionError
 from tests.support.training_set import LABELS, data_of, known, write_photos
 
 
-def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestors(
-    tmp_path: Path, photos: Path
-) -> None:
+def test_name_sets_text_label_implied_and_ancestor_targets(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos)
     assert known(data, "cat.png") == {
         **{"cat": 1.0, "pets": 1.0, "dog": 0.0},
@@ -30,15 +28,15 @@ def test_a_name_speaks_for_its_text_its_label_what_it_implies_and_their_ancestor
     weights = dict(zip(data.texts, data.positive_weights.tolist(), strict=True))
     assert weights["a photo with pets"] == 3.0
     assert weights["a photo with cat"] == 10.0
-    assert data.warnings == ("column part: no photo in the part test",)
+    assert data.warnings == ("column part: no photo in the split test",)
 
 
-def test_without_names_the_manifest_speaks_of_label_ids(tmp_path: Path, photos: Path) -> None:
+def test_manifest_without_names_uses_label_ids(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, "cat.png,train,pets,temple\n", names=None)
     assert known(data, "cat.png") == {"pets": 1.0, "temple": 0.0}
 
 
-def test_a_name_left_out_leaves_no_trace_in_training(tmp_path: Path, photos: Path) -> None:
+def test_left_out_name_has_no_training_targets(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, leave_out=["cat", "flower"])
     assert known(data, "cat.png") == {"dog": 0.0, "pagoda": 0.0, "temple": 0.0}
     assert known(data, "coffee.png") == {"dog": 1.0, "pets": 1.0}
@@ -46,7 +44,7 @@ def test_a_name_left_out_leaves_no_trace_in_training(tmp_path: Path, photos: Pat
     assert known(data, "cat2.png") == {"cat": 1.0, "pets": 1.0, "flowers": 0.0}
 
 
-def test_soft_targets_find_their_photos_and_texts(tmp_path: Path, photos: Path) -> None:
+def test_soft_targets_are_matched_by_file_and_text(tmp_path: Path, photos: Path) -> None:
     file = tmp_path / "soft.safetensors"
     texts = ["a photo with Cat", "a photo with espresso"]
     soft = torch.tensor([[0.25, 0.75], [-1.0, 0.5]])
@@ -65,9 +63,9 @@ def test_soft_targets_find_their_photos_and_texts(tmp_path: Path, photos: Path) 
         ("dog.png,train,cat,\n", "row 2, column file: no photo"),
         ("cat.png,train,cta,\n", "row 2, column positive: unknown name 'cta'; nearest known: cat"),
         ("cat.png,train,cat,cat\n", "row 2, columns positive and negative: both hold cat"),
-        ("cat.png,training,cat,\n", "row 2, column part: 'training' is none of"),
+        ("cat.png,training,cat,\n", "row 2, column part: 'training' is not one of"),
         (",train,cat,\n", "row 2, column file: is empty"),
-        ("cat.png,test,cat,\n", "no photo is in the part train"),
+        ("cat.png,test,cat,\n", "no photo is in the split train"),
         (
             "cat.png,train,cat,\ncat.png,test,cat,\n",
             "rows 2 and 3 are both of cat.png, column part",
@@ -75,56 +73,54 @@ def test_soft_targets_find_their_photos_and_texts(tmp_path: Path, photos: Path) 
         ("cat.png,train,cat,\ncat.png,train,,cat\n", "rows 2 and 3 .* disagree on cat"),
     ],
 )
-def test_a_bad_manifest_is_refused_with_its_place(
+def test_invalid_manifest_is_refused_with_row_and_column(
     tmp_path: Path, photos: Path, rows: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         data_of(tmp_path, photos, rows)
 
 
-def test_a_manifest_without_a_column_is_refused(tmp_path: Path, photos: Path) -> None:
+def test_manifest_without_column_is_refused(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "manifest.csv").write_text("file,part\n")
     with pytest.raises(DataError, match="no column positive, negative"):
-        load_labelled(tmp_path / "manifest.csv", photos, LABELS)
+        load_labelled_photos(tmp_path / "manifest.csv", photos, LABELS)
 
 
-def test_rows_of_one_photo_that_agree_are_one(tmp_path: Path, photos: Path) -> None:
+def test_consistent_rows_of_one_photo_are_merged(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, "cat.png,train,cat,\ncat.png,train,,dog\n")
     assert data.files == ("cat.png",)
     assert known(data, "cat.png") == {"cat": 1.0, "dog": 0.0, "pets": 1.0}
 
 
-def test_a_photo_that_is_named_in_two_ways_is_one(tmp_path: Path, photos: Path) -> None:
+def test_paths_of_one_photo_are_normalised(tmp_path: Path, photos: Path) -> None:
     rows = "cat.png,train,cat,\n./cat.png,test,,dog\n"
     with pytest.raises(DataError, match=r"rows 2 and 3 .*column part: train and test disagree"):
         data_of(tmp_path, photos, rows)
 
 
-def test_a_file_name_too_long_to_be_one_is_a_missing_photo(tmp_path: Path, photos: Path) -> None:
+def test_too_long_file_name_is_missing_photo(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(DataError, match=r"row 2, column file: no photo"):
         data_of(tmp_path, photos, f"{'a' * 300}.png,train,cat,\n")
 
 
-def test_a_parent_of_a_positive_label_is_not_warned_of(tmp_path: Path, photos: Path) -> None:
+def test_parent_of_positive_label_gives_no_warning(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, "flower.png,train,flowers,\n", names=None)
-    assert data.warnings[0].endswith("no positive photo in the part train: pets, temple")
+    assert data.warnings[0].endswith("no positive photo in the split train: pets, temple")
 
 
-def test_an_unknown_name_to_leave_out_is_refused(tmp_path: Path, photos: Path) -> None:
+def test_unknown_left_out_name_is_refused(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(OptionError, match="unknown name 'cow'"):
         data_of(tmp_path, photos, leave_out=["cow"])
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors"])
-def test_soft_targets_that_cannot_be_read_are_refused(
-    tmp_path: Path, photos: Path, content: bytes
-) -> None:
+def test_unreadable_soft_targets_are_refused(tmp_path: Path, photos: Path, content: bytes) -> None:
     (tmp_path / "soft.safetensors").write_bytes(content)
-    with pytest.raises(DataError, match="not a file of soft targets"):
+    with pytest.raises(DataError, match="is not a soft targets file"):
         data_of(tmp_path, photos, soft_targets=tmp_path / "soft.safetensors")
 
 
-def test_soft_targets_outside_their_range_are_refused(tmp_path: Path, photos: Path) -> None:
+def test_soft_targets_out_of_range_are_refused(tmp_path: Path, photos: Path) -> None:
     write_soft_targets(tmp_path / "s", ["cat.png"], ["a photo with cat"], torch.tensor([[1.5]]))
     with pytest.raises(DataError, match=r"must be in \[0, 1\]"):
         data_of(tmp_path, photos, soft_targets=tmp_path / "s")
@@ -133,35 +129,35 @@ def test_soft_targets_outside_their_range_are_refused(tmp_path: Path, photos: Pa
 VALIDATION = "cat2.png,validation,cat,\n"
 
 
-def test_a_class_that_training_could_only_deny_is_refused(tmp_path: Path, photos: Path) -> None:
+def test_class_with_only_negatives_is_refused(tmp_path: Path, photos: Path) -> None:
     rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,\n" + VALIDATION
     data = data_of(tmp_path, photos, rows)
-    assert data.warnings[0] == "column positive: no positive photo in the part train: dog, flower"
-    with pytest.raises(DataError, match=r"csv: column positive: .* dog, flower, and") as e:
-        refuse_untrainable(data, tmp_path / "manifest.csv")
+    assert data.warnings[0] == "column positive: no positive photo in the split train: dog, flower"
+    with pytest.raises(DataError, match=r"csv: column positive: .* for dog, flower; add") as e:
+        check_trainable(data, tmp_path / "manifest.csv")
     options = re.findall(r"--leave-out (\w+)", str(e.value))
-    refuse_untrainable(data_of(tmp_path, photos, rows, leave_out=options), tmp_path)
+    check_trainable(data_of(tmp_path, photos, rows, leave_out=options), tmp_path)
     soft = torch.tensor([[0.9, 0.8]])
     texts = ["a photo with dog", "a photo with flowers"]
     write_soft_targets(tmp_path / "soft", ["china.png"], texts, soft)
-    refuse_untrainable(data_of(tmp_path, photos, rows, soft_targets=tmp_path / "soft"), tmp_path)
+    check_trainable(data_of(tmp_path, photos, rows, soft_targets=tmp_path / "soft"), tmp_path)
 
 
-def test_a_class_of_which_nothing_is_known_is_allowed(tmp_path: Path, photos: Path) -> None:
-    refuse_untrainable(data_of(tmp_path, photos, "cat.png,train,cat,\n" + VALIDATION), tmp_path)
+def test_class_without_known_photos_is_allowed(tmp_path: Path, photos: Path) -> None:
+    check_trainable(data_of(tmp_path, photos, "cat.png,train,cat,\n" + VALIDATION), tmp_path)
 
 
-def test_a_manifest_without_validation_photos_is_refused(tmp_path: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="column part: no photo is in the part validation"):
-        refuse_untrainable(data_of(tmp_path, photos, "cat.png,train,cat,\n"), tmp_path)
+def test_manifest_without_validation_photos_is_refused(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(DataError, match="column part: no photo is in the split validation"):
+        check_trainable(data_of(tmp_path, photos, "cat.png,train,cat,\n"), tmp_path)
 
 
-def test_the_same_photo_in_two_parts_is_told(tmp_path: Path) -> None:
+def test_photo_in_two_splits_is_reported(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
-    assert copies_across_parts(data_of(tmp_path, photos)) == []
+    assert duplicates_across_splits(data_of(tmp_path, photos)) == []
     shutil.copy(photos / "cat.png", photos / "cat2.png")
-    (warning,) = copies_across_parts(data_of(tmp_path, photos))
-    assert "1 photos are there in several parts" in warning
+    (warning,) = duplicates_across_splits(data_of(tmp_path, photos))
+    assert "1 photos are in several splits" in warning
     assert "cat.png (train) and cat2.png (validation)" in warning
-    shutil.copy(photos / "china.png", photos / "china2.png")  # both in the part train
-    assert copies_across_parts(data_of(tmp_path, photos)) == [warning]
+    shutil.copy(photos / "china.png", photos / "china2.png")  # both in the split train
+    assert duplicates_across_splits(data_of(tmp_path, photos)) == [warning]

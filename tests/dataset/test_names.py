@@ -5,17 +5,19 @@ from pathlib import Path
 import pytest
 
 from app.core.labels import builtin_label_set
-from app.dataset.manifest import Name, load_names
+from app.dataset.manifest import NameDefinition, load_names
 from app.errors import DataError
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo" / "names.yaml"
 
 
-def test_the_demo_names_are_valid_for_the_travel_label_set() -> None:
+def test_demo_names_fit_travel_label_set() -> None:
     names = load_names(DEMO, builtin_label_set())
     assert len(names) == 29
-    assert names["person"] == Name(text="person", label="people", source="voc")
-    assert names["cow"] == Name(text="cow", label=None, implies=("animal_not_pets",), source="voc")
+    assert names["person"] == NameDefinition(text="person", label="people", source="voc")
+    assert names["cow"] == NameDefinition(
+        text="cow", label=None, implies=("animal_not_pets",), source="voc"
+    )
     assert names["frontal"].label == "building_facade"
     assert {name.source for name in names.values()} == {"voc", "miml", "houses"}
     assert len({name.text for name in names.values()}) == 29
@@ -23,12 +25,12 @@ def test_the_demo_names_are_valid_for_the_travel_label_set() -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_only_text_and_label_are_needed_and_keys_stay_as_written(tmp_path: Path) -> None:
+def test_implies_and_source_are_optional_and_keys_stay_strings(tmp_path: Path) -> None:
     path = tmp_path / "names.yaml"
     path.write_text("names:\n  no: {text: parking, label: parking}\n  7: {text: x, label: null}\n")
     assert load_names(path, builtin_label_set()) == {
-        "no": Name(text="parking", label="parking", implies=(), source=None),
-        "7": Name(text="x", label=None),
+        "no": NameDefinition(text="parking", label="parking", implies=(), source=None),
+        "7": NameDefinition(text="x", label=None),
     }
 
 
@@ -61,7 +63,7 @@ def test_only_text_and_label_are_needed_and_keys_stay_as_written(tmp_path: Path)
         ),
     ],
 )
-def test_an_error_names_the_line_and_the_remedy(
+def test_invalid_names_are_reported_with_line_and_remedy(
     tmp_path: Path, content: str, said: list[str]
 ) -> None:
     path = tmp_path / "names.yaml"
@@ -74,6 +76,6 @@ def test_an_error_names_the_line_and_the_remedy(
         assert line.startswith(f"{path}:{expected}")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_names_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no\.yaml: cannot be read"):
         load_names(tmp_path / "no.yaml", builtin_label_set())

@@ -19,7 +19,7 @@ CELL = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=8)
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "PARQUET"])
 @given(rows=st.lists(st.tuples(CELL, CELL), min_size=1))
-def test_what_is_written_is_read_back(
+def test_written_table_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, ending: str, rows: list[tuple[str, str]]
 ) -> None:
     path = tmp_path_factory.mktemp("tables") / f"table.{ending}"
@@ -27,13 +27,13 @@ def test_what_is_written_is_read_back(
     assert [(each["a"], each["b"]) for each in read_table(path, ("a", "b"))] == rows
 
 
-def test_a_parquet_manifest_gives_the_targets_of_its_csv(tmp_path: Path, photos: Path) -> None:
+def test_parquet_manifest_equals_csv_manifest(tmp_path: Path, photos: Path) -> None:
     expected = data_of(tmp_path, photos)
     names = ["cat", "dog", "flower", "pagoda"]
     rows = read_manifest(write_manifest(tmp_path), photos, names)
     lists = {
         "file": [row.file for row in rows],
-        "part": pyarrow.array([row.part for row in rows]).dictionary_encode(),
+        "part": pyarrow.array([row.split for row in rows]).dictionary_encode(),
         "positive": [sorted(row.positive) or None for row in rows],
         "negative": [sorted(row.negative) for row in rows],
     }
@@ -42,14 +42,14 @@ def test_a_parquet_manifest_gives_the_targets_of_its_csv(tmp_path: Path, photos:
         path = tmp_path / "manifest.parquet"
         pyarrow.parquet.write_table(pyarrow.table(columns), path)
         read = read_manifest(path, photos, names)
-        assert [(r.file, r.part, r.positive, r.negative) for r in read] == [
-            (r.file, r.part, r.positive, r.negative) for r in rows
+        assert [(r.file, r.split, r.positive, r.negative) for r in read] == [
+            (r.file, r.split, r.positive, r.negative) for r in rows
         ]
-        assert [row.line for row in read] == list(range(1, len(rows) + 1))
+        assert [row.row_number for row in read] == list(range(1, len(rows) + 1))
     assert len(rows) == len(expected.files) == ROWS.count("\n")
 
 
-def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path) -> None:
+def test_parquet_numbers_become_shortest_text(tmp_path: Path) -> None:
     path = tmp_path / "numbers.parquet"
     columns = {"whole": [3, 4], "gaps": [5.0, None], "share": [0.5, 0.25]}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
@@ -64,7 +64,7 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
     [
         (b"a,c\n1,2\n", r"no column b; needs a, b, has a, c"),
         (b"", r"no column a, b; needs a, b, has none"),
-        (b"a,b,b\n1,2,3\n", r"column b is there twice"),
+        (b"a,b,b\n1,2,3\n", r"column b occurs twice"),
         (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
         (b"a,b\n\xff,2\n", r"cannot be read"),
         (b'a,b\n1,2\n1,"2\n3,4\n5,6\n', r"row 3: cannot be read: .*a quote opened and not closed"),
@@ -72,7 +72,7 @@ def test_numbers_of_a_parquet_table_read_as_they_would_be_written(tmp_path: Path
         (None, r"cannot be read"),
     ],
 )
-def test_a_bad_csv_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_invalid_csv_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "table.csv"
     if content is not None:
         path.write_bytes(content)
@@ -80,22 +80,22 @@ def test_a_bad_csv_is_refused(tmp_path: Path, content: bytes | None, message: st
         list(read_table(path, ("a", "b")))
 
 
-def test_a_column_that_is_not_asked_for_may_hold_line_breaks(tmp_path: Path) -> None:
+def test_unused_column_may_contain_line_breaks(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('a,note\n1,"two\nlines"\n\n2,\n')
     records = list(read_table(path, ("a",)))
-    assert [(record.row, record["a"]) for record in records] == [(2, "1"), (5, "2")]
+    assert [(record.number, record["a"]) for record in records] == [(2, "1"), (5, "2")]
 
 
 @pytest.mark.parametrize("name", ["table.txt", "table"])
-def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+def test_unknown_file_suffix_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         write_table(tmp_path / name, ("a",), [["1"]])
-    with pytest.raises(DataError, match=r"should end in \.csv or \.parquet"):
+    with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         list(read_table(tmp_path / name, ("a",)))
 
 
-def test_a_bad_parquet_file_is_refused(tmp_path: Path) -> None:
+def test_invalid_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     with pytest.raises(DataError, match="cannot be read"):
         list(read_table(path, ("a",)))
@@ -107,7 +107,7 @@ def test_a_bad_parquet_file_is_refused(tmp_path: Path) -> None:
         list(read_table(path, ("a", "b")))
 
 
-def test_an_error_in_a_parquet_manifest_names_row_and_column(tmp_path: Path, photos: Path) -> None:
+def test_parquet_error_has_row_and_column(tmp_path: Path, photos: Path) -> None:
     path = tmp_path / "manifest.parquet"
     rows = [("cat.png", "train", "cat", ""), ("cat2.png", "train", "cta", "")]
     write_table(path, ("file", "part", "positive", "negative"), rows)
@@ -115,14 +115,14 @@ def test_an_error_in_a_parquet_manifest_names_row_and_column(tmp_path: Path, pho
         read_manifest(path, photos, ["cat"])
 
 
-def test_a_table_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+def test_unwritable_table_raises_data_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("t.csv", "t.parquet"):
         with pytest.raises(DataError, match="cannot be written"):
             write_table(tmp_path / "file" / name, ("a",), [("1",)])
 
 
-def test_without_the_extra_a_parquet_table_says_what_to_install(
+def test_parquet_without_extra_reports_missing_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed

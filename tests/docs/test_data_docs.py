@@ -83,7 +83,7 @@ def labels_served(checkpoint: Path, settings: Settings, photo: Path) -> set[str]
     return {label["id"] for label in result["labels"]}
 
 
-def test_the_page_leads_from_an_archive_to_a_served_checkpoint(
+def test_how_to_commands_lead_to_served_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     folder: Path,
@@ -116,7 +116,7 @@ def test_the_page_leads_from_an_archive_to_a_served_checkpoint(
     assert served == set(builtin_label_set().ids)
 
 
-def test_the_page_shows_it_with_simulated_votes(
+def test_how_to_works_with_simulated_votes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     folder: Path,

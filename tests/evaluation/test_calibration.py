@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from app.evaluation.metrics.calibration import reliability
+from app.evaluation.metrics.calibration import reliability_diagram
 from tests.support.ranking import Floats, problems
 
 
 @given(problems(), st.integers(1, 12))
-def test_reliability_is_the_naive_one(problem: tuple[Floats, Floats], bins: int) -> None:
+def test_reliability_equals_naive_loop(problem: tuple[Floats, Floats], bins: int) -> None:
     targets, probabilities = problem
-    found = reliability(targets, probabilities, bins)
+    found = reliability_diagram(targets, probabilities, bins)
     assert found.edges == pytest.approx([i / bins for i in range(bins + 1)])
     pairs = [(p, y) for p, y in zip(probabilities.ravel(), targets.ravel(), strict=True) if y >= 0]
     error = 0.0
@@ -34,17 +34,17 @@ def test_reliability_is_the_naive_one(problem: tuple[Floats, Floats], bins: int)
     assert found.calibration_error == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
-def test_reliability_agrees_with_scikit_learn() -> None:
+def test_reliability_equals_scikit_learn() -> None:
     draw = np.random.default_rng(0)
     probabilities = draw.random((200, 5))
     targets = (draw.random((200, 5)) < probabilities).astype(float)
-    found = reliability(targets, probabilities)
+    found = reliability_diagram(targets, probabilities)
     frequency, probability = calibration_curve(targets.ravel(), probabilities.ravel(), n_bins=10)
     np.testing.assert_allclose(found.frequency, frequency)
     np.testing.assert_allclose(found.probability, probability)
     assert found.calibration_error < 0.05
 
 
-def test_sure_and_always_wrong_is_the_largest_error() -> None:
+def test_confident_errors_give_maximum_calibration_error() -> None:
     targets, probabilities = np.array([[1.0, 0.0, -1.0]]), np.array([[0.0, 1.0, 0.5]])
-    assert reliability(targets, probabilities).calibration_error == 1.0
+    assert reliability_diagram(targets, probabilities).calibration_error == 1.0

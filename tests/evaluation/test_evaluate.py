@@ -88,7 +88,7 @@ def assert_refused(ran: Run, code: int, *words: str) -> None:
         assert word in last
 
 
-def test_two_checkpoints_side_by_side(
+def test_two_checkpoints_are_reported_in_one_table(
     evaluate: Evaluate, tmp_path: Path, photos: Path, first: Path, second: Path
 ) -> None:
     (tmp_path / "log.csv").write_text(LOG)
@@ -111,7 +111,7 @@ def test_two_checkpoints_side_by_side(
             assert min(image.size) > 200
     assert "not measured (1): dog" in text
 
-    data = data_of(tmp_path, photos, TEST_ROWS, part="test")
+    data = data_of(tmp_path, photos, TEST_ROWS, split="test")
     classifier = load_classifier(Settings(checkpoint=first, device="cpu", precision="fp32"))
     columns = list(data.classes.values())
     texts = classifier.embed_texts([data.texts[column] for column in columns])
@@ -129,7 +129,7 @@ def test_two_checkpoints_side_by_side(
     assert 0 <= everything["gap"]["low"] <= everything["gap"]["high"] <= 1
 
 
-def test_labels_are_measured_with_what_names_imply(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_labels_are_measured_with_implied_labels(evaluate: Evaluate, tmp_path: Path) -> None:
     assert evaluate(classes="labels", example="coffee.png").code == 0
     found = json.loads((tmp_path / "report" / "metrics.json").read_text())
     classes = {each["key"]: each for each in found["checkpoints"]["tiny 1"]["classes"]}
@@ -139,7 +139,9 @@ def test_labels_are_measured_with_what_names_imply(evaluate: Evaluate, tmp_path:
     assert "coffee.png" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_without_names_the_manifest_speaks_of_labels(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_manifest_without_names_uses_label_ids_in_report(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
     rows = "cat.png,test,pets,temple\nchina.png,test,temple,pets\n"
     assert evaluate(rows, names=None).code == 0
     page = (tmp_path / "report" / "report.html").read_text()
@@ -147,16 +149,16 @@ def test_without_names_the_manifest_speaks_of_labels(evaluate: Evaluate, tmp_pat
     assert "<td>Animals</td>" in page
 
 
-def test_an_empty_part_is_named(evaluate: Evaluate) -> None:
-    assert_refused(evaluate(part="train"), 1, "manifest.csv", "no photo is in the part train")
+def test_empty_split_is_reported(evaluate: Evaluate) -> None:
+    assert_refused(evaluate(part="train"), 1, "manifest.csv", "no photo is in the split train")
 
 
-def test_a_part_without_any_positive_is_named(evaluate: Evaluate) -> None:
-    assert_refused(evaluate("cat.png,test,,dog\n"), 1, "manifest.csv", "the part test is known")
+def test_split_without_positive_is_reported(evaluate: Evaluate) -> None:
+    assert_refused(evaluate("cat.png,test,,dog\n"), 1, "manifest.csv", "the split test is known")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_photo_that_does_not_decode_is_named(
+def test_undecodable_photo_is_reported(
     evaluate: Evaluate, tmp_path: Path, photos: Path, workers: int
 ) -> None:
     (tmp_path / "broken.png").write_bytes((photos / "cat.png").read_bytes()[:500])
@@ -169,22 +171,22 @@ def test_a_photo_that_does_not_decode_is_named(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"example": "no.png"}, ("example", "'no.png'", "the part test")),
+        ({"example": "no.png"}, ("example", "'no.png'", "the split test")),
         ({"chosen": "cart"}, ("chosen", "'cart'", "nearest known: cat")),
         ({"out": __file__}, ("out", __file__)),
     ],
 )
-def test_a_wrong_option_is_named(
+def test_invalid_option_is_reported(
     evaluate: Evaluate, given: dict[str, str], words: tuple[str, ...]
 ) -> None:
     assert_refused(evaluate(**given), 2, *words)
 
 
-def test_a_checkpoint_is_not_compared_with_itself(evaluate: Evaluate, first: Path) -> None:
+def test_comparison_with_itself_is_refused(evaluate: Evaluate, first: Path) -> None:
     assert_refused(evaluate(compare_with=first), 2, "compare-with")
 
 
-def test_a_second_label_set_that_lacks_a_label_is_named(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_compared_label_set_without_label_is_refused(evaluate: Evaluate, tmp_path: Path) -> None:
     other = write_tiny(tmp_path / "other", builtin_label_set())
     rows = "cat.png,test,pets,temple\n"
     ran = evaluate(rows, names=None, compare_with=other)
@@ -197,10 +199,10 @@ def test_a_second_label_set_that_lacks_a_label_is_named(evaluate: Evaluate, tmp_
         ("step,loss\n1,2\n", "no column logit_scale"),
         ("step,logit_scale\n1,3.6\n2,high\n", "row 3"),
         ("step,logit_scale\n1\n", "row 2"),
-        ("step,logit_scale\n", "no step yet"),
+        ("step,logit_scale\n", "no logged step"),
     ],
 )
-def test_a_log_that_cannot_be_used_is_named(
+def test_invalid_training_log_is_reported(
     evaluate: Evaluate, tmp_path: Path, content: str, words: str
 ) -> None:
     (tmp_path / "log.csv").write_text(content)

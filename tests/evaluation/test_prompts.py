@@ -50,7 +50,7 @@ def photos_and_scores() -> tuple[Floats, Floats, Floats]:
     return targets, sure, targets + draw.normal(0, 4, targets.shape)
 
 
-def test_the_text_of_the_clearly_higher_average_precision_is_taken(
+def test_text_with_higher_average_precision_is_chosen(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
     targets, sure, unsure = photos_and_scores
@@ -62,7 +62,7 @@ def test_the_text_of_the_clearly_higher_average_precision_is_taken(
     assert choices(targets, sure, unsure)["spa"].chosen == "name"
 
 
-def test_a_text_of_another_label_is_not_taken(
+def test_text_of_another_label_is_not_chosen(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
     targets, sure, unsure = photos_and_scores
@@ -72,7 +72,7 @@ def test_a_text_of_another_label_is_not_taken(
     assert apply_prompt_choices(LABELS, list(found.values())).labels[3].text == "club"
 
 
-def test_a_gap_that_may_be_chance_changes_nothing(
+def test_gap_within_noise_keeps_prompt(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
     targets, sure, _ = photos_and_scores
@@ -82,7 +82,7 @@ def test_a_gap_that_may_be_chance_changes_nothing(
     assert all(choice.chosen == choice.present for choice in found.values())
 
 
-def test_few_positives_or_no_negatives_change_nothing(
+def test_few_positives_or_no_negatives_keep_prompt(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
     targets, sure, unsure = photos_and_scores
@@ -94,13 +94,13 @@ def test_few_positives_or_no_negatives_change_nothing(
     assert found["spa"].reason == "kept: better"
 
 
-def test_both_texts_are_those_that_the_label_set_would_render() -> None:
+def test_texts_equal_label_set_prompts() -> None:
     names, descriptions = name_and_description_texts(LABELS)
     for i, (label, prompt) in enumerate(zip(LABELS.labels, LABELS.prompts, strict=True)):
         assert prompt == (names if label.prompt == "name" else descriptions)[i]
 
 
-def test_the_command_writes_a_signed_checkpoint_and_a_plot(
+def test_prompts_command_writes_sealed_checkpoint_and_plot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = tmp_path / "names.yaml"

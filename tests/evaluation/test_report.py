@@ -5,10 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from app.evaluation.metrics import Measures, ScoredClass, draw_images, measure, subsets_of
-from app.evaluation.report import Evaluation, as_markdown, as_text
+from app.evaluation.metrics import (
+    Measures,
+    ScoredClass,
+    class_subsets,
+    compute_measures,
+    draw_bootstrap_samples,
+)
+from app.evaluation.report import Evaluation, table_to_markdown, table_to_text
 from app.evaluation.report.embedding_map import PALETTE, category_of_photos, plot_embedding_map
-from app.evaluation.report.evaluation_report import as_json, as_page, as_report
+from app.evaluation.report.evaluation_report import report_html, report_json, report_markdown
 from app.evaluation.report.plots import plot_average_precision
 from app.evaluation.report.tables import class_table
 
@@ -19,13 +25,13 @@ def measures_of(classes: int, seed: int = 0) -> Measures:
     targets = draw.integers(-1, 2, (40, classes)).astype(float)
     targets[:, -1] = np.minimum(targets[:, -1], 0)
     scored = [ScoredClass(f"a_class_called_{i}", f"{i % 3}", i, i) for i in range(classes)]
-    return measure(
+    return compute_measures(
         targets,
         draw.random((40, classes)),
         scored,
-        subsets_of(scored, top=2, chosen=()),
+        class_subsets(scored, top=2, chosen=()),
         k=10,
-        draws=draw_images(40, resamples=20),
+        draws=draw_bootstrap_samples(40, resamples=20),
     )
 
 
@@ -33,17 +39,17 @@ def evaluation_of(measures: dict[str, Measures]) -> Evaluation:
     return Evaluation(measures, "photos.csv", "test", 40, 10, 20, [])
 
 
-def test_what_is_undefined_is_a_null_and_is_listed() -> None:
+def test_undefined_values_are_null_and_listed() -> None:
     evaluation = evaluation_of({"mine": measures_of(3)})
-    classes = as_json(evaluation)["checkpoints"]["mine"]["classes"]
+    classes = report_json(evaluation)["checkpoints"]["mine"]["classes"]
     assert classes[2]["average_precision"] == {"value": None, "low": None, "high": None}
     assert classes[2]["known"] > 0
-    report = as_report(evaluation, {})
+    report = report_markdown(evaluation, {})
     assert "not measured (1): a_class_called_2." in report
     assert "| a_class_called_2 |" not in report
 
 
-def test_classes_come_best_first_with_their_difference() -> None:
+def test_classes_are_sorted_best_first_with_difference() -> None:
     header, *rows = class_table({"mine": measures_of(9), "theirs": measures_of(9, seed=1)})
     values = [float(row[4].split()[0]) for row in rows]
     assert values == sorted(values, reverse=True)
@@ -53,25 +59,25 @@ def test_classes_come_best_first_with_their_difference() -> None:
         assert difference == pytest.approx(one - two, abs=0.0011)
 
 
-def test_a_text_table_is_aligned() -> None:
-    assert as_text([["", "GAP"], ["all", "0.5"], ["a few", "-"]]) == (
+def test_text_table_is_aligned() -> None:
+    assert table_to_text([["", "GAP"], ["all", "0.5"], ["a few", "-"]]) == (
         "       GAP\nall    0.5\na few    -"
     )
 
 
-def test_nothing_in_a_name_becomes_markup() -> None:
-    page = as_page(as_markdown([["class", "AP"], ["<b>|x", "1"]]), "<i>")
+def test_markup_in_names_is_escaped() -> None:
+    page = report_html(table_to_markdown([["class", "AP"], ["<b>|x", "1"]]), "<i>")
     assert "<title>&lt;i&gt;</title>" in page
     assert "<td>&lt;b&gt;|x</td>" in page
 
 
-def test_subsets_are_the_most_frequent_and_each_category() -> None:
+def test_subsets_are_all_frequent_chosen_and_categories() -> None:
     classes = [
         ScoredClass("a", "Red", 0, 5),
         ScoredClass("b", "Blue", 1, 9),
         ScoredClass("c", "Red", 2, 9),
     ]
-    found = {each.title: each.members for each in subsets_of(classes, top=2, chosen=["c", "a"])}
+    found = {each.title: each.members for each in class_subsets(classes, top=2, chosen=["c", "a"])}
     assert found == {
         "all 3 classes": (0, 1, 2),
         "2 most frequent": (1, 2),
@@ -81,13 +87,13 @@ def test_subsets_are_the_most_frequent_and_each_category() -> None:
     }
 
 
-def test_a_photo_has_the_category_of_its_least_frequent_class() -> None:
+def test_photo_category_is_that_of_rarest_class() -> None:
     classes = [ScoredClass("a", "Red", 0, 50), ScoredClass("b", "Blue", 1, 9)]
     targets = np.array([[1, 1], [1, 0], [-1, 1], [0, -1]])
     assert category_of_photos(targets, classes) == ["Blue", "Red", "Blue", None]
 
 
-def test_more_categories_than_colours_are_told_apart_by_shape() -> None:
+def test_more_categories_than_colours_differ_by_shape() -> None:
     count = 2 * len(PALETTE)
     rows = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
     figure = plot_embedding_map({"mine": rows}, [str(i) for i in range(count)])
@@ -103,7 +109,7 @@ def test_more_categories_than_colours_are_told_apart_by_shape() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 121])
-def test_labels_do_not_overlap(classes: int) -> None:
+def test_plot_labels_do_not_overlap(classes: int) -> None:
     measures = {"mine 1.0.0": measures_of(classes), "theirs 1.0.0": measures_of(classes, seed=1)}
     figure = plot_average_precision(measures)
     figure.draw_without_rendering()

@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.evaluation.thresholds import ThresholdRules, evidence_of, fit_thresholds, summarise
-from app.evaluation.thresholds.fitting import precision_threshold, with_teacher
-from app.evaluation.thresholds.store import may_be_lost, recall_bound
-from app.evaluation.thresholds.summary import count, count_unseen
+from app.evaluation.thresholds import (
+    ThresholdRules,
+    fit_thresholds,
+    serve_evidence,
+    summarise_thresholds,
+)
+from app.evaluation.thresholds.fitting import merge_teacher_targets, precision_threshold
+from app.evaluation.thresholds.store import allowed_misses, recall_lower_bound
+from app.evaluation.thresholds.summary import count_passing, count_passing_cross_validated
 
 Floats = NDArray[np.float64]
 
@@ -31,32 +36,32 @@ def photos_of(seed: int, images: int = 600) -> tuple[Floats, Floats]:
     return targets, scores
 
 
-def test_store_keeps_its_recall_on_other_photos_as_often_as_it_is_confident() -> None:
+def test_store_recall_holds_on_unseen_photos() -> None:
     held = []
     for seed in range(10):
         fitted = fit_thresholds(*photos_of(seed), ThresholdRules(recall=0.98, confidence=0.95))
         assert (fitted.store <= fitted.serve).all()
         other = photos_of(seed + 1000, images=2000)
-        pooled = count(*other, fitted.serve, fitted.store).pooled
+        pooled = count_passing(*other, fitted.serve, fitted.store).pooled
         held.append(pooled.recall[0] >= 0.98)
         assert pooled.recall[0] > 0.97
         assert pooled.dropped[0] > 0.75
     assert sum(held) >= 9
 
 
-def test_what_cross_validation_says_holds_on_other_photos() -> None:
+def test_cross_validated_summary_holds_on_unseen_photos() -> None:
     rules = ThresholdRules()
     targets, scores = photos_of(5)
     fitted = fit_thresholds(targets, scores, rules)
-    _, _, summary = summarise(targets, scores, fitted, rules)
-    other = count(*photos_of(6, images=5000), fitted.serve, fitted.store)
+    _, _, summary = summarise_thresholds(targets, scores, fitted, rules)
+    other = count_passing(*photos_of(6, images=5000), fitted.serve, fitted.store)
     assert summary.unseen_recall == pytest.approx(other.pooled.recall[0], abs=0.01)
     assert summary.unseen_dropped == pytest.approx(other.pooled.dropped[0], abs=0.05)
     assert summary.recall_at_least <= summary.recall
     assert summary.best_macro_f1 - 0.011 <= summary.macro_f1 <= summary.best_macro_f1
 
 
-def test_a_stricter_recall_or_confidence_stores_more() -> None:
+def test_higher_recall_or_confidence_lowers_store() -> None:
     data = photos_of(0)
     stores = [
         fit_thresholds(*data, ThresholdRules(recall=recall, confidence=confidence)).store
@@ -66,7 +71,7 @@ def test_a_stricter_recall_or_confidence_stores_more() -> None:
     assert (stores[1] >= stores[2]).all()
 
 
-def test_a_label_with_too_few_examples_gets_the_fallback() -> None:
+def test_label_with_too_few_examples_uses_fallback() -> None:
     targets, scores = photos_of(0)
     targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])  # positives alone
     targets[:, 1] = -1.0
@@ -79,10 +84,10 @@ def test_a_label_with_too_few_examples_gets_the_fallback() -> None:
     assert fitted.serve[1] == pytest.approx(0.99, abs=1e-6)  # one photo in a hundred passes
     assert fitted.serve[2] == 0.5
     assert fitted.store[0] == fitted.store[1] == fitted.store[2]
-    assert evidence_of(targets, fitted, 10)[:4] == ["fallback", "fallback", "fallback", "human"]
+    assert serve_evidence(targets, fitted, 10)[:4] == ["fallback", "fallback", "fallback", "human"]
 
 
-def test_the_fallback_passes_as_many_photos_as_are_known_to_have_the_label() -> None:
+def test_fallback_passes_as_many_photos_as_known_positives() -> None:
     scores = np.linspace(0.5, 1, 101)[:, None]
     targets = np.full((101, 1), -1.0)
     targets[-20:] = 1.0
@@ -90,22 +95,22 @@ def test_the_fallback_passes_as_many_photos_as_are_known_to_have_the_label() -> 
     assert 20 <= (scores >= serve).sum() <= 22
 
 
-def test_without_any_fitted_label_store_is_the_default() -> None:
+def test_store_is_default_without_fitted_label() -> None:
     fitted = fit_thresholds(np.full((3, 2), -1.0), np.full((3, 2), 0.7), ThresholdRules())
     assert fitted.store.tolist() == [0.05, 0.05]
 
 
-def test_a_teacher_is_evidence_for_serve_alone_and_only_where_it_is_sure() -> None:
+def test_confident_teacher_is_evidence_only_for_serve() -> None:
     targets = np.array([[1.0], [-1.0], [-1.0], [-1.0], [0.0]])
     teacher = np.array([[0.0], [0.9], [0.0], [0.2], [0.9]])
-    assert with_teacher(targets, teacher).ravel().tolist() == [1.0, 1.0, 0.0, -1.0, 0.0]
+    assert merge_teacher_targets(targets, teacher).ravel().tolist() == [1.0, 1.0, 0.0, -1.0, 0.0]
     human, scores = photos_of(0)
     word = np.where(human >= 0, human, 0.0)
     human[:, 0] = -1.0
     fitted = fit_thresholds(human, scores, ThresholdRules(), word)
     assert fitted.serve_is_fitted[0]
     assert not fitted.store_is_fitted[0]
-    assert evidence_of(human, fitted, 10)[0] == "teacher"
+    assert serve_evidence(human, fitted, 10)[0] == "teacher"
 
 
 @given(
@@ -115,7 +120,7 @@ def test_a_teacher_is_evidence_for_serve_alone_and_only_where_it_is_sure() -> No
     ),
     st.floats(0, 1),
 )
-def test_the_precision_threshold_is_the_lowest_that_is_precise_enough(
+def test_precision_threshold_is_lowest_precise_enough(
     pairs: list[tuple[float, float]], wanted: float
 ) -> None:
     targets, scores = (np.array(column) for column in zip((1.0, 0.5), *pairs, strict=True))
@@ -136,7 +141,7 @@ def test_the_precision_threshold_is_the_lowest_that_is_precise_enough(
 
 
 @given(st.integers(1, 400), st.sampled_from([0.9, 0.95, 0.98]), st.sampled_from([0.5, 0.9, 0.95]))
-def test_no_more_may_be_lost_than_the_binomial_allows(
+def test_allowed_misses_follow_binomial_bound(
     positives: int, recall: float, confidence: float
 ) -> None:
     def at_most(lost: int) -> float:
@@ -146,40 +151,42 @@ def test_no_more_may_be_lost_than_the_binomial_allows(
         )
         return math.fsum(chances)
 
-    lost = may_be_lost(positives, recall, confidence)
+    lost = allowed_misses(positives, recall, confidence)
     assert at_most(lost + 1) > 1 - confidence
     if at_most(0) <= 1 - confidence:
         assert at_most(lost) <= 1 - confidence
-        assert recall_bound(positives - lost, positives, confidence) >= recall - 1e-6
+        assert recall_lower_bound(positives - lost, positives, confidence) >= recall - 1e-6
     else:
         assert lost == 0
-        assert recall_bound(positives, positives, confidence) < recall
+        assert recall_lower_bound(positives, positives, confidence) < recall
 
 
-def test_scores_of_exactly_zero_and_one_are_fitted_too() -> None:
+def test_scores_of_exactly_zero_and_one_are_fitted() -> None:
     targets = np.tile([[1.0], [0.0]], (50, 1))
     fitted = fit_thresholds(targets, targets.copy(), ThresholdRules())
-    kept = count(targets, targets, fitted.serve, fitted.store).pooled
+    kept = count_passing(targets, targets, fitted.serve, fitted.store).pooled
     assert (kept.recall[0], kept.dropped[0], kept.f1[0]) == (1.0, 0.5, 1.0)
-    unseen = count_unseen(targets, targets.copy(), ThresholdRules())
+    unseen = count_passing_cross_validated(targets, targets.copy(), ThresholdRules())
     assert unseen.pooled.recall[0] == 1.0
 
 
 @pytest.mark.parametrize("level", [18.0, -18.0])
-def test_scores_next_to_one_and_next_to_zero_keep_what_the_thresholds_promise(level: float) -> None:
+def test_scores_near_zero_or_one_meet_recall_and_f1(level: float) -> None:
     draw = np.random.default_rng(0)
     surer = draw.normal(0, 3, (400, 1))
     targets = (surer + draw.normal(0, 1, surer.shape) > 1).astype(np.float64)
     scores = sigmoid(surer + level).astype(np.float32)
     rules = ThresholdRules(slack=0.0)
-    _, _, summary = summarise(targets, scores, fit_thresholds(targets, scores, rules), rules)
+    _, _, summary = summarise_thresholds(
+        targets, scores, fit_thresholds(targets, scores, rules), rules
+    )
     assert summary.macro_f1 == summary.best_macro_f1
     assert summary.recall >= 0.98
 
 
-def test_scores_that_say_the_opposite_lose_no_recall() -> None:
+def test_inverted_scores_keep_recall() -> None:
     draw = np.random.default_rng(0)
     targets = (draw.random((300, 6)) < 0.3).astype(np.float64)
     scores = sigmoid(draw.normal(-3 * targets, 1))
     fitted = fit_thresholds(targets, scores, ThresholdRules())
-    assert count(targets, scores, fitted.serve, fitted.store).pooled.recall[0] >= 0.98
+    assert count_passing(targets, scores, fitted.serve, fitted.store).pooled.recall[0] >= 0.98

@@ -45,7 +45,7 @@ def thresholds(tmp_path: Path, photos: Path, init: Checkpoint) -> Command:
     return Command(tmp_path, photos, init)
 
 
-def test_the_command_writes_a_signed_checkpoint(
+def test_thresholds_command_writes_sealed_checkpoint(
     tmp_path: Path,
     thresholds: Command,
     init: Checkpoint,
@@ -67,7 +67,7 @@ def test_the_command_writes_a_signed_checkpoint(
     Classifier.load(out, device="cpu", precision="fp32")
 
 
-def test_the_command_replaces_the_checkpoint_itself_when_asked_to(
+def test_checkpoint_can_be_its_own_output(
     thresholds: Command,
     init: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +86,7 @@ def test_the_command_replaces_the_checkpoint_itself_when_asked_to(
         (["--precision", "2"], 2, "--precision"),
     ],
 )
-def test_what_the_command_cannot_do_is_said(
+def test_invalid_option_exits_without_output(
     tmp_path: Path,
     thresholds: Command,
     monkeypatch: pytest.MonkeyPatch,
@@ -102,7 +102,7 @@ def test_what_the_command_cannot_do_is_said(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_place_that_cannot_be_written_is_said(
+def test_unwritable_output_is_reported(
     tmp_path: Path,
     thresholds: Command,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_is_said(
     assert "fitted: cannot be written" in run.err
 
 
-def test_one_photo_alone_is_refused(
+def test_single_photo_is_refused(
     tmp_path: Path,
     thresholds: Command,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def test_one_photo_alone_is_refused(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_checkpoint_fitted_in_place_keeps_what_else_it_holds(
+def test_fitting_in_place_keeps_other_files(
     tmp_path: Path,
     thresholds: Command,
     init: Checkpoint,
@@ -145,7 +145,7 @@ def test_a_checkpoint_fitted_in_place_keeps_what_else_it_holds(
     read_checkpoint(own)
 
 
-def test_a_place_that_is_no_checkpoint_is_refused_before_photos_are_scored(
+def test_foreign_output_is_refused_before_scoring(
     tmp_path: Path,
     thresholds: Command,
     monkeypatch: pytest.MonkeyPatch,

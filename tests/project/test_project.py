@@ -78,11 +78,11 @@ def test_every_requirement_is_pinned_within_its_range(
     assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
 
 
-def test_every_requirement_says_from_which_version_on() -> None:
+def test_every_requirement_has_version_range() -> None:
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
         for each in map(Requirement, group):
             assert each.name == PROJECT["name"] or each.specifier or each.name.startswith("types-")
 
 
-def test_code_and_package_tell_the_same_version() -> None:
+def test_code_and_package_have_same_version() -> None:
     assert __version__ == PROJECT["version"]

@@ -1,4 +1,4 @@
-"""Label Studio: a project that asks the questions, and its export back to votes.
+"""Label Studio: creates a project for the questions and reads its export as votes.
 
 Formats: https://labelstud.io/tags/choices and https://labelstud.io/guide/task_format.
 """
@@ -20,28 +20,28 @@ from app.core.labels import Label
 from app.dataset.manifest import check_name_known, check_photo_exists
 from app.errors import DataError
 
-# Hyphens: neither can be the id of a question or a label.
-PHOTO = "the-photo"
-NONE = "none-of-these"
+# Ids of questions and labels have no hyphens, so these two cannot collide with them.
+PHOTO_TAG = "the-photo"
+NONE_CHOICE = "none-of-these"
 PROJECT_FILES = ("config.xml", "tasks.json")
 
 
 def label_studio_config(
     questions: Sequence[Question], labels: Mapping[str, Label], exclusive: Sequence[Sequence[str]]
 ) -> str:
-    """The project's labelling configuration, XML.
+    """Return the project's labelling configuration as XML.
 
-    Every question must be answered and can be answered by "None of these", so that what was not
-    chosen is absent and what was not asked is unknown. A question whose labels all exclude each
-    other takes one answer.
+    Every question requires an answer and offers "None of these": a choice that was not selected
+    is absent, and a label without a question is unknown. A question takes a single answer if all
+    its labels exclude each other.
 
     Args:
-        questions: what to ask, in this order.
+        questions: the questions, in this order.
         labels: the choices' names and descriptions, by id.
-        exclusive: sets of labels of which at most one is true.
+        exclusive: sets of labels of which at most one is present in a photo.
     """
     view = ET.Element("View")
-    ET.SubElement(view, "Image", name=PHOTO, value="$image")
+    ET.SubElement(view, "Image", name=PHOTO_TAG, value="$image")
     for question in questions:
         ET.SubElement(view, "Header", value=question.text)
         one = any(set(question.labels) <= set(labels_) for labels_ in exclusive)
@@ -49,7 +49,7 @@ def label_studio_config(
             view,
             "Choices",
             name=question.id,
-            toName=PHOTO,
+            toName=PHOTO_TAG,
             choice="single-radio" if one else "multiple",
             required="true",
             requiredMessage=f"Please answer: {question.text}",
@@ -57,7 +57,7 @@ def label_studio_config(
         for id in question.labels:
             label = labels[id]
             ET.SubElement(choices, "Choice", value=label.name, alias=id, hint=label.description)
-        ET.SubElement(choices, "Choice", value="None of these", alias=NONE)
+        ET.SubElement(choices, "Choice", value="None of these", alias=NONE_CHOICE)
     ET.indent(view)
     return ET.tostring(view, encoding="unicode") + "\n"
 
@@ -65,44 +65,44 @@ def label_studio_config(
 def label_studio_tasks(
     files: Sequence[str], image_url: str = LOCAL_FILES_URL
 ) -> list[dict[str, Any]]:
-    """The project's tasks, one a photo.
+    """Return the project's tasks, one per photo.
 
     Args:
         files: photos, relative to the photo folder.
-        image_url: what goes before a file to make the address where Label Studio finds it.
+        image_url: the prefix that turns a file into its URL in Label Studio.
     """
     return [{"data": {"image": image_url + quote(file), "file": file}} for file in files]
 
 
-class _Value(BaseModel):
+class _ChoicesValue(BaseModel):
     choices: list[str]
 
 
-class _Choices(BaseModel):
+class _ChoicesResult(BaseModel):
     type: Literal["choices"]
     from_name: str
-    value: _Value
+    value: _ChoicesValue
 
 
-def _no_choices(type: str) -> str:
+def _reject_choices(type: str) -> str:
     if type == "choices":
         raise ValueError("choices without a list of choices")
     return type
 
 
-class _Other(BaseModel):
-    type: Annotated[str, AfterValidator(_no_choices)]
+class _OtherResult(BaseModel):
+    type: Annotated[str, AfterValidator(_reject_choices)]
 
 
 class _Annotation(BaseModel):
     id: int | str
     completed_by: int | dict[str, Any] | None = None
     was_cancelled: bool = False
-    result: list[Annotated[_Choices | _Other, Field(union_mode="left_to_right")]]
+    result: list[Annotated[_ChoicesResult | _OtherResult, Field(union_mode="left_to_right")]]
 
     @property
     def annotator(self) -> str:
-        """Who answered; an annotation without a name is a person of its own."""
+        """The annotator's id; an anonymous annotation counts as a separate annotator."""
         by = self.completed_by
         if isinstance(by, dict):
             by = by.get("id", by.get("email"))
@@ -118,23 +118,23 @@ class _Task(BaseModel):
 def read_label_studio_export(
     path: Path, photos: Path, questions: Sequence[Question], names: Collection[str]
 ) -> list[VoteTally]:
-    """Read the votes of a project from its export in the format JSON.
+    """Read the votes of a project from its JSON export.
 
-    Who answered a question voted on each of its labels; skipped tasks are left out. Where a
-    person answered a photo's question twice, the later answer in the file counts.
+    An annotator who answered a question voted on each of its labels. Skipped tasks are ignored.
+    If an annotator answered a question on a photo twice, the later answer in the file counts.
 
     Args:
         path: the export.
         photos: the folder that the tasks' files are relative to.
-        questions: those that were asked.
+        questions: the questions of the project.
         names: the labels that may be voted on.
 
     Returns:
-        One tally for each photo and label that was asked.
+        One tally per photo and label with votes.
 
     Raises:
-        DataError: naming task and annotation: the file is not such an export, a photo is missing,
-            or a question or choice is unknown.
+        DataError: the file is not a JSON export, a photo is missing, or a question or choice is
+            unknown. The message names task and annotation.
     """
     by_id = {question.id: question for question in questions}
     answers: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
@@ -151,7 +151,7 @@ def read_label_studio_export(
             for question, chosen in _chosen(annotation, place, by_id, names):
                 answers.setdefault((file, question), {})[annotation.annotator] = chosen
     if not answers:
-        raise DataError(f"{path}: holds no answer to a question")
+        raise DataError(f"{path}: has no answer to a question")
     return [
         VoteTally(file, label, sum(label in chosen for chosen in given.values()), len(given))
         for (file, question), given in answers.items()
@@ -181,18 +181,18 @@ def _chosen(
     names: Collection[str],
 ) -> Iterator[tuple[str, frozenset[str]]]:
     for result in annotation.result:
-        if not isinstance(result, _Choices):
+        if not isinstance(result, _ChoicesResult):
             continue
         if result.from_name not in questions:
             known = ", ".join(questions)
             raise DataError(f"{where}: unknown question {result.from_name!r}; known: {known}")
         question = questions[result.from_name]
-        chosen = frozenset(result.value.choices) - {NONE}
+        chosen = frozenset(result.value.choices) - {NONE_CHOICE}
         for label in sorted(chosen):
             place = f"{where}, question {question.id}"
             check_name_known(label, place, names)
             if label not in question.labels:
-                raise DataError(f"{place}: {label!r} is none of its choices")
+                raise DataError(f"{place}: {label!r} is not one of its choices")
         yield question.id, chosen
 
 

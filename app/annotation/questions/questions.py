@@ -1,7 +1,7 @@
-"""Labels grouped into questions of four to six choices (section 3.2).
+"""Groups labels into questions of four to six choices (section 3.2).
 
-Labels that exclude each other stand in one question, hard ones in different ones, and a question
-keeps to one scenario: a category of the label set. The groups are a YAML file that people edit.
+Labels that exclude each other share a question, hard labels are in different questions, and a
+question covers one category of the label set. People can edit the resulting YAML file.
 """
 
 import re
@@ -16,20 +16,20 @@ from app.core.files import DUMPER, Location, Problem, ProblemsError, load_yaml, 
 from app.core.labels import LabelId, LabelSet, Text
 from app.errors import DataError
 
-FEWEST, MOST = 4, 6
-USUAL = 5
-# What is wrong with a question, in the order in which it matters: too few choices, labels that
-# exclude each other torn apart, hard ones together, mixed categories, an unusual size.
+MIN_CHOICES, MAX_CHOICES = 4, 6
+PREFERRED_CHOICES = 5
+# The cost of a question, most important term first: missing choices, a divided exclusive set,
+# hard labels beyond the first, categories beyond the first, squared distance from the best size.
 Cost = tuple[int, int, int, int, int]
-FREE: Cost = (0, 0, 0, 0, 0)
+ZERO_COST: Cost = (0, 0, 0, 0, 0)
 
 
 class Question(BaseModel):
-    """One question about a photo; any of its labels may be true, or none.
+    """One question about a photo; any number of its labels may be present.
 
     Attributes:
-        id: its stable name.
-        text: what annotators read above the choices.
+        id: its stable id.
+        text: the heading above the choices.
         labels: ids of the choices.
     """
 
@@ -41,12 +41,12 @@ class Question(BaseModel):
 
 
 class Questionnaire(BaseModel):
-    """A questions file; one that is loaded speaks of known labels alone.
+    """The content of a questions file.
 
     Attributes:
-        exclusive: sets of labels of which at most one is true of a photo.
+        exclusive: sets of labels of which at most one is present in a photo.
         hard: labels that annotators find difficult.
-        questions: the groups; empty: they are to be made.
+        questions: the questions; empty if they are still to be made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,24 +67,24 @@ def load_questionnaire(path: Path, names: Collection[str]) -> Questionnaire:
     """Read a questions file.
 
     Args:
-        path: YAML with `exclusive`, `hard` and `questions`, each of which may be left out.
-        names: the labels that it may speak of.
+        path: YAML with the optional keys `exclusive`, `hard` and `questions`.
+        names: the known labels.
 
     Raises:
-        DataError: the file cannot be read or is not valid; a line for each problem, with the
-            file's line.
+        DataError: the file cannot be read or is not valid. The message has one line per problem,
+            with the line in the file.
     """
     return load_yaml(path, Questionnaire, DataError, context=names)
 
 
-def dump_questionnaire(grouping: Questionnaire, path: Path) -> None:
-    """Write a questions file for people to edit; it loads back equal.
+def dump_questionnaire(questionnaire: Questionnaire, path: Path) -> None:
+    """Write a questions file that people can edit and that loads back equal.
 
     Raises:
         DataError: the file cannot be written.
     """
     text = yaml.dump(
-        grouping.model_dump(mode="json"),
+        questionnaire.model_dump(mode="json"),
         Dumper=DUMPER,
         sort_keys=False,
         allow_unicode=True,
@@ -100,14 +100,14 @@ def dump_questionnaire(grouping: Questionnaire, path: Path) -> None:
 def make_questions(
     label_set: LabelSet, exclusive: Sequence[Sequence[str]], hard: Collection[str]
 ) -> tuple[Question, ...]:
-    """Group a label set's labels into questions, each label in one.
+    """Group the labels of a label set into questions, each label in exactly one.
 
-    The labels are put in a row, category by category, and the row is cut where that costs least.
-    Questions have four to six choices wherever the number of labels permits, never more.
+    The labels are sorted by category, and the sequence is cut into questions at the least total
+    cost. Questions have four to six choices if the number of labels permits, and never more.
 
     Args:
         label_set: the labels and their categories.
-        exclusive: sets of labels of which at most one is true of a photo; no label in two.
+        exclusive: sets of labels of which at most one is present in a photo; no label is in two.
         hard: labels that annotators find difficult.
     """
     set_of = {label: i for i, labels in enumerate(exclusive) for label in labels}
@@ -115,11 +115,11 @@ def make_questions(
     order = [
         label
         for category in label_set.categories
-        for label in _row(category, category_of, set_of, set(hard))
+        for label in _order_category(category, category_of, set_of, set(hard))
     ]
     questions = []
     used: dict[str, int] = {}
-    for start, end in _cuts(order, category_of, set_of, set(hard)):
+    for start, end in _cheapest_cuts(order, category_of, set_of, set(hard)):
         labels = tuple(order[start:end])
         category = category_of[labels[0]]
         stem = re.sub(r"[^a-z0-9]+", "_", category.lower()).strip("_")[:48] or "question"
@@ -129,26 +129,26 @@ def make_questions(
     return tuple(questions)
 
 
-def question_warnings(grouping: Questionnaire) -> list[str]:
-    """Where questions depart from what works best; they can be asked all the same."""
+def question_warnings(questionnaire: Questionnaire) -> list[str]:
+    """Return a warning for each departure from the recommended form; the questions stay valid."""
     found = []
-    for question in grouping.questions:
+    for question in questionnaire.questions:
         size = len(question.labels)
-        if not FEWEST <= size <= MOST:
-            found.append(f"{question.id} has {size} choices, not {FEWEST} to {MOST}")
-        if len(hard := sorted(set(question.labels) & set(grouping.hard))) > 1:
+        if not MIN_CHOICES <= size <= MAX_CHOICES:
+            found.append(f"{question.id} has {size} choices, not {MIN_CHOICES} to {MAX_CHOICES}")
+        if len(hard := sorted(set(question.labels) & set(questionnaire.hard))) > 1:
             found.append(f"{question.id} has several hard labels: {', '.join(hard)}")
-    asked_in = {label: q.id for q in grouping.questions for label in q.labels}
-    for labels in grouping.exclusive:
+    asked_in = {label: q.id for q in questionnaire.questions for label in q.labels}
+    for labels in questionnaire.exclusive:
         if len({asked_in[label] for label in labels if label in asked_in}) > 1:
             found.append(f"exclusive labels are in different questions: {', '.join(labels)}")
     return found
 
 
-def _row(
+def _order_category(
     category: str, category_of: Mapping[str, str], set_of: Mapping[str, int], hard: set[str]
 ) -> list[str]:
-    """A category's labels, exclusive sets unbroken and blocks with hard labels spread evenly.
+    """Order a category's labels: exclusive sets stay together, hard labels are spread evenly.
 
     An exclusive set belongs to the category of its first label in the label set.
     """
@@ -167,29 +167,29 @@ def _row(
     return [label for _, block in spread for label in block]
 
 
-def _cuts(
+def _cheapest_cuts(
     order: Sequence[str],
     category_of: Mapping[str, str],
     set_of: Mapping[str, int],
     hard: set[str],
 ) -> list[tuple[int, int]]:
-    """The cheapest cuts of a row into runs of at most `MOST`, by dynamic programming."""
+    """Return the cheapest cuts into runs of at most `MAX_CHOICES`, by dynamic programming."""
 
     def cost(start: int, end: int) -> Cost:
         run = order[start:end]
-        torn = end < len(order) and set_of.get(run[-1], -1) == set_of.get(order[end], -2)
+        divided = end < len(order) and set_of.get(run[-1], -1) == set_of.get(order[end], -2)
         return (
-            max(0, FEWEST - len(run)),
-            int(torn),
+            max(0, MIN_CHOICES - len(run)),
+            int(divided),
             max(0, len(hard & set(run)) - 1),
             len({category_of[label] for label in run}) - 1,
-            (len(run) - USUAL) ** 2,
+            (len(run) - PREFERRED_CHOICES) ** 2,
         )
 
-    best: list[tuple[Cost, int]] = [(FREE, 0)]
+    best: list[tuple[Cost, int]] = [(ZERO_COST, 0)]
     for end in range(1, len(order) + 1):
-        starts = range(max(0, end - MOST), end)
-        best.append(min((_sum(best[start][0], cost(start, end)), start) for start in starts))
+        starts = range(max(0, end - MAX_CHOICES), end)
+        best.append(min((_add_costs(best[start][0], cost(start, end)), start) for start in starts))
     cuts = []
     end = len(order)
     while end:
@@ -198,13 +198,19 @@ def _cuts(
     return cuts[::-1]
 
 
-def _sum(first: Cost, second: Cost) -> Cost:
+def _add_costs(first: Cost, second: Cost) -> Cost:
     a, b, c, d, e = (x + y for x, y in zip(first, second, strict=True))
     return a, b, c, d, e
 
 
-def _inconsistencies(grouping: Questionnaire, names: Collection[str] | None) -> Iterator[Problem]:
-    exclusive, hard, questions = grouping.exclusive, grouping.hard, grouping.questions
+def _inconsistencies(
+    questionnaire: Questionnaire, names: Collection[str] | None
+) -> Iterator[Problem]:
+    exclusive, hard, questions = (
+        questionnaire.exclusive,
+        questionnaire.hard,
+        questionnaire.questions,
+    )
     places: list[list[tuple[Location, str]]] = [
         [(("exclusive", i, j), id) for i, ids in enumerate(exclusive) for j, id in enumerate(ids)],
         [(("hard", i), id) for i, id in enumerate(hard)],
@@ -220,7 +226,7 @@ def _inconsistencies(grouping: Questionnaire, names: Collection[str] | None) -> 
             if names is not None and label not in names:
                 yield Problem(place, unknown_name_message("label", label, names))
             elif label in first:
-                yield Problem(place, f"{label!r} is there twice; keep one", first[label])
+                yield Problem(place, f"{label!r} occurs twice; keep one", first[label])
             first.setdefault(label, place)
     positions: dict[str, int] = {}
     for i, question in enumerate(questions):

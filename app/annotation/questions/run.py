@@ -41,23 +41,23 @@ def run_tasks(request: TasksRequest, console: Console) -> None:
         raise OptionError(
             "questions", f"{edited} exists: use it with --questions {edited}, or delete it"
         )
-    grouping = Questionnaire()
+    questionnaire = Questionnaire()
     if request.questions:
-        grouping = load_questionnaire(request.questions, labels.ids)
-    new = not grouping.questions
+        questionnaire = load_questionnaire(request.questions, labels.ids)
+    new = not questionnaire.questions
     if new:
-        questions = make_questions(labels, grouping.exclusive, grouping.hard)
-        grouping = grouping.model_copy(update={"questions": questions})
+        questions = make_questions(labels, questionnaire.exclusive, questionnaire.hard)
+        questionnaire = questionnaire.model_copy(update={"questions": questions})
     candidates = read_table(request.candidates, ("file",))
     files = list(dict.fromkeys(photo_file(record, request.photos) for record in candidates))
     by_id = {label.id: label for label in labels.labels}
-    config = label_studio_config(grouping.questions, by_id, grouping.exclusive)
+    config = label_studio_config(questionnaire.questions, by_id, questionnaire.exclusive)
     write_label_studio_project(request.out, config, label_studio_tasks(files, request.image_url))
     if new:
-        dump_questionnaire(grouping, edited)
-    for oddity in question_warnings(grouping):
-        console.print(f"[yellow]note:[/] {oddity}")
+        dump_questionnaire(questionnaire, edited)
+    for warning in question_warnings(questionnaire):
+        console.print(f"[yellow]note:[/] {warning}")
     console.print(
-        f"wrote {request.out}: {len(files)} tasks of {len(grouping.questions)} questions",
+        f"wrote {request.out}: {len(files)} tasks of {len(questionnaire.questions)} questions",
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""Votes: of the people who were asked whether a photo has a label, how many said yes."""
+"""Votes: how many annotators confirmed that a photo has a label."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ VOTE_COLUMNS = ("file", "label", "votes", "annotators")
 
 @dataclass(frozen=True, slots=True)
 class VoteTally:
-    """One photo and label.
+    """The votes on one label of one photo.
 
     Attributes:
         file: the photo, relative to the photo folder.
-        label: what was asked for.
-        votes: how many said yes, at most `annotators`.
-        annotators: how many were asked, at least 1.
+        label: the label.
+        votes: number of annotators who voted yes, at most `annotators`.
+        annotators: number of annotators who voted, at least 1.
     """
 
     file: str
@@ -28,7 +28,7 @@ class VoteTally:
 
     @property
     def agreement(self) -> float:
-        """The share of yes, in [0, 1]."""
+        """The share of yes votes, in [0, 1]."""
         return self.votes / self.annotators
 
 
@@ -36,18 +36,18 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
     """Read votes from a table, CSV or Parquet.
 
     Args:
-        path: with the columns `file`, `label`, `votes` and `annotators`, a row for each photo and
-            label that was asked.
+        path: a table with the columns `file`, `label`, `votes` and `annotators`, and one row per
+            photo and label.
         photos: the folder that the column `file` is relative to.
         names: the labels that may be voted on.
 
     Returns:
-        One tally for each photo and label, in the file's order.
+        One tally per photo and label, in the file's order.
 
     Raises:
-        DataError: naming file, row and column: a photo is missing, a label unknown, a count no
-            whole number, more votes than annotators, two rows of one photo and label disagree, or
-            there is no row.
+        DataError: a photo is missing, a label is unknown, a count is not a whole number, there are
+            more votes than annotators, two rows of one photo and label disagree, or the table is
+            empty. The message names file, row and column.
     """
     rows: dict[tuple[str, str], tuple[int, VoteTally]] = {}
     for row in read_table(path, VOTE_COLUMNS):
@@ -55,7 +55,7 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
         check_name_known(row["label"], row.location("label"), names)
         tally = VoteTally(file, row["label"], _count(row, "votes"), _count(row, "annotators"))
         if tally.annotators == 0:
-            raise DataError(f"{row.location('annotators')}: is 0; leave out what nobody was asked")
+            raise DataError(f"{row.location('annotators')}: is 0; delete rows without votes")
         if tally.votes > tally.annotators:
             raise DataError(
                 f"{row.location('votes')}: {tally.votes} votes of {tally.annotators} annotators"
@@ -67,7 +67,7 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
                 "columns votes and annotators: disagree; add them up"
             )
     if not rows:
-        raise DataError(f"{path}: holds no vote; a row is a photo, a label and its votes")
+        raise DataError(f"{path}: is empty; a row is a photo, a label and its votes")
     return [tally for _, tally in rows.values()]
 
 

@@ -1,4 +1,4 @@
-"""An archive of photos: its image embeddings, one safetensors file, and its properties, a table."""
+"""Reads an archive of photos: image embeddings (safetensors) and properties (a table)."""
 
 import json
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def read_archive_embeddings(path: Path) -> tuple[list[str], Tensor]:
         N files and their (N, D) float32 unit rows.
 
     Raises:
-        DataError: the file cannot be read, its parts do not fit together, a file is named twice
-            or a value is not finite.
+        DataError: the file cannot be read, files and embeddings differ in number, a file occurs
+            twice, or a value is not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -51,12 +51,12 @@ def read_archive_embeddings(path: Path) -> tuple[list[str], Tensor]:
         ) from error
     if embeddings.ndim != 2 or len(embeddings) != len(files):
         raise DataError(
-            f"{path}: embeddings are {tuple(embeddings.shape)}, for {len(files)} files; should be "
-            "one row a file"
+            f"{path}: embeddings are {tuple(embeddings.shape)}, for {len(files)} files; must be "
+            "one row per file"
         )
     if len(set(files)) != len(files):
         twice = next(file for i, file in enumerate(files) if file in files[:i])
-        raise DataError(f"{path}: {twice} is there twice")
+        raise DataError(f"{path}: {twice} occurs twice")
     broken = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
     if broken:
         raise DataError(
@@ -69,16 +69,16 @@ def read_strata(path: Path, column: str, files: Sequence[str]) -> dict[str, str]
     """Read the stratum of each photo of an archive.
 
     Args:
-        path: a table with the columns `file` and `column`; photos that the archive does not have
-            are passed over.
-        column: what tells the strata apart, such as the property's type.
+        path: a table with the columns `file` and `column`; photos that are not in the archive are
+            ignored.
+        column: the column with the stratum, such as the property's type.
         files: the archive's photos.
 
     Returns:
         File to stratum, in the order of `files`.
 
     Raises:
-        DataError: two rows of one photo disagree, or a photo has none.
+        DataError: two rows of one photo disagree, or a photo has no row.
     """
     first: dict[str, TableRow] = {}
     for row in read_table(path, ("file", column)):

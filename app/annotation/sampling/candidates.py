@@ -1,4 +1,4 @@
-"""Which photos of an archive to annotate (section 3.2)."""
+"""Samples photos of an archive for annotation (section 3.2)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,14 +9,14 @@ from torch import Tensor
 def sample_stratified_photos(
     strata: Mapping[str, str], count: int, draw: np.random.Generator
 ) -> list[str]:
-    """Sample photos, as many of each stratum as of any other, as far as there are.
+    """Sample an equal number of photos from each stratum, or all of a smaller stratum.
 
-    Equal numbers rather than proportional ones: the archive's usual photos need no help.
+    The numbers are equal rather than proportional, so that rare strata get enough photos.
 
     Args:
         strata: each file's stratum, such as its property's type.
-        count: how many photos; all, where there are no more.
-        draw: the only source of chance; the order of `strata` has no influence.
+        count: number of photos; all photos if there are fewer.
+        draw: the random generator; the order of `strata` has no influence.
 
     Returns:
         Files, each once.
@@ -28,10 +28,10 @@ def sample_stratified_photos(
         [members[stratum][i] for i in draw.permutation(len(members[stratum]))]
         for stratum in sorted(members)
     ]
-    turns = [shuffled[i] for i in draw.permutation(len(shuffled))]
-    rounds = max(map(len, turns), default=0)
-    in_turn = [files[i] for i in range(rounds) for files in turns if i < len(files)]
-    return in_turn[:count]
+    order = [shuffled[i] for i in draw.permutation(len(shuffled))]
+    largest = max(map(len, order), default=0)
+    interleaved = [files[i] for i in range(largest) for files in order if i < len(files)]
+    return interleaved[:count]
 
 
 def sample_similar_photos(
@@ -43,15 +43,15 @@ def sample_similar_photos(
     count: int,
     draw: np.random.Generator,
 ) -> list[str]:
-    """Sample photos from those most like a class's texts.
+    """Sample from the photos that are most similar to the texts of a class.
 
     Args:
         files: N photos.
         embeddings: (N, D) float32 unit rows.
-        queries: (Q, D) float32 unit rows, the class's texts; the best of them counts.
-        top: how many of the most similar photos to sample from.
-        count: how many to sample; all of the top, where it has no more.
-        draw: the only source of chance; the order of `files` has no influence.
+        queries: (Q, D) float32 unit rows, the texts; a photo's best similarity counts.
+        top: number of most similar photos to sample from.
+        count: number of photos to sample; all of the top if there are fewer.
+        draw: the random generator; the order of `files` has no influence.
 
     Returns:
         Files, the most similar first.

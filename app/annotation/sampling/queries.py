@@ -1,4 +1,4 @@
-"""The texts by which photos of rare labels are searched for (section 3.2)."""
+"""Embeds the texts that photos of rare labels are searched by (section 3.2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +14,21 @@ from app.errors import DataError, OptionError
 def embed_queries(
     wanted: Sequence[str], checkpoint: Path | None, dimension: int
 ) -> dict[str, Tensor]:
-    """Embed what to search for, by the text tower of the archive's own checkpoint.
+    """Embed search texts by the text tower of the checkpoint that embedded the archive.
 
     Args:
-        wanted: `LABEL` for a label's own prompt, or `LABEL=TEXT` for the template with another
-            text, such as `pets=dog`; a label may have several.
-        checkpoint: the directory; not needed where nothing is wanted.
+        wanted: `LABEL` for the label's own prompt, or `LABEL=TEXT` for the template with another
+            text, such as `pets=dog`; a label may have several texts.
+        checkpoint: the checkpoint directory; not needed if `wanted` is empty.
         dimension: D of the archive's embeddings.
 
     Returns:
         Label to its (Q, D) float32 unit rows, in the order of first mention.
 
     Raises:
-        OptionError: a label is unknown or the checkpoint is not given.
+        OptionError: a label is unknown, or the checkpoint is not given.
         CheckpointError: the checkpoint cannot be used.
-        DataError: its embeddings are not of the archive's dimension.
+        DataError: the checkpoint's embeddings have another dimension than the archive's.
     """
     if not wanted:
         return {}

@@ -1,4 +1,4 @@
-"""Votes to targets, by agreement thresholds (section 3.2)."""
+"""Consolidates votes into targets by agreement thresholds (section 3.2)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,15 +14,15 @@ def targets_from_votes(
     thresholds: Mapping[str, float],
     default: float = DEFAULT_THRESHOLD,
 ) -> list[Annotation]:
-    """Make targets of votes: present from the label's threshold on, else absent.
+    """Turn votes into targets: a label is present if its agreement reaches its threshold.
 
     Args:
-        tallies: the votes; what nobody was asked stays unknown.
-        thresholds: labels with a threshold of their own.
-        default: the threshold of the others.
+        tallies: the votes; pairs without votes stay unknown.
+        thresholds: thresholds of individual labels.
+        default: the threshold of the other labels.
 
     Returns:
-        One annotation a photo, in the order of their first votes.
+        One annotation per photo, in the order of first votes.
     """
     positive: dict[str, set[str]] = {}
     negative: dict[str, set[str]] = {}
@@ -45,12 +45,12 @@ def targets_from_votes(
 def add_parent_labels(
     annotations: Iterable[Annotation], names: Mapping[str, NameDefinition], label_set: LabelSet
 ) -> list[Annotation]:
-    """Make the parents of every positive label positive, whatever was voted on them.
+    """Make the parents of every positive label positive, regardless of votes on the parents.
 
     Args:
         annotations: targets.
-        names: the labels that may stand in them.
-        label_set: whose parents count.
+        names: the names that the targets may use.
+        label_set: defines the parents.
     """
     by_label: dict[str, set[str]] = {}
     for key, name in names.items():

@@ -13,8 +13,7 @@ from app.annotation.questions import (
     read_votes,
 )
 from app.annotation.requests import ConsolidateRequest, SplitRequest
-from app.annotation.targets.consolidation import add_parent_labels, targets_from_votes
-from app.annotation.targets.grading import (
+from app.annotation.targets.agreement import (
     ALL_LABELS,
     AgreementScore,
     agreement_table_lines,
@@ -23,6 +22,7 @@ from app.annotation.targets.grading import (
     score_agreement,
     write_agreement_report,
 )
+from app.annotation.targets.consolidation import add_parent_labels, targets_from_votes
 from app.annotation.targets.splitting import assign_splits
 from app.core.checkpoint import file_hash
 from app.core.labels import builtin_label_set, load_label_set

@@ -1,23 +1,23 @@
-"""Photos, label texts and the targets between them."""
+"""A manifest expanded to targets of every photo for every label text."""
 
-from app.dataset.labelled.copies import (
-    copies_across_parts,
+from app.dataset.labelled.duplicates import (
+    duplicates_across_splits,
 )
 from app.dataset.labelled.labelled_photos import (
     LabelledPhotos,
-    load_labelled,
+    load_labelled_photos,
 )
 from app.dataset.labelled.soft_targets import (
-    UNKNOWN,
+    UNKNOWN_TARGET,
 )
 from app.dataset.labelled.trainable import (
-    refuse_untrainable,
+    check_trainable,
 )
 
 __all__ = [
-    "UNKNOWN",
+    "UNKNOWN_TARGET",
     "LabelledPhotos",
-    "copies_across_parts",
-    "load_labelled",
-    "refuse_untrainable",
+    "check_trainable",
+    "duplicates_across_splits",
+    "load_labelled_photos",
 ]

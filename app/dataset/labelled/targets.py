@@ -1,13 +1,13 @@
-"""From the names that a photo carries to presence or absence of every label text."""
+"""Expands the names of a photo to targets for every label text."""
 
 from collections.abc import Iterable, Mapping
 
 from app.core.labels import LabelSet, render
-from app.dataset.manifest import Name, Row, labels_of
+from app.dataset.manifest import ManifestRow, NameDefinition, labels_implied_by
 
 
-class Columns:
-    """Texts in the order of their first use; the same text in another case is the same column."""
+class TextColumns:
+    """Assigns a column to each text, in the order of first use; case is ignored."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts: list[str] = []
@@ -16,27 +16,30 @@ class Columns:
             self.add(text)
 
     def add(self, text: str) -> int:
-        """The text's column, a new one where it has none."""
+        """Return the column of a text; add one for a new text."""
         if text.casefold() not in self._index:
             self._index[text.casefold()] = len(self.texts)
             self.texts.append(text)
         return self._index[text.casefold()]
 
 
-class Expansion:
-    """What a row's names say about the columns.
+class TargetExpansion:
+    """Derives the targets of a row from its names.
 
-    A name is known by its own text and, where it stands for a label, by that label's prompt. A
-    positive name makes the labels that it implies positive; such a label is absent where every
-    name that implies it is. A positive label makes its ancestors positive (section 3.2).
+    A name sets the target of its own text and, where it is defined by a label, of that label's
+    prompt. A positive name makes its implied labels positive; an implied label is absent where
+    every name that implies it is absent. A positive label makes its ancestors positive
+    (section 3.2).
 
     Args:
         names: the names that a manifest may use.
-        label_set: the labels that they stand for.
-        columns: where the texts of the names and the labels' prompts get their place.
+        label_set: the labels that the names refer to.
+        columns: receives a column for each text of a name and each prompt of a label.
     """
 
-    def __init__(self, names: Mapping[str, Name], label_set: LabelSet, columns: Columns) -> None:
+    def __init__(
+        self, names: Mapping[str, NameDefinition], label_set: LabelSet, columns: TextColumns
+    ) -> None:
         self._names = names
         self._label_set = label_set
         self._label_column = {
@@ -52,15 +55,17 @@ class Expansion:
                 self._implied_by.setdefault(label, set()).add(key)
 
     def own_columns(self, key: str) -> set[int]:
-        """The columns of a name's own text and of the label that it stands for."""
+        """Return the columns of a name's own text and of its label."""
         label = self._names[key].label
         return {self.classes[key], *([self._label_column[label]] if label else [])}
 
-    def pairs(self, row: Row, left_out: frozenset[str]) -> dict[int, bool]:
-        """Column to presence, for all that one row says of names that are not left out."""
+    def presence(self, row: ManifestRow, left_out: frozenset[str]) -> dict[int, bool]:
+        """Return column to presence for one row, without the names that are left out."""
         positive, negative = row.positive - left_out, row.negative - left_out
         present = {
-            label for key in positive for label in labels_of(self._names[key], self._label_set)
+            label
+            for key in positive
+            for label in labels_implied_by(self._names[key], self._label_set)
         }
         absent = {label for key in negative if (label := self._names[key].label)}
         absent |= {label for label, keys in self._implied_by.items() if keys <= negative}

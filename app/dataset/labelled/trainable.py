@@ -1,4 +1,4 @@
-"""What a manifest must have before a model is trained on it."""
+"""Checks that a dataset has the labels that training and validation need."""
 
 from pathlib import Path
 
@@ -6,44 +6,44 @@ from app.dataset.labelled.labelled_photos import LabelledPhotos
 from app.errors import DataError
 
 
-def refuse_untrainable(data: LabelledPhotos, manifest: Path) -> None:
-    """Refuse classes that training could only learn to deny, and a split that cannot judge it.
+def check_trainable(data: LabelledPhotos, manifest: Path) -> None:
+    """Check that validation has a positive and that no class has only negatives in training.
 
-    A class of which nothing at all is known stays allowed: its text is understood without photos.
+    A class without any known target is allowed: the model scores its text without photos.
 
     Args:
-        data: the manifest's photos.
-        manifest: where they are from, for the message.
+        data: the photos of the manifest.
+        manifest: the manifest's path, for the message.
 
     Raises:
-        DataError: no photo is in the part validation, or none there has a known positive; or a
-            class is absent from some photos of the part train and, by humans and teacher, present
-            in none.
+        DataError: the validation split has no photo or no known positive, or a class has
+            negatives but neither a human nor a teacher positive in the training split.
     """
     columns = list(data.classes.values())
     validation = data.indices("validation")
     if not len(validation):
         raise DataError(
-            f"{manifest}: column part: no photo is in the part validation; "
-            "mumic data split makes the three parts"
+            f"{manifest}: column part: no photo is in the split validation; "
+            "mumic data split assigns the splits"
         )
     if not (data.targets[validation][:, columns] == 1).any():
         raise DataError(
-            f"{manifest}: column positive: no photo of the part validation has a name; without "
-            "one nothing says how good a run is"
+            f"{manifest}: column positive: no photo of the split validation has a name; validation "
+            "needs at least one positive"
         )
     train = data.indices("train")
     targets, soft_targets = data.targets[train], data.soft_targets[train]
-    denied = [
+    only_negative = [
         name
         for name, column in data.classes.items()
         if (targets[:, column] == 0).any()
         and not (targets[:, column] == 1).any()
         and not (soft_targets[:, column] > 0).any()
     ]
-    if denied:
-        options = " ".join(f"--leave-out {name}" for name in denied)
+    if only_negative:
+        options = " ".join(f"--leave-out {name}" for name in only_negative)
         raise DataError(
-            f"{manifest}: column positive: no photo of the part train has {', '.join(denied)}, "
-            f"and some are known not to; add photos, or train without those labels: {options}"
+            f"{manifest}: column positive: the split train has only negative photos for "
+            f"{', '.join(only_negative)}; add positive photos, or train without those labels: "
+            f"{options}"
         )

@@ -1,9 +1,9 @@
-"""The manifest: which photo carries which names, and in which part of the data it is.
+"""The manifest: the positive and negative names of each photo, and its split.
 
-A table, CSV or Parquet (see `app.dataset.manifest.tables`), with the columns `file` (relative to
-the photo folder), `part` (train, validation or test), `positive` and `negative`; the cells of the
-last two hold names separated by `|`. A name in neither cell is unknown for that photo. Before it is
-split the table has no `part`: its rows are annotations.
+A manifest is a CSV or Parquet table (see `app.dataset.manifest.tables`) with the columns `file`
+(relative to the photo folder), `part` (the split: train, validation or test), `positive` and
+`negative`. The cells of the last two hold names separated by `|`. A name in neither cell is unknown
+for that photo. A table without the column `part` is not split yet; its rows are annotations.
 """
 
 import os
@@ -12,100 +12,102 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from app.core.files import nearest
-from app.dataset.manifest.tables import Record, joined, read_table, write_table
+from app.core.files import nearest_names
+from app.dataset.manifest.tables import TableRow, join_cell, read_table, write_table
 from app.errors import DataError
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What is known of one photo.
+    """The names that are known to be present or absent in one photo.
 
     Attributes:
         file: the photo, relative to the photo folder.
         positive: names that are present.
         negative: names that are absent.
-        line: where it stands in its table, as `Record.row` counts.
+        row_number: its row in the table, counted as `TableRow.number`.
     """
 
     file: str
     positive: frozenset[str]
     negative: frozenset[str]
-    line: int
+    row_number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row(Annotation):
-    """One photo of a manifest: an annotation and the part that it is in."""
+class ManifestRow(Annotation):
+    """One photo of a manifest: an annotation and its split."""
 
-    part: Part
+    split: Split
 
 
 AnnotationT = TypeVar("AnnotationT", bound=Annotation)
 
 
 def read_manifest(
-    path: Path, photos: Path, names: Collection[str], *, part: Part = "train"
-) -> list[Row]:
-    """Read and check a manifest; rows that repeat a photo are merged.
+    path: Path, photos: Path, names: Collection[str], *, split: Split = "train"
+) -> list[ManifestRow]:
+    """Read and check a manifest, and merge rows that repeat a photo.
 
     Args:
         path: the CSV or Parquet file.
-        photos: the folder that its `file` column is relative to.
-        names: every name that may stand in a cell.
-        part: the part that the caller cannot do without.
+        photos: the folder that the column `file` is relative to.
+        names: every name that a cell may hold.
+        split: a split that must not be empty.
 
     Returns:
-        One row a photo, in the file's order.
+        One row per photo, in the file's order.
 
     Raises:
-        DataError: naming file, row and column: a column or photo is missing, a name is unknown or
-            both positive and negative, a part is none of the three, rows of one photo disagree, or
-            no photo is in the part that is needed.
+        DataError: a column or photo is missing, a name is unknown or both positive and negative,
+            a split is invalid, rows of one photo disagree, or the required split has no photo.
+            The message names file, row and column.
     """
-    rows = _merged(path, (_row(record, photos, names) for record in read_table(path, COLUMNS)))
-    if not any(row.part == part for row in rows):
-        raise DataError(f"{path}: column part: no photo is in the part {part}")
+    rows = _merge_duplicates(
+        path, (_parse_row(row, photos, names) for row in read_table(path, COLUMNS))
+    )
+    if not any(row.split == split for row in rows):
+        raise DataError(f"{path}: column part: no photo is in the split {split}")
     return rows
 
 
 def read_annotations(
     path: Path, photos: Path, names: Collection[str] | None = None
 ) -> list[Annotation]:
-    """Read and check a manifest that may not be split yet; rows that repeat a photo are merged.
+    """Read and check a table of annotations, and merge rows that repeat a photo.
 
     Args:
-        path: the CSV or Parquet file; a column `part` is not looked at.
-        photos: the folder that its `file` column is relative to.
-        names: every name that may stand in a cell; None: any may.
+        path: the CSV or Parquet file; a column `part` is ignored.
+        photos: the folder that the column `file` is relative to.
+        names: every name that a cell may hold; None allows any name.
 
     Returns:
-        One annotation a photo, in the file's order.
+        One annotation per photo, in the file's order.
 
     Raises:
-        DataError: as `read_manifest`, but for the parts.
+        DataError: as for `read_manifest`, except for errors of the splits.
     """
-    records = read_table(path, ANNOTATION_COLUMNS)
-    return _merged(path, (_annotation(record, photos, names) for record in records))
+    rows = read_table(path, ANNOTATION_COLUMNS)
+    return _merge_duplicates(path, (_parse_annotation(row, photos, names) for row in rows))
 
 
-def in_part(annotation: Annotation, part: Part) -> Row:
-    """The annotation as a manifest's row."""
-    return Row(
+def in_split(annotation: Annotation, split: Split) -> ManifestRow:
+    """Return the annotation as a row of a manifest."""
+    return ManifestRow(
         file=annotation.file,
         positive=annotation.positive,
         negative=annotation.negative,
-        line=annotation.line,
-        part=part,
+        row_number=annotation.row_number,
+        split=split,
     )
 
 
-def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Write a manifest that `read_manifest` reads back.
 
     Raises:
@@ -114,7 +116,10 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     write_table(
         path,
         COLUMNS,
-        ([r.file, r.part, joined(sorted(r.positive)), joined(sorted(r.negative))] for r in rows),
+        (
+            [r.file, r.split, join_cell(sorted(r.positive)), join_cell(sorted(r.negative))]
+            for r in rows
+        ),
     )
 
 
@@ -127,88 +132,105 @@ def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
     write_table(
         path,
         ANNOTATION_COLUMNS,
-        ([a.file, joined(sorted(a.positive)), joined(sorted(a.negative))] for a in annotations),
+        (
+            [a.file, join_cell(sorted(a.positive)), join_cell(sorted(a.negative))]
+            for a in annotations
+        ),
     )
 
 
-def photo_of(record: Record, photos: Path) -> str:
-    """The photo that a row's cell `file` names.
+def photo_file(row: TableRow, photos: Path) -> str:
+    """Return the cell `file` of a row, after checking that the photo exists.
 
     Raises:
-        DataError: as `refuse_missing`.
+        DataError: as for `check_photo_exists`.
     """
-    file = record["file"]
-    refuse_missing(file, photos, record.where("file"))
+    file = row["file"]
+    check_photo_exists(file, photos, row.location("file"))
     return file
 
 
-def refuse_missing(file: str, photos: Path, where: str) -> None:
-    """Refuse a photo that is not in the photo folder.
+def check_photo_exists(file: str, photos: Path, location: str) -> None:
+    """Check that a photo is in the photo folder.
+
+    Args:
+        file: the photo, relative to the folder.
+        photos: the folder.
+        location: the place of the file name in the input, for the message.
 
     Raises:
-        DataError: the name is empty, leads out of the folder, or no photo is there.
+        DataError: the name is empty or leads out of the folder, or there is no such photo.
     """
     if not file:
-        raise DataError(f"{where}: is empty")
+        raise DataError(f"{location}: is empty")
     if file.startswith("/") or os.path.normpath(file).startswith(".."):
         raise DataError(
-            f"{where}: {file} is not below the photo folder; write the path from {photos} on"
+            f"{location}: {file} is not below the photo folder; give the path relative to {photos}"
         )
     try:
-        there = (photos / file).is_file()
-    except OSError:  # a name that cannot be one, as it is too long
-        there = False
-    if not there:
-        raise DataError(f"{where}: no photo {photos / file}")
+        exists = (photos / file).is_file()
+    except OSError:  # the name is too long for the file system
+        exists = False
+    if not exists:
+        raise DataError(f"{location}: no photo {photos / file}")
 
 
-def refuse_unknown(word: str, where: str, known: Collection[str]) -> None:
-    """Refuse a name that is not known, with the nearest known ones.
+def check_name_known(name: str, location: str, known: Collection[str]) -> None:
+    """Check that a name is known; the error suggests the closest known names.
+
+    Args:
+        name: the name to check.
+        location: the place of the name in the input, for the message.
+        known: the known names.
 
     Raises:
-        DataError: the name is not among the known ones.
+        DataError: the name is unknown.
     """
-    if word not in known:
-        near = nearest(word, known)
+    if name not in known:
+        near = nearest_names(name, known)
         hint = f"; nearest known: {', '.join(near)}" if near else ""
-        raise DataError(f"{where}: unknown name {word!r}{hint}")
+        raise DataError(f"{location}: unknown name {name!r}{hint}")
 
 
-def _annotation(record: Record, photos: Path, names: Collection[str] | None) -> Annotation:
-    file = photo_of(record, photos)
-    known = {column: record.words(column) for column in ("positive", "negative")}
-    for column, words in known.items():
-        for word in sorted(words):
-            if names is not None:
-                refuse_unknown(word, record.where(column), names)
-    if both := sorted(known["positive"] & known["negative"]):
-        where = record.where("positive", "negative")
-        raise DataError(f"{where}: both hold {', '.join(both)}")
-    return Annotation(file=file, **known, line=record.row)
+def _parse_annotation(row: TableRow, photos: Path, names: Collection[str] | None) -> Annotation:
+    file = photo_file(row, photos)
+    found = {column: row.values(column) for column in ("positive", "negative")}
+    if names is not None:
+        for column, values in found.items():
+            for name in sorted(values):
+                check_name_known(name, row.location(column), names)
+    if both := sorted(found["positive"] & found["negative"]):
+        location = row.location("positive", "negative")
+        raise DataError(f"{location}: both hold {', '.join(both)}")
+    return Annotation(file=file, **found, row_number=row.number)
 
 
-def _row(record: Record, photos: Path, names: Collection[str]) -> Row:
-    part = record["part"]
-    if part not in PARTS:
-        raise DataError(f"{record.where('part')}: {part!r} is none of {', '.join(PARTS)}")
-    return in_part(_annotation(record, photos, names), part)
+def _parse_row(row: TableRow, photos: Path, names: Collection[str]) -> ManifestRow:
+    split = row["part"]
+    if split not in SPLITS:
+        raise DataError(f"{row.location('part')}: {split!r} is not one of {', '.join(SPLITS)}")
+    return in_split(_parse_annotation(row, photos, names), split)
 
 
-def _merged(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
-    """One row a photo; of rows that say different things of one photo both are known."""
+def _merge_duplicates(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
+    """Merge the rows of each photo into one that has the names of all of them."""
     by_file: dict[str, AnnotationT] = {}
     for row in rows:
-        photo = os.path.normpath(row.file)  # a.jpg and ./a.jpg are one
+        photo = os.path.normpath(row.file)  # a.jpg and ./a.jpg are the same photo
         first = by_file.setdefault(photo, row)
         if first is row:
             continue
-        where = f"{path}: rows {first.line} and {row.line} are both of {row.file}"
-        if isinstance(first, Row) and isinstance(row, Row) and first.part != row.part:
-            raise DataError(f"{where}, column part: {first.part} and {row.part} disagree")
+        location = f"{path}: rows {first.row_number} and {row.row_number} are both of {row.file}"
+        if (
+            isinstance(first, ManifestRow)
+            and isinstance(row, ManifestRow)
+            and first.split != row.split
+        ):
+            raise DataError(f"{location}, column part: {first.split} and {row.split} disagree")
         positive, negative = first.positive | row.positive, first.negative | row.negative
         if both := sorted(positive & negative):
             raise DataError(
-                f"{where}, columns positive and negative: disagree on {', '.join(both)}"
+                f"{location}, columns positive and negative: disagree on {', '.join(both)}"
             )
         by_file[photo] = replace(first, positive=positive, negative=negative)
     return list(by_file.values())

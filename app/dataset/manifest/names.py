@@ -1,4 +1,4 @@
-"""What the names that people gave to photos mean in a label set."""
+"""Names file: maps the names that people gave to photos to texts and labels."""
 
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -6,21 +6,21 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
-from app.core.files import Problem, ProblemsError, load_yaml, unknown
+from app.core.files import Problem, ProblemsError, load_yaml, unknown_name_message
 from app.core.labels import LabelSet, Text
 from app.errors import DataError
 
 
-class Name(BaseModel):
-    """One human-labelled name of a photo set.
+class NameDefinition(BaseModel):
+    """The meaning of one name that people gave to photos.
 
     Attributes:
         text: the plain English name, trained and scored as a text of its own.
-        label: id of the label that means the same, or None.
-        implies: ids of labels that are present whenever the name is; where the name is absent,
-            nothing is known about them.
-        source: whose photos were annotated for the name; on other photos it is unknown, not
-            absent. None: on all photos.
+        label: id of the label with the same meaning, or None.
+        implies: ids of labels that are present where the name is; where the name is absent, they
+            are unknown.
+        source: the photo collection that was annotated for the name; the name is unknown on other
+            photos. None: all photos were annotated for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +34,7 @@ class Name(BaseModel):
 class _NamesFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    names: dict[str, Name]
+    names: dict[str, NameDefinition]
 
     @model_validator(mode="after")
     def _labels_are_known(self, info: ValidationInfo[LabelSet]) -> Self:
@@ -44,41 +44,43 @@ class _NamesFile(BaseModel):
         return self
 
 
-def _problems(names: Mapping[str, Name], ids: Set[str]) -> Iterator[Problem]:
+def _problems(names: Mapping[str, NameDefinition], ids: Set[str]) -> Iterator[Problem]:
     if not names:
         yield Problem(("names",), "should not be empty")
     for key, name in names.items():
         if name.label is not None and name.label not in ids:
-            yield Problem(("names", key, "label"), unknown("label", name.label, ids))
+            yield Problem(("names", key, "label"), unknown_name_message("label", name.label, ids))
         for i, implied in enumerate(name.implies):
             if implied not in ids:
-                yield Problem(("names", key, "implies", i), unknown("label", implied, ids))
+                yield Problem(
+                    ("names", key, "implies", i), unknown_name_message("label", implied, ids)
+                )
 
 
-def load_names(path: Path, label_set: LabelSet) -> dict[str, Name]:
-    """Read what each human-labelled name means.
+def load_names(path: Path, label_set: LabelSet) -> dict[str, NameDefinition]:
+    """Read a names file.
 
     Args:
-        path: a YAML file, a mapping `names` of each name to its `text`, `label`, `implies` and
-            `source`.
-        label_set: where the label ids must be found.
+        path: a YAML file with a mapping `names` from each name to its `text`, `label`, `implies`
+            and `source`.
+        label_set: the label set that must contain the label ids.
 
     Returns:
-        The names, in the file's order.
+        Name to definition, in the file's order.
 
     Raises:
-        DataError: the file cannot be read, is not valid or speaks of labels that the label set
-            does not have; a line for each problem, with the file's line.
+        DataError: the file cannot be read or is not valid, or a label is not in the label set.
+            The message has one line per problem, with the line in the file.
     """
     return load_yaml(path, _NamesFile, DataError, context=label_set).names
 
 
-def names_of(label_set: LabelSet) -> dict[str, Name]:
-    """The names of photos that were annotated with the label set's own ids."""
-    return {label.id: Name(text=label.text, label=label.id) for label in label_set.labels}
+def names_from_labels(label_set: LabelSet) -> dict[str, NameDefinition]:
+    """Return the definitions for photos that were annotated with the label set's own ids."""
+    return {label.id: NameDefinition(text=label.text, label=label.id) for label in label_set.labels}
 
 
-def labels_of(name: Name, label_set: LabelSet) -> set[str]:
-    """Ids of the labels that are present whenever a name is: its own, implied, and all above."""
+def labels_implied_by(name: NameDefinition, label_set: LabelSet) -> set[str]:
+    """Return the ids of its own label, the labels that it implies, and their ancestors."""
     present = {*([name.label] if name.label else []), *name.implies}
-    return present | {above for label in present for above in label_set.ancestors(label)}
+    return present | {parent for label in present for parent in label_set.ancestors(label)}

@@ -1,7 +1,7 @@
-"""Tables of text, as CSV or Parquet: the one way in and out for manifests, votes and lists.
+"""Reads and writes tables of text as CSV or Parquet: manifests, votes and lists of photos.
 
-The file's ending says which: `.parquet` is Parquet, `.csv` CSV. In a Parquet file a cell
-may be a list of texts, which reads as the texts with `|` between them, or a number.
+The suffix `.csv` or `.parquet` gives the format. A Parquet cell may also be a number, or a list of
+texts, which is read as the texts joined by `|`.
 """
 
 import csv
@@ -15,60 +15,61 @@ SEPARATOR = "|"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TableRow:
     """One row of a table.
 
     Attributes:
         path: the table's file.
-        row: where it stands: in CSV the line, the header's being 1; in Parquet the row, from 1.
-        cells: column to text; empty where there is nothing.
+        number: in CSV the line number, where the header is line 1; in Parquet the row number,
+            from 1.
+        cells: column to text; an empty text where there is no value.
     """
 
     path: Path
-    row: int
+    number: int
     cells: Mapping[str, str]
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
-    def where(self, *columns: str) -> str:
-        """The place of some cells, for messages."""
+    def location(self, *columns: str) -> str:
+        """Return file, row and columns, for an error message."""
         named = f", column{'s' * (len(columns) > 1)} {' and '.join(columns)}" if columns else ""
-        return f"{self.path}: row {self.row}{named}"
+        return f"{self.path}: row {self.number}{named}"
 
-    def words(self, column: str) -> frozenset[str]:
-        """The words between the cell's `|`."""
+    def values(self, column: str) -> frozenset[str]:
+        """Return the values in a cell that separates them by `|`."""
         return frozenset(filter(None, map(str.strip, self[column].split(SEPARATOR))))
 
 
-def joined(words: Iterable[str]) -> str:
-    """A cell of several words, in their order."""
-    return SEPARATOR.join(words)
+def join_cell(values: Iterable[str]) -> str:
+    """Return a cell that holds several values, in their order."""
+    return SEPARATOR.join(values)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Iterator[Record]:
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[TableRow]:
     """Read a table row by row.
 
     Args:
         path: a `.csv` file in UTF-8 with a header, or a `.parquet` file.
-        columns: those that it must have; others are read as well.
+        columns: required columns; other columns are read as well.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, a row has more cells than there are
-            columns, a quote is not closed, or one of the columns that it must have holds a line
-            break: a stray quote would swallow rows.
+        DataError: the file cannot be read, lacks a column or has an unclosed quote, a row has
+            more cells than columns, or a required column holds a line break, which is a sign of a
+            stray quote that has absorbed rows.
     """
     read = _read_parquet if _is_parquet(path) else _read_csv
     return read(path, columns)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table; a file that is there is replaced.
+    """Write a table; an existing file is replaced.
 
     Args:
         path: ends in `.parquet` or `.csv`.
-        columns: their names.
-        rows: a text for each column.
+        columns: the names of the columns.
+        rows: one text per column.
 
     Raises:
         DataError: the file cannot be written.
@@ -87,31 +88,31 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def _is_parquet(path: Path) -> bool:
-    ending = path.suffix.lower()
-    if ending not in (".csv", ".parquet"):
-        raise DataError(f"{path}: should end in .csv or .parquet")
-    return ending == ".parquet"
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise DataError(f"{path}: must end in .csv or .parquet")
+    return suffix == ".parquet"
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Record]:
+def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[TableRow]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, restkey="", restval="", strict=True)
             _require(path, columns, reader.fieldnames or ())
             for cells in _cells(path, reader):
                 breaks = sum(str(cell).count("\n") for cell in cells.values())
-                record = Record(path, reader.line_num - breaks, cells)
+                row = TableRow(path, reader.line_num - breaks, cells)
                 if "" in cells:
                     raise DataError(
-                        f"{record.where()}: has more cells than there are columns; put text that "
-                        "holds a comma in quotes"
+                        f"{row.location()}: has more cells than the table has columns; put quotes "
+                        "around text that holds a comma"
                     )
                 if broken := [column for column in columns if "\n" in cells[column]]:
                     raise DataError(
-                        f"{record.where(*broken)}: holds a line break; is a quote opened and not "
+                        f"{row.location(*broken)}: holds a line break; is a quote opened and not "
                         "closed?"
                     )
-                yield record
+                yield row
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
@@ -128,8 +129,8 @@ def _cells(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, str]
         ) from error
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Record]:
-    # An extra's library: who keeps to CSV does not need it.
+def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[TableRow]:
+    # pyarrow is an optional dependency: only Parquet files need it.
     import pyarrow
     import pyarrow.parquet
 
@@ -138,11 +139,9 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     _require(path, columns, table.column_names)
-    row = 0
-    for batch in table.to_batches():
-        for cells in batch.to_pylist():
-            row += 1
-            yield Record(path, row, {column: _text(value) for column, value in cells.items()})
+    rows = (cells for batch in table.to_batches() for cells in batch.to_pylist())
+    for number, cells in enumerate(rows, start=1):
+        yield TableRow(path, number, {column: _text(value) for column, value in cells.items()})
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -160,15 +159,15 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return joined(map(_text, value))
+        return join_cell(map(_text, value))
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # whole numbers become floats where a column has gaps
+        return str(int(value))  # a column with missing values stores whole numbers as floats
     return str(value)
 
 
 def _require(path: Path, columns: Sequence[str], found: Sequence[str]) -> None:
     if twice := [column for column in columns if found.count(column) > 1]:
-        raise DataError(f"{path}: column {', '.join(twice)} is there twice")
+        raise DataError(f"{path}: column {', '.join(twice)} occurs twice")
     if missing := [column for column in columns if column not in set(found)]:
         raise DataError(
             f"{path}: no column {', '.join(missing)}; needs {', '.join(columns)}, "

@@ -1,25 +1,25 @@
-"""Photos as batches of pixels, decoded and augmented."""
+"""Decodes, augments and batches the photos of a dataset."""
 
 from app.dataset.photos.decoding import (
-    bad_photos,
     decode_photos,
-    pixel_bytes,
-    without_bad,
+    decoded_size_bytes,
+    drop_undecodable_photos,
+    undecodable_photo_lines,
 )
 from app.dataset.photos.photo_batches import (
-    Photos,
-    is_mirrored,
-    loaded,
+    PhotoDataset,
+    draw_mirror_flip,
+    iterate_batches,
     pixel_batches,
 )
 
 __all__ = [
-    "Photos",
-    "bad_photos",
+    "PhotoDataset",
     "decode_photos",
-    "is_mirrored",
-    "loaded",
+    "decoded_size_bytes",
+    "draw_mirror_flip",
+    "drop_undecodable_photos",
+    "iterate_batches",
     "pixel_batches",
-    "pixel_bytes",
-    "without_bad",
+    "undecodable_photo_lines",
 ]

@@ -1,4 +1,4 @@
-"""Every photo decoded once before a run starts: what cannot be is known, the rest can be kept."""
+"""Decodes every photo once before a run: finds photos that cannot be decoded, can keep pixels."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,24 +14,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from app.core.images import Preprocess
 from app.dataset.labelled import LabelledPhotos
-from app.dataset.photos.photo_batches import Photos
+from app.dataset.photos.photo_batches import PhotoDataset
 from app.errors import DataError, OptionError
 
 BATCH_SIZE = 64
-LARGEST_SHARE_OF_MEMORY = 0.8
-MOST_NAMED = 10  # bad photos in a message
+MAX_MEMORY_SHARE = 0.8
+MAX_NAMED = 10  # photos in an error message
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """What became of N photos.
+class DecodedPhotos:
+    """The result of decoding N photos.
 
     Attributes:
-        bad: position to reason, of those that cannot be decoded.
-        pixels: (N, 3, S, S) uint8, zero where a photo is bad; None if they were not to be kept.
+        errors: position to reason, for photos that cannot be decoded.
+        pixels: (N, 3, S, S) uint8, zero where a photo cannot be decoded; None if not kept.
     """
 
-    bad: Mapping[int, str]
+    errors: Mapping[int, str]
     pixels: Tensor | None
 
 
@@ -42,104 +42,110 @@ def decode_photos(
     keep: bool,
     progress: Progress,
     workers: int = 0,
-) -> Decoded:
+) -> DecodedPhotos:
     """Decode every photo.
 
     Args:
         paths: N files.
         preprocess: the checkpoint's.
-        keep: whether to keep the pixels in memory; `pixel_bytes` says how much that takes.
-        progress: where the time left is shown.
+        keep: whether to keep the pixels in memory, `decoded_size_bytes` of them.
+        progress: shows the time left.
         workers: processes that load photos.
 
     Raises:
-        OptionError: this machine clearly has not the memory.
+        OptionError: the pixels need more than 80 % of this machine's memory.
     """
     side = preprocess.size_px
     if keep:
-        _refuse_too_large(pixel_bytes(len(paths), preprocess))
+        _check_memory(decoded_size_bytes(len(paths), preprocess))
     pixels = torch.zeros((len(paths), 3, side, side), dtype=torch.uint8) if keep else None
     attempts = DataLoader(
-        _Attempts(Photos(paths, preprocess), keep), BATCH_SIZE, num_workers=workers, collate_fn=list
+        _Attempts(PhotoDataset(paths, preprocess), keep),
+        BATCH_SIZE,
+        num_workers=workers,
+        collate_fn=list,
     )
-    bad: dict[int, str] = {}
+    errors: dict[int, str] = {}
     for batch in progress.track(attempts, description="decoding photos"):
         for index, photo, reason in batch:
             if reason:
-                bad[index] = reason
+                errors[index] = reason
             elif pixels is not None:
                 pixels[index] = torch.from_numpy(photo)
-    return Decoded(bad, pixels)
+    return DecodedPhotos(errors, pixels)
 
 
-def without_bad(
-    data: LabelledPhotos, decoded: Decoded, manifest: Path, most: float
+def drop_undecodable_photos(
+    data: LabelledPhotos, decoded: DecodedPhotos, manifest: Path, max_bad: float
 ) -> tuple[LabelledPhotos, Tensor | None]:
-    """Leave out the photos that cannot be decoded.
+    """Drop the photos that cannot be decoded.
 
     Args:
         data: N photos.
-        decoded: what became of them.
-        manifest: where they are named, for the message.
-        most: how many may be left out: a number of photos, or below 1 a share of them.
+        decoded: the result of decoding them.
+        manifest: the manifest's path, for the message.
+        max_bad: how many photos may be dropped: a number of photos, or a share if below 1.
 
     Returns:
-        The others, and their pixels where they were kept.
+        The other photos, and their pixels if these were kept.
 
     Raises:
-        DataError: more are bad, naming rows and files; or none is left to train on.
+        DataError: more photos cannot be decoded (the message lists rows and files), or the
+            training split would be empty.
     """
-    allowed = int(most * len(data.files)) if most < 1 else int(most)
-    if len(decoded.bad) > allowed:
-        named = "\n  ".join(bad_photos(data, decoded)[:MOST_NAMED])
-        rest = f"\n  and {len(decoded.bad) - MOST_NAMED} more" * (len(decoded.bad) > MOST_NAMED)
+    allowed = int(max_bad * len(data.files)) if max_bad < 1 else int(max_bad)
+    if len(decoded.errors) > allowed:
+        named = "\n  ".join(undecodable_photo_lines(data, decoded)[:MAX_NAMED])
+        unnamed = len(decoded.errors) - MAX_NAMED
+        rest = f"\n  and {unnamed} more" if unnamed > 0 else ""
         raise DataError(
-            f"{manifest}: {len(decoded.bad)} of {len(data.files)} photos cannot be decoded, more "
-            f"than the {allowed} that --max-bad-photos allows:\n  {named}{rest}"
+            f"{manifest}: {len(decoded.errors)} of {len(data.files)} photos cannot be decoded, "
+            f"more than the {allowed} that --max-bad-photos allows:\n  {named}{rest}"
         )
-    if not decoded.bad:
+    if not decoded.errors:
         return data, decoded.pixels
-    good = [i for i in range(len(data.files)) if i not in decoded.bad]
+    good = [i for i in range(len(data.files)) if i not in decoded.errors]
     pixels = decoded.pixels
     if pixels is not None:
-        for new, old in enumerate(good):  # in their place: there may be no room for a copy
+        for new, old in enumerate(good):  # in place: a copy may not fit in memory
             pixels[new] = pixels[old]
         pixels = pixels[: len(good)]
     kept = data.select(good)
     if not len(kept.indices("train")):
-        raise DataError(f"{manifest}: no photo of the part train can be decoded")
+        raise DataError(f"{manifest}: no photo of the split train can be decoded")
     return kept, pixels
 
 
-def bad_photos(data: LabelledPhotos, decoded: Decoded) -> list[str]:
-    """A line for each photo that cannot be decoded, with its row in the manifest."""
+def undecodable_photo_lines(data: LabelledPhotos, decoded: DecodedPhotos) -> list[str]:
+    """Return a line for each photo that cannot be decoded, with its row in the manifest."""
     return [
-        f"row {data.lines[i]}, column file: {reason}" for i, reason in sorted(decoded.bad.items())
+        f"row {data.row_numbers[i]}, column file: {reason}"
+        for i, reason in sorted(decoded.errors.items())
     ]
 
 
-def pixel_bytes(photos: int, preprocess: Preprocess) -> int:
-    """How much memory decoded photos take."""
+def decoded_size_bytes(photos: int, preprocess: Preprocess) -> int:
+    """Return the memory that decoded photos need."""
     return photos * 3 * preprocess.size_px**2
 
 
-def _refuse_too_large(needed: int) -> None:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > LARGEST_SHARE_OF_MEMORY * memory:
+def _check_memory(needed_bytes: int) -> None:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed_bytes > MAX_MEMORY_SHARE * memory_bytes:
         raise OptionError(
             "cache-photos",
-            f"the photos need {needed / 1e9:,.1f} GB and this machine has {memory / 1e9:,.1f} GB; "
-            "leave it out and give more --workers",
+            f"the photos need {needed_bytes / 1e9:,.1f} GB and this machine has "
+            f"{memory_bytes / 1e9:,.1f} GB; run without it and with more --workers",
         )
 
 
 class _Attempts(Dataset[tuple[int, NDArray[np.uint8], str]]):
-    """Position, pixels and what is wrong of each photo.
+    """Yields position, pixels and error text of each photo.
 
-    Arrays, because a tensor from another process costs a file descriptor.
+    The pixels are arrays, because a tensor from another process costs a file descriptor.
     """
 
-    def __init__(self, photos: Photos, keep: bool) -> None:
+    def __init__(self, photos: PhotoDataset, keep: bool) -> None:
         self._photos = photos
         self._keep = keep
 

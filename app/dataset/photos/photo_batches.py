@@ -1,4 +1,4 @@
-"""Photos as model input, augmented for training in a way that a resumed run repeats."""
+"""Photos as batches of model input, with reproducible augmentation for training."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,15 +20,15 @@ BRIGHTNESS = 0.2
 MAX_STRETCH = 0.2
 
 
-class Photos(Dataset[Tensor]):
-    """uint8 (3, S, S) pixels of photos, on the one path that serving takes as well.
+class PhotoDataset(Dataset[Tensor]):
+    """Loads photos as uint8 (3, S, S) pixels, by the same code path as serving.
 
     Args:
         paths: N files.
         preprocess: the checkpoint's.
-        augment: (seed, epoch) of the random mirroring and brightness; None for the plain photo.
+        augment: (seed, epoch) of the random mirroring and brightness; None disables augmentation.
         min_crop: smallest share of a photo's area that augmentation keeps; 1 keeps all of it.
-        pixels: uint8 (N, 3, S, S), where the photos are decoded already.
+        pixels: uint8 (N, 3, S, S), if the photos are decoded already.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Photos(Dataset[Tensor]):
         if self._augment is None:
             return pixels
         draw = np.random.default_rng((*self._augment, index))
-        return augmented(pixels, draw, self._min_crop)
+        return augment_photo(pixels, draw, self._min_crop)
 
     def _load(self, index: int) -> Tensor:
         path = self._paths[index]
@@ -71,14 +71,14 @@ def pixel_batches(
     progress: Progress | None = None,
     description: str = "photos",
 ) -> Iterator[Tensor]:
-    """Plain photos in batches.
+    """Load photos without augmentation, in batches.
 
     Args:
         paths: N files.
         preprocess: the checkpoint's.
-        workers: processes that load them.
-        progress: where the time left is shown.
-        description: what is shown beside it.
+        workers: processes that load photos.
+        progress: shows the time left.
+        description: the label of the progress bar.
 
     Yields:
         (B, 3, S, S) uint8 pixels.
@@ -86,44 +86,44 @@ def pixel_batches(
     Raises:
         DataError: a photo cannot be used.
     """
-    loader = DataLoader(Photos(paths, preprocess), BATCH_SIZE, num_workers=workers)
-    batches = loaded(loader)
+    loader = DataLoader(PhotoDataset(paths, preprocess), BATCH_SIZE, num_workers=workers)
+    batches = iterate_batches(loader)
     if progress is not None:
         batches = iter(progress.track(batches, total=len(loader), description=description))
     yield from batches
 
 
-def loaded(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
-    """A loader's batches; a bad photo is told alike from this process and from a worker.
+def iterate_batches(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """Yield a loader's batches; errors have the same text from this process and from a worker.
 
     Raises:
         DataError: a photo cannot be used.
     """
     try:
         yield from loader
-    except DataError as error:  # a worker's comes with its whole traceback, the text at its end
-        said = str(error).rpartition("DataError: ")[2].strip()
-        # Torch's frames keep the worker processes, and the error keeps the frames: the garbage
-        # collector would find them later, wherever that is, and wait 5 s for each process.
+    except DataError as error:  # from a worker: a whole traceback, with the text at its end
+        message = str(error).rpartition("DataError: ")[2].strip()
+        # Frames of torch hold the worker processes, and the traceback holds the frames. The garbage
+        # collector would free them later, in any thread, and wait 5 s for each process.
         clear_frames(error.__traceback__)
     else:
         return
-    raise DataError(said)
+    raise DataError(message)
 
 
-def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:
-    """Mirror every other photo, change its brightness by up to a fifth and, if wanted, crop it.
+def augment_photo(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:
+    """Mirror half of the photos, change brightness by up to 20 % and, with `min_crop`, crop.
 
     Args:
         pixels: uint8 (3, S, S).
-        draw: seeded by run, epoch and photo, whichever process loads it, so that a resumed run
-            sees the same pixels.
+        draw: seeded by run, epoch and photo, so that a resumed run sees the same pixels in any
+            process.
         min_crop: smallest share of the area to keep; the paper keeps all of it (section 2.3).
 
     Returns:
         uint8 (3, S, S).
     """
-    values = (pixels.flip(-1) if is_mirrored(draw) else pixels).float()
+    values = (pixels.flip(-1) if draw_mirror_flip(draw) else pixels).float()
     factor = draw.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
     if min_crop < 1:
         values = _cropped(values, draw, min_crop)
@@ -131,17 +131,17 @@ def augmented(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) 
 
 
 def _cropped(values: Tensor, draw: np.random.Generator, min_crop: float) -> Tensor:
-    """A random part, somewhat wider or taller than the whole, at the size of the whole."""
+    """Return a random crop with a slightly changed aspect ratio, resized to the full size."""
     side = values.shape[-1]
     area, stretch = draw.uniform(min_crop, 1), math.exp(draw.uniform(-MAX_STRETCH, MAX_STRETCH))
     height, width = (
         min(side, max(1, round(side * math.sqrt(area * ratio)))) for ratio in (stretch, 1 / stretch)
     )
     top, left = draw.integers(side - height + 1), draw.integers(side - width + 1)
-    part = values[None, :, top : top + height, left : left + width]
-    return interpolate(part, size=(side, side), mode="bilinear")[0]
+    crop = values[None, :, top : top + height, left : left + width]
+    return interpolate(crop, size=(side, side), mode="bilinear")[0]
 
 
-def is_mirrored(draw: np.random.Generator) -> bool:
-    """Whether a photo is mirrored: the first thing drawn from its generator."""
+def draw_mirror_flip(draw: np.random.Generator) -> bool:
+    """Draw whether a photo is mirrored; this is the first draw from a photo's generator."""
     return bool(draw.random() < 0.5)

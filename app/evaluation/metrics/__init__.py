@@ -1,49 +1,49 @@
-"""Ranking metrics, calibration and intervals, with unknown pairs masked."""
+"""Ranking metrics, calibration and bootstrap intervals; unknown pairs are masked."""
 
 from app.evaluation.metrics.bootstrap import (
-    LEVEL,
-    average_precision_of_draws,
-    draw_images,
-    interval,
+    CONFIDENCE_LEVEL,
+    bootstrap_average_precision,
+    draw_bootstrap_samples,
+    percentile_interval,
 )
 from app.evaluation.metrics.classes import (
+    class_texts,
     scored_classes,
-    texts_of,
 )
 from app.evaluation.metrics.measures import (
     ClassMeasure,
     Estimate,
     Measures,
     SubsetMeasure,
-    measure,
+    compute_measures,
 )
 from app.evaluation.metrics.ranking import (
     average_precision,
-    gap,
-    gap_at_k,
+    global_average_precision,
+    global_average_precision_at_k,
     macro_map,
 )
 from app.evaluation.metrics.subsets import (
     ScoredClass,
-    subsets_of,
+    class_subsets,
 )
 
 __all__ = [
-    "LEVEL",
+    "CONFIDENCE_LEVEL",
     "ClassMeasure",
     "Estimate",
     "Measures",
     "ScoredClass",
     "SubsetMeasure",
     "average_precision",
-    "average_precision_of_draws",
-    "draw_images",
-    "gap",
-    "gap_at_k",
-    "interval",
+    "bootstrap_average_precision",
+    "class_subsets",
+    "class_texts",
+    "compute_measures",
+    "draw_bootstrap_samples",
+    "global_average_precision",
+    "global_average_precision_at_k",
     "macro_map",
-    "measure",
+    "percentile_interval",
     "scored_classes",
-    "subsets_of",
-    "texts_of",
 ]

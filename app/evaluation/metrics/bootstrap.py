@@ -1,8 +1,8 @@
-"""How far a metric would move had other images been drawn: percentile bootstrap over images.
+"""Percentile bootstrap of metrics over images.
 
-A draw says how often it holds each image. All metrics of all checkpoints are measured on the same
-draws, so that the interval of a difference is that of paired measurements. A draw costs no
-sorting: pairs are ranked once, and each draw weights them.
+A bootstrap sample (draw) holds the count of each image. All metrics of all checkpoints use the same
+draws, so differences between checkpoints are paired. Pairs are sorted once; each draw only changes
+their weights.
 """
 
 import math
@@ -13,38 +13,38 @@ from numpy.typing import NDArray
 from app.evaluation.metrics.calibration import BINS, bin_sums
 from app.evaluation.metrics.ranking import best_known
 
-LEVEL = 0.95
-WEIGHTS_AT_ONCE = 4_000_000  # weights of pairs that are held in memory
+CONFIDENCE_LEVEL = 0.95
+MAX_WEIGHTS = 4_000_000  # weights of pairs in memory, per batch of draws
 
 Draws = NDArray[np.int32]
 Values = NDArray[np.float64]
 
 
-def draw_images(images: int, *, resamples: int = 1000, seed: int = 0) -> Draws:
-    """Draw as many images as there are, with replacement, again and again.
+def draw_bootstrap_samples(images: int, *, resamples: int = 1000, seed: int = 0) -> Draws:
+    """Draw bootstrap samples of N images with replacement.
 
     Args:
         images: N, at least one.
-        resamples: R, how many draws.
-        seed: of the draws.
+        resamples: R, the number of draws.
+        seed: the seed of the random generator.
 
     Returns:
-        (R, N) how often each draw holds each image; rows sum to N.
+        (R, N) count of each image in each draw; rows sum to N.
     """
     draw = np.random.default_rng(seed)
     shares = np.full(images, 1 / images)
     return draw.multinomial(images, shares, size=resamples).astype(np.int32)
 
 
-def interval(values: Values, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of a metric's values over draws; undefined values are left out.
+def percentile_interval(values: Values, level: float = CONFIDENCE_LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of a metric over draws; undefined values are ignored.
 
     Args:
-        values: (R,) one a draw.
-        level: share of the draws that the interval holds.
+        values: (R,) the metric on each draw.
+        level: share of the draws in the interval.
 
     Returns:
-        Lower and upper end; NaN where no draw had a value.
+        Lower and upper end; NaN if the metric is undefined on all draws.
     """
     defined = values[~np.isnan(values)]
     if not len(defined):
@@ -53,10 +53,10 @@ def interval(values: Values, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def average_precision_of_draws(
+def bootstrap_average_precision(
     targets: NDArray[np.floating], scores: NDArray[np.floating], draws: Draws
 ) -> Values:
-    """Average precision per class, as `average_precision` has it, on each draw.
+    """Compute `average_precision` on each draw.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -64,7 +64,7 @@ def average_precision_of_draws(
         draws: (R, N).
 
     Returns:
-        (R, C) in [0, 1]; NaN where a draw has no known positive of a class.
+        (R, C) in [0, 1]; NaN if a draw has no known positive of a class.
     """
     values = np.empty((len(draws), targets.shape[1]))
     for c in range(targets.shape[1]):
@@ -74,11 +74,11 @@ def average_precision_of_draws(
     return values
 
 
-def macro_map_of_draws(average_precisions: Values) -> Values:
-    """Macro mAP, as `macro_map` has it, on each draw.
+def bootstrap_macro_map(average_precisions: Values) -> Values:
+    """Compute `macro_map` on each draw.
 
     Args:
-        average_precisions: (R, C), as `average_precision_of_draws` gives them.
+        average_precisions: (R, C), from `bootstrap_average_precision`.
 
     Returns:
         (R,) in [0, 1]; NaN where a draw has no known positive.
@@ -87,14 +87,14 @@ def macro_map_of_draws(average_precisions: Values) -> Values:
     return _ratio(np.nansum(average_precisions, axis=1), defined.sum(axis=1))
 
 
-def weighted_map_of_draws(
+def bootstrap_weighted_map(
     targets: NDArray[np.floating], average_precisions: Values, draws: Draws
 ) -> Values:
-    """Weighted mAP, as `weighted_map` has it, on each draw.
+    """Compute `weighted_map` on each draw.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        average_precisions: (R, C), as `average_precision_of_draws` gives them.
+        average_precisions: (R, C), from `bootstrap_average_precision`.
         draws: (R, N).
 
     Returns:
@@ -104,10 +104,10 @@ def weighted_map_of_draws(
     return _ratio(np.nansum(average_precisions * positives, axis=1), positives.sum(axis=1))
 
 
-def gap_of_draws(
+def bootstrap_gap(
     targets: NDArray[np.floating], scores: NDArray[np.floating], draws: Draws
 ) -> Values:
-    """GAP, as `gap` has it, on each draw.
+    """Compute `global_average_precision` on each draw.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -120,10 +120,10 @@ def gap_of_draws(
     return _pooled(targets, scores, targets >= 0, draws)
 
 
-def gap_at_k_of_draws(
+def bootstrap_gap_at_k(
     targets: NDArray[np.floating], scores: NDArray[np.floating], draws: Draws, k: int
 ) -> Values:
-    """GAP@K, as `gap_at_k` has it, on each draw.
+    """Compute `global_average_precision_at_k` on each draw.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -141,13 +141,13 @@ def gap_at_k_of_draws(
     return np.where(found > 0, _pooled(targets, scores, kept, draws), 0.0) * share
 
 
-def calibration_error_of_draws(
+def bootstrap_calibration_error(
     targets: NDArray[np.floating],
     probabilities: NDArray[np.floating],
     draws: Draws,
     bins: int = BINS,
 ) -> Values:
-    """Expected calibration error, as `Reliability` has it, on each draw.
+    """Compute `ReliabilityDiagram.calibration_error` on each draw.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -168,19 +168,19 @@ def _pooled(
     pairs: NDArray[np.bool_],
     draws: Draws,
 ) -> Values:
-    """Average precision of some pairs in one ranking, on each draw: (R,)."""
+    """Return the (R,) average precision of the selected pairs in one ranking, on each draw."""
     if not pairs.any():
         return np.full(len(draws), math.nan)
     image = np.nonzero(pairs)[0]
     order = np.argsort(-scores[pairs], kind="stable")
     ranked = scores[pairs][order]
     present, image = (targets[pairs] == 1)[order], image[order]
-    # Equal scores pass together: precision and recall are taken where the next score is lower.
+    # Ties share a threshold: precision and recall are defined where the next score is lower.
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    parts = math.ceil(len(draws) * len(ranked) / WEIGHTS_AT_ONCE)
+    batches = math.ceil(len(draws) * len(ranked) / MAX_WEIGHTS)
     values = []
-    for part in np.array_split(draws, min(parts, len(draws))):
-        weights = part[:, image]
+    for batch in np.array_split(draws, min(batches, len(draws))):
+        weights = batch[:, image]
         passed = np.cumsum(weights, axis=1)[:, ends]
         hits = np.cumsum(weights * present, axis=1)[:, ends]
         precision = hits / np.maximum(passed, 1)
@@ -189,8 +189,8 @@ def _pooled(
     return np.concatenate(values)
 
 
-def _ratio(parts: NDArray[np.number], whole: NDArray[np.number]) -> Values:
-    """Parts over whole; NaN where the whole is 0."""
-    ratio: Values = np.full(whole.shape, math.nan)
-    np.divide(parts, whole, out=ratio, where=whole > 0)
+def _ratio(numerator: NDArray[np.number], denominator: NDArray[np.number]) -> Values:
+    """Divide; NaN where the denominator is 0."""
+    ratio: Values = np.full(denominator.shape, math.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio

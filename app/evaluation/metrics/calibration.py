@@ -1,4 +1,4 @@
-"""Whether a probability means what it says."""
+"""Calibration of probabilities: reliability diagram and expected calibration error."""
 
 import math
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
-    """A reliability diagram: what was predicted against what is so, in bins of equal width.
+class ReliabilityDiagram:
+    """Predicted probability and observed frequency in bins of equal width.
 
     Attributes:
-        edges: (B + 1,) from 0 to 1; a bin holds its upper edge, the first one 0 as well.
-        pairs: (B,) known pairs whose probability lies in the bin.
+        edges: (B + 1,) from 0 to 1; a bin includes its upper edge, the first bin also 0.
+        pairs: (B,) number of known pairs whose probability is in the bin.
         probability: (B,) their mean probability; NaN for an empty bin.
         frequency: (B,) their share of positives; NaN for an empty bin.
     """
@@ -27,35 +27,32 @@ class Reliability:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: the mean over all pairs of how far their bin is off.
+        """Expected calibration error: |probability - frequency| per bin, weighted by its pairs.
 
-        |probability - frequency| of each bin, weighted by its pairs; in [0, 1], NaN without pairs.
+        In [0, 1]; NaN without pairs.
         """
         filled = self.pairs > 0
         if not filled.any():
             return math.nan
-        off = np.abs(self.probability - self.frequency)[filled]
-        return float(np.average(off, weights=self.pairs[filled]))
+        errors = np.abs(self.probability - self.frequency)[filled]
+        return float(np.average(errors, weights=self.pairs[filled]))
 
 
-def reliability(
+def reliability_diagram(
     targets: NDArray[np.floating], probabilities: NDArray[np.floating], bins: int = BINS
-) -> Reliability:
-    """Put all known pairs into bins by their probability.
+) -> ReliabilityDiagram:
+    """Compute the reliability diagram of all known pairs.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         probabilities: (N, C) in [0, 1].
         bins: B, at least 1.
-
-    Returns:
-        The diagram's bins.
     """
     pairs, predicted, present = (
         sums.sum(axis=0) for sums in bin_sums(targets, probabilities, bins)
     )
     empty = np.full(bins, math.nan)
-    return Reliability(
+    return ReliabilityDiagram(
         edges=np.linspace(0, 1, bins + 1),
         pairs=pairs.astype(np.int64),
         probability=np.divide(predicted, pairs, out=empty.copy(), where=pairs > 0),
@@ -66,7 +63,7 @@ def reliability(
 def bin_sums(
     targets: NDArray[np.floating], probabilities: NDArray[np.floating], bins: int = BINS
 ) -> NDArray[np.float64]:
-    """What each image adds to each bin of a reliability diagram.
+    """Compute the contribution of each image to each bin of a reliability diagram.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
@@ -74,7 +71,7 @@ def bin_sums(
         bins: B, at least 1.
 
     Returns:
-        (3, N, B): known pairs, the sum of their probabilities, their positives.
+        (3, N, B): number of known pairs, sum of their probabilities, number of positives.
     """
     image, column = np.nonzero(targets >= 0)
     predicted = probabilities[image, column].astype(np.float64)

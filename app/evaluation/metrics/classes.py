@@ -1,11 +1,11 @@
-"""Which classes an evaluation measures, and by which texts."""
+"""The classes that an evaluation measures, and the texts that they are scored by."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from app.core.labels import LabelSet, render
 from app.dataset.labelled import LabelledPhotos
-from app.dataset.manifest import Name
+from app.dataset.manifest import NameDefinition
 from app.errors import OptionError
 from app.evaluation.metrics.subsets import ScoredClass
 
@@ -16,16 +16,18 @@ NO_CATEGORY = "No category"
 def scored_classes(
     data: LabelledPhotos,
     label_set: LabelSet,
-    names: Mapping[str, Name] | None,
+    names: Mapping[str, NameDefinition] | None,
     source: ClassSource,
 ) -> list[ScoredClass]:
-    """The manifest's names, each by its own text, or the label set's labels by their prompts.
+    """Return the classes to measure: the manifest's names, or the labels of the label set.
+
+    A name is scored by its own text, a label by its prompt.
 
     Args:
         data: the photos.
-        label_set: gives the categories.
-        names: what the manifest's names mean; None where they are label ids.
-        source: which of the two.
+        label_set: the labels and their categories.
+        names: definitions of the manifest's names; None if these are label ids.
+        source: names or labels.
 
     Returns:
         The classes, in the order of the names or of the label set.
@@ -46,25 +48,25 @@ def scored_classes(
     ]
 
 
-def texts_of(
+def class_texts(
     classes: Sequence[ScoredClass],
     label_set: LabelSet,
-    names: Mapping[str, Name] | None,
+    names: Mapping[str, NameDefinition] | None,
     source: ClassSource,
 ) -> list[str]:
-    """The text by which a checkpoint scores each class: its own template, its own prompts.
+    """Return the text by which a checkpoint scores each class.
 
     Args:
         classes: the classes.
-        label_set: the checkpoint's.
-        names: what the manifest's names mean; None where they are label ids.
+        label_set: the checkpoint's, with its template and prompts.
+        names: definitions of the manifest's names; None if these are label ids.
         source: as for `scored_classes`.
 
     Returns:
-        A rendered text for each class.
+        A rendered text per class.
 
     Raises:
-        OptionError: the label set lacks a label; that of a checkpoint to compare with can.
+        OptionError: the label set, that of a checkpoint to compare with, lacks a label.
     """
     if names is not None and source == "names":
         return [render(label_set.template, names[each.key].text) for each in classes]
@@ -74,11 +76,11 @@ def texts_of(
             "compare-with",
             f"its label set lacks {', '.join(missing[:5])}"
             f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}; both checkpoints "
-            "must know the labels to measure, or --names must say what the manifest's names mean",
+            "must have the labels to measure, or --names must define the manifest's names",
         )
     return [prompts[each.key] for each in classes]
 
 
-def _category(name: Name, of_label: Mapping[str, str]) -> str:
+def _category(name: NameDefinition, of_label: Mapping[str, str]) -> str:
     labels = [*([name.label] if name.label else []), *name.implies]
     return of_label[labels[0]] if labels else NO_CATEGORY

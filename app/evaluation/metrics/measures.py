@@ -1,4 +1,4 @@
-"""Every number of an evaluation, with its interval."""
+"""Computes all metrics of an evaluation with their bootstrap values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from app.evaluation.metrics.bootstrap import (
     Draws,
-    average_precision_of_draws,
-    calibration_error_of_draws,
-    gap_at_k_of_draws,
-    gap_of_draws,
-    interval,
-    macro_map_of_draws,
-    weighted_map_of_draws,
+    bootstrap_average_precision,
+    bootstrap_calibration_error,
+    bootstrap_gap,
+    bootstrap_gap_at_k,
+    bootstrap_macro_map,
+    bootstrap_weighted_map,
+    percentile_interval,
 )
-from app.evaluation.metrics.calibration import Reliability, reliability
+from app.evaluation.metrics.calibration import ReliabilityDiagram, reliability_diagram
 from app.evaluation.metrics.ranking import (
     average_precision,
-    gap,
-    gap_at_k,
+    global_average_precision,
+    global_average_precision_at_k,
     lift_over_chance,
     macro_map,
     weighted_map,
@@ -32,11 +32,11 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric on the images at hand, and on each draw of them.
+    """A metric on all images and on each bootstrap draw.
 
     Attributes:
-        value: on all images; NaN where it is undefined.
-        draws: (R,) on each draw.
+        value: the metric on all images; NaN if undefined.
+        draws: (R,) the metric on each draw.
     """
 
     value: float
@@ -44,25 +44,25 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % percentile interval."""
-        return interval(self.draws)
+        """The 95 % percentile interval."""
+        return percentile_interval(self.draws)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
-        """How much more it is than another on the same draws."""
+        """Return the paired difference to an estimate on the same draws."""
         return Estimate(self.value - other.value, self.draws - other.draws)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMeasure:
-    """One class.
+    """The metrics of one class.
 
     Attributes:
-        key: its name or label id.
-        category: its category.
-        positives: photos of the part that are known to have it.
-        known: photos of the part for which it is known.
+        key: the name or label id.
+        category: the category.
+        positives: number of photos in the split with a positive target.
+        known: number of photos in the split with a known target.
         average_precision: equation 4.
-        lift: (AP - p) / (1 - p), p being the share of positives; 0 is chance.
+        lift: (AP - p) / (1 - p), where p is the share of positives; 0 is chance.
     """
 
     key: str
@@ -75,13 +75,13 @@ class ClassMeasure:
 
 @dataclass(frozen=True, slots=True)
 class SubsetMeasure:
-    """Some classes together.
+    """The metrics of a subset of classes.
 
     Attributes:
-        title: what they are.
-        classes: how many of them have a known positive in the part.
-        positives: known positive pairs.
-        known: known pairs.
+        title: the name of the subset.
+        classes: number of classes with a known positive in the split.
+        positives: number of known positive pairs.
+        known: number of known pairs.
         macro_map: equation 5.
         weighted_map: equation 6.
         gap: equation 7.
@@ -102,14 +102,14 @@ class SubsetMeasure:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """All numbers of one checkpoint on one part."""
+    """All metrics of one checkpoint on one split."""
 
     classes: tuple[ClassMeasure, ...]
     subsets: tuple[SubsetMeasure, ...]
-    reliability: Reliability
+    reliability: ReliabilityDiagram
 
 
-def measure(
+def compute_measures(
     targets: Floats,
     probabilities: Floats,
     classes: Sequence[ScoredClass],
@@ -118,21 +118,21 @@ def measure(
     k: int,
     draws: Draws,
 ) -> Measures:
-    """Measure one checkpoint.
+    """Compute the metrics of one checkpoint.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         probabilities: (N, C) in [0, 1].
-        classes: what the C columns are.
-        subsets: which of them are measured together.
+        classes: the classes of the C columns.
+        subsets: subsets of the classes.
         k: K of GAP@K.
-        draws: (R, N), how often each resample holds each image.
+        draws: (R, N), the count of each image in each bootstrap draw.
 
     Returns:
-        The numbers; the reliability diagram is that of all known pairs.
+        The metrics; the reliability diagram covers all known pairs.
     """
     values = average_precision(targets, probabilities)
-    drawn = average_precision_of_draws(targets, probabilities, draws)
+    drawn = bootstrap_average_precision(targets, probabilities, draws)
     lift = lift_over_chance(targets, values)
     positives, known = (targets == 1).sum(axis=0), (targets >= 0).sum(axis=0)
     return Measures(
@@ -158,7 +158,7 @@ def measure(
             )
             for subset in subsets
         ),
-        reliability=reliability(targets, probabilities),
+        reliability=reliability_diagram(targets, probabilities),
     )
 
 
@@ -179,17 +179,20 @@ def _measure_subset(
         classes=int((positives > 0).sum()),
         positives=int(positives.sum()),
         known=int((targets >= 0).sum()),
-        macro_map=Estimate(macro_map(ap.values), macro_map_of_draws(ap.draws)),
+        macro_map=Estimate(macro_map(ap.values), bootstrap_macro_map(ap.draws)),
         weighted_map=Estimate(
-            weighted_map(ap.values, positives), weighted_map_of_draws(targets, ap.draws, draws)
+            weighted_map(ap.values, positives), bootstrap_weighted_map(targets, ap.draws, draws)
         ),
-        gap=Estimate(gap(targets, probabilities), gap_of_draws(targets, probabilities, draws)),
+        gap=Estimate(
+            global_average_precision(targets, probabilities),
+            bootstrap_gap(targets, probabilities, draws),
+        ),
         gap_at_k=Estimate(
-            gap_at_k(targets, probabilities, k),
-            gap_at_k_of_draws(targets, probabilities, draws, k),
+            global_average_precision_at_k(targets, probabilities, k),
+            bootstrap_gap_at_k(targets, probabilities, draws, k),
         ),
         calibration_error=Estimate(
-            reliability(targets, probabilities).calibration_error,
-            calibration_error_of_draws(targets, probabilities, draws),
+            reliability_diagram(targets, probabilities).calibration_error,
+            bootstrap_calibration_error(targets, probabilities, draws),
         ),
     )

@@ -1,4 +1,4 @@
-"""Ranking metrics with unknown pairs masked."""
+"""Ranking metrics; unknown pairs are masked."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from sklearn.metrics import average_precision_score
 def average_precision(
     targets: NDArray[np.floating], scores: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Average precision per class (equation 4) over the images for which it is known.
+    """Compute average precision per class (equation 4) over the images with a known target.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) finite scores of any scale, higher is surer.
+        scores: (N, C) finite scores on any scale, higher is more confident.
 
     Returns:
         (C,) values in [0, 1]; NaN for a class without a known positive.
@@ -30,7 +30,7 @@ def average_precision(
 
 
 def macro_map(values: Sequence[float] | NDArray[np.floating]) -> float:
-    """Mean of the average precisions that are defined (equation 5); NaN where none is."""
+    """Return the mean of the defined average precisions (equation 5); NaN if all are undefined."""
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 
@@ -38,14 +38,14 @@ def macro_map(values: Sequence[float] | NDArray[np.floating]) -> float:
 def weighted_map(
     values: NDArray[np.floating], positives: NDArray[np.integer] | NDArray[np.floating]
 ) -> float:
-    """Mean of the average precisions, each weighted by its class's positives (equation 6).
+    """Return the mean of average precisions, weighted by positives per class (equation 6).
 
     Args:
-        values: (C,) average precisions; NaN where there is none.
+        values: (C,) average precisions; NaN where undefined.
         positives: (C,) known positives.
 
     Returns:
-        A value in [0, 1]; NaN where no average precision is defined.
+        A value in [0, 1]; NaN if all average precisions are undefined.
     """
     defined = ~np.isnan(values)
     if not defined.any():
@@ -53,12 +53,12 @@ def weighted_map(
     return float(np.average(values[defined], weights=positives[defined]))
 
 
-def gap(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
-    """Global average precision: that of all known pairs in one ranking (equation 7).
+def global_average_precision(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Compute GAP, the average precision of all known pairs in one ranking (equation 7).
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) finite scores that can be compared across classes, higher is surer.
+        scores: (N, C) finite scores, comparable across classes; higher is more confident.
 
     Returns:
         A value in [0, 1]; NaN without a known positive.
@@ -68,16 +68,18 @@ def gap(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
     return float(average_precision_score(present, scores[known])) if present.any() else math.nan
 
 
-def gap_at_k(targets: NDArray[np.floating], scores: NDArray[np.floating], k: int) -> float:
-    """GAP@K: the ranking holds each image's K best known labels alone (section 4.1).
+def global_average_precision_at_k(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], k: int
+) -> float:
+    """Compute GAP@K: the ranking holds only the K best known labels per image (section 4.1).
 
-    Recall still counts every known positive, so that a positive below its image's first K is
-    lost. It equals the average precision of the kept pairs times the share of the known positives
-    that are kept; where no image has more than K known labels it is GAP.
+    Recall counts every known positive, so a positive below its image's first K is a miss. GAP@K
+    equals the average precision of the kept pairs times the share of known positives that are
+    kept. It equals GAP if no image has more than K known labels.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) finite scores that can be compared across classes, higher is surer.
+        scores: (N, C) finite scores, comparable across classes; higher is more confident.
         k: K, at least 1. Of equal scores in one image the class that comes first is kept.
 
     Returns:
@@ -96,15 +98,15 @@ def gap_at_k(targets: NDArray[np.floating], scores: NDArray[np.floating], k: int
 def best_known(
     targets: NDArray[np.floating], scores: NDArray[np.floating], k: int
 ) -> NDArray[np.bool_]:
-    """Which pairs are among the K best known ones of their image.
+    """Return a mask of the K best known pairs of each image.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) finite scores, higher is surer.
+        scores: (N, C) finite scores, higher is more confident.
         k: K, at least 1. Of equal scores in one image the class that comes first is kept.
 
     Returns:
-        (N, C), at most K to a row, none of them unknown.
+        (N, C) mask with at most K known pairs per row.
     """
     known = targets >= 0
     ranked = np.argsort(np.where(known, -scores, np.inf), axis=1, kind="stable")
@@ -116,16 +118,16 @@ def best_known(
 def lift_over_chance(
     targets: NDArray[np.floating], values: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """(AP - p) / (1 - p) per class, p being its share of positives where it is known.
+    """Compute (AP - p) / (1 - p) per class, where p is the share of positives among known pairs.
 
-    What a random order scores is about p, so that 0 is chance and 1 is perfect.
+    The AP of a random ranking is about p, so 0 is chance and 1 is perfect.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         values: (C,) average precisions.
 
     Returns:
-        (C,) values of at most 1; NaN where AP is undefined or every known image is positive.
+        (C,) values of at most 1; NaN if AP is undefined or every known image is positive.
     """
     positives = (targets == 1).sum(axis=0).astype(np.float64)
     known = (targets >= 0).sum(axis=0)

@@ -1,9 +1,9 @@
-"""Classes, and which of them are measured together."""
+"""Classes to measure, and subsets of them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from app.core.files import nearest
+from app.core.files import nearest_names
 from app.errors import OptionError
 
 
@@ -12,10 +12,10 @@ class ScoredClass:
     """A class to measure.
 
     Attributes:
-        key: its name in the manifest, or its label id.
-        category: of its label, else of the first label that it implies.
-        column: of its text among those of the data.
-        positives: photos of the whole manifest that are known to have it.
+        key: the name in the manifest, or the label id.
+        category: the category of its label, or else of the first label that it implies.
+        column: the column of its text in the targets.
+        positives: number of photos in the whole manifest with a positive target.
     """
 
     key: str
@@ -26,42 +26,42 @@ class ScoredClass:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Classes that are measured together.
+    """A subset of classes.
 
     Attributes:
-        title: what they are.
-        members: their positions among the scored classes.
+        title: the name of the subset.
+        members: positions among the scored classes.
     """
 
     title: str
     members: tuple[int, ...]
 
 
-def subsets_of(
+def class_subsets(
     classes: Sequence[ScoredClass], *, top: int | None, chosen: Collection[str]
 ) -> list[Subset]:
-    """Which classes are measured together: all, the most frequent, chosen ones, each category.
+    """Return the subsets to measure: all classes, the most frequent, chosen ones, each category.
 
     Args:
         classes: the classes.
-        top: N, to have the N with the most positives in the manifest.
-        chosen: keys, to have them together.
+        top: N, adds a subset of the N classes with the most positives in the manifest.
+        chosen: keys, adds a subset of these classes.
 
     Returns:
-        All of them first; then what was asked for, then the categories where there are several.
+        All classes first, then the optional subsets, then the categories if there are several.
 
     Raises:
-        OptionError: a chosen key is none of theirs.
+        OptionError: a chosen key is unknown.
     """
     keys = [each.key for each in classes]
     found = [Subset(f"all {len(classes)} classes", tuple(range(len(classes))))]
     if top is not None:
-        # Sorting is stable: of equally frequent classes the first ones are taken.
+        # Sorting is stable: of equally frequent classes the first ones are selected.
         ranked = sorted(range(len(classes)), key=lambda i: -classes[i].positives)[:top]
         found.append(Subset(f"{len(ranked)} most frequent", tuple(sorted(ranked))))
     for key in chosen:
         if key not in keys:
-            hint = ", ".join(nearest(key, keys)) or "none"
+            hint = ", ".join(nearest_names(key, keys)) or "none"
             raise OptionError("chosen", f"unknown class {key!r}; nearest known: {hint}")
     if chosen:
         members = tuple(i for i, key in enumerate(keys) if key in chosen)

@@ -1,4 +1,4 @@
-"""Embeddings and probabilities of a labelled set."""
+"""Embeds and scores the photos and texts of a labelled dataset."""
 
 from app.evaluation.predictions.embedding import (
     embed_photos,
@@ -6,14 +6,14 @@ from app.evaluation.predictions.embedding import (
 )
 from app.evaluation.predictions.predictions import (
     Predictions,
+    checkpoints_by_title,
     predict_photos,
-    titled,
 )
 
 __all__ = [
     "Predictions",
+    "checkpoints_by_title",
     "embed_photos",
     "embed_texts",
     "predict_photos",
-    "titled",
 ]

@@ -1,4 +1,4 @@
-"""Photos of a dataset and the texts that they are held against, as embeddings."""
+"""Embeds photos of a dataset and label texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.core.images import Preprocess, normalize
 from app.core.model import MumicModel
 from app.dataset.photos import pixel_batches
 
-TEXTS_AT_ONCE = 256
+TEXT_BATCH_SIZE = 256
 
 
 @torch.no_grad()
@@ -23,17 +23,17 @@ def embed_photos(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Embed photos on the path that serving takes.
+    """Embed photos by the same code path as serving.
 
     Args:
-        model: the towers; its mode is left as evaluation.
+        model: the towers; the model is left in evaluation mode.
         preprocess: the checkpoint's.
         paths: N files, at least one.
-        workers: processes that load them.
-        progress: where the time left is shown.
+        workers: processes that load photos.
+        progress: shows the time left.
 
     Returns:
-        (N, D) float32 unit rows, where the model is.
+        (N, D) float32 unit rows, on the model's device.
 
     Raises:
         DataError: a photo cannot be used.
@@ -48,5 +48,5 @@ def embed_photos(
 
 @torch.no_grad()
 def embed_texts(model: MumicModel, tokens: Tensor) -> Tensor:
-    """Embed token ids (N, context), a few hundred at a time, as (N, D) float32 unit rows."""
-    return torch.cat([model.encode_text(part) for part in torch.split(tokens, TEXTS_AT_ONCE)])
+    """Embed token ids (N, context) in batches, as (N, D) float32 unit rows."""
+    return torch.cat([model.encode_text(batch) for batch in torch.split(tokens, TEXT_BATCH_SIZE)])

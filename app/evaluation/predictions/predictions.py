@@ -1,4 +1,4 @@
-"""What one checkpoint makes of the photos of an evaluation."""
+"""Predictions of a checkpoint for the photos of an evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from app.evaluation.predictions.embedding import embed_photos, embed_texts
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A checkpoint's view of n photos.
+    """Embeddings and probabilities of n photos.
 
     Attributes:
-        checkpoint: whose.
+        checkpoint: the checkpoint that predicted them.
         image_embeddings: (n, D) float32 unit rows.
-        probabilities: (n, C) float32 in [0, 1] of the classes that are measured.
+        probabilities: (n, C) float32 in [0, 1] of the measured classes.
         label_probabilities: (n, L) float32 in [0, 1] of the checkpoint's own labels.
     """
 
@@ -32,11 +32,11 @@ class Predictions:
     label_probabilities: NDArray[np.float32]
 
 
-def titled(checkpoints: Sequence[Checkpoint]) -> dict[str, Checkpoint]:
-    """The checkpoints by name and version, and by their folders where these are the same.
+def checkpoints_by_title(checkpoints: Sequence[Checkpoint]) -> dict[str, Checkpoint]:
+    """Return title to checkpoint: name and version, with the folder if these are equal.
 
     Raises:
-        OptionError: one is there twice.
+        OptionError: a checkpoint is compared with itself.
     """
     found = {f"{each.card.name} {each.card.version}": each for each in checkpoints}
     if len(found) < len(checkpoints):
@@ -58,23 +58,23 @@ def predict_photos(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Score photos in float32, on the path that serving takes (equation 2).
+    """Score photos in float32 by the same code path as serving (equation 2).
 
     Args:
         checkpoint: the checkpoint.
         paths: n photos, at least one.
         texts: C texts of the classes to measure.
-        device: where to run.
+        device: the device to run on.
         workers: processes that load photos.
-        progress: where the time left is shown.
+        progress: shows the time left.
 
     Returns:
         Embeddings and probabilities, on the CPU.
 
     Raises:
         CheckpointError: the model does not reproduce its golden embeddings.
-        DataError: a photo cannot be used; the text names it.
-        TextError: a text is longer than the checkpoint's tokenizer takes.
+        DataError: a photo cannot be used; the message names it.
+        TextError: a text is longer than the checkpoint's tokenizer allows.
     """
     model = load_model(checkpoint)
     check_golden(model, checkpoint.preprocess, checkpoint.card.golden)

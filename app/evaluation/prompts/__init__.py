@@ -1,21 +1,17 @@
-"""Name or description: the better text of each label."""
+"""Chooses between name and description as the prompt text of each label."""
 
 from app.evaluation.prompts.choice import (
     apply_prompt_choices,
     choose_prompts,
     name_and_description_texts,
 )
-from app.evaluation.prompts.choose import (
+from app.evaluation.prompts.run import (
     run_prompts,
-)
-from app.evaluation.prompts.plot import (
-    plot_prompt_gaps,
 )
 
 __all__ = [
     "apply_prompt_choices",
     "choose_prompts",
     "name_and_description_texts",
-    "plot_prompt_gaps",
     "run_prompts",
 ]

@@ -1,4 +1,4 @@
-"""Name or description: which text stands for a label (section 5.3)."""
+"""Chooses between name and description as the text of each label (section 5.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from app.core.labels import LabelSet, render
 from app.evaluation.metrics import (
     average_precision,
-    average_precision_of_draws,
-    draw_images,
-    interval,
+    bootstrap_average_precision,
+    draw_bootstrap_samples,
+    percentile_interval,
 )
 
 Floats = NDArray[np.floating]
@@ -21,19 +21,19 @@ Prompt = Literal["name", "description"]
 
 @dataclass(frozen=True, slots=True)
 class PromptChoice:
-    """What was found for one label.
+    """The choice for one label, and its reason.
 
     Attributes:
-        id: the label's.
-        positives: known positives.
-        negatives: known negatives.
-        name_ap: average precision by the name; NaN without a positive.
-        description_ap: likewise by the description.
-        low: lower end of the interval of the gap, description minus name; NaN as above.
-        high: its upper end.
-        present: what stood for the label so far.
-        chosen: what should.
-        reason: why.
+        id: the label's id.
+        positives: number of known positives.
+        negatives: number of known negatives.
+        name_ap: average precision with the name; NaN without a positive.
+        description_ap: average precision with the description; NaN without a positive.
+        low: lower end of the interval of the gap, description minus name; NaN without a positive.
+        high: upper end of the interval.
+        present: the label's current text.
+        chosen: the chosen text.
+        reason: the reason, which starts with "kept:" or "changed:".
     """
 
     id: str
@@ -49,12 +49,12 @@ class PromptChoice:
 
     @property
     def gap(self) -> float:
-        """Average precision by the description minus that by the name."""
+        """Average precision with the description minus average precision with the name."""
         return self.description_ap - self.name_ap
 
 
-def both_texts(label_set: LabelSet) -> tuple[list[str], list[str]]:
-    """Every label's prompt with its name, and with its description."""
+def name_and_description_texts(label_set: LabelSet) -> tuple[list[str], list[str]]:
+    """Return the prompts of all labels with the name, and with the description."""
     names = [render(label_set.template, label.name.lower()) for label in label_set.labels]
     return names, [render(label_set.template, label.description) for label in label_set.labels]
 
@@ -69,30 +69,30 @@ def choose_prompts(
     level: float,
     resamples: int = 1000,
 ) -> list[PromptChoice]:
-    """Take for each label the text of the higher average precision, where that is no chance.
+    """Choose the text with the higher average precision for each label, if it is significant.
 
-    A label keeps its text when it has too few known positives or negatives, when the gap's
-    bootstrap interval holds 0, or when the other text is that of another label.
+    A label keeps its text if it has too few known positives or negatives, if the bootstrap
+    interval of the gap includes 0, or if another label uses the better text.
 
     Args:
         label_set: C labels.
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        name_scores: (N, C) scores by the names.
-        description_scores: (N, C) scores by the descriptions.
-        min_positives: known positives, and known negatives, that a choice needs.
-        level: of the interval of the gap, over images drawn anew; both texts on the same draws.
-        resamples: how many draws.
+        name_scores: (N, C) scores with the names.
+        description_scores: (N, C) scores with the descriptions.
+        min_positives: least number of known positives, and of known negatives, for a change.
+        level: level of the bootstrap interval of the gap; both texts use the same draws.
+        resamples: number of bootstrap draws.
     """
-    draws = draw_images(len(targets), resamples=resamples)
+    draws = draw_bootstrap_samples(len(targets), resamples=resamples)
     by_name = average_precision(targets, name_scores)
     by_description = average_precision(targets, description_scores)
-    gaps = average_precision_of_draws(targets, description_scores, draws)
-    gaps -= average_precision_of_draws(targets, name_scores, draws)
+    gaps = bootstrap_average_precision(targets, description_scores, draws)
+    gaps -= bootstrap_average_precision(targets, name_scores, draws)
     taken = _texts_of_others(label_set)
     choices = []
     for c, label in enumerate(label_set.labels):
         positives, negatives = int((targets[:, c] == 1).sum()), int((targets[:, c] == 0).sum())
-        low, high = interval(gaps[:, c], level)
+        low, high = percentile_interval(gaps[:, c], level)
         better: Prompt = "description" if by_description[c] > by_name[c] else "name"
         chosen = label.prompt
         if min(positives, negatives) < min_positives:
@@ -122,8 +122,8 @@ def choose_prompts(
     return choices
 
 
-def with_prompts(label_set: LabelSet, choices: Sequence[PromptChoice]) -> LabelSet:
-    """The label set with the chosen texts."""
+def apply_prompt_choices(label_set: LabelSet, choices: Sequence[PromptChoice]) -> LabelSet:
+    """Return the label set with the chosen texts."""
     labels = [
         label.model_copy(update={"prompt": choice.chosen})
         for label, choice in zip(label_set.labels, choices, strict=True)

@@ -1,4 +1,4 @@
-"""The plot of `mumic prompts`: what a description does for each label (figure 6)."""
+"""The plot of `mumic prompts`: the AP gap between description and name per label (figure 6)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ BAR_HEIGHT_IN = 0.22
 COLOURS = {"changed": "tab:blue", "kept": "tab:gray"}
 
 
-def plot_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
-    """Draw the gap of each label that has one, with its interval, largest on top.
+def plot_prompt_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
+    """Draw the gap and interval of each label with a known positive, the largest gap on top.
 
     Args:
-        choices: of the labels.
-        path: the image file; its suffix names the format.
+        choices: the choices for the labels.
+        path: the image file; its suffix gives the format.
 
     Raises:
-        DiskError: it cannot be written.
+        DiskError: the file cannot be written.
     """
     measured = sorted((c for c in choices if c.positives), key=lambda choice: choice.gap)
     figure = Figure(figsize=(8, 1.5 + BAR_HEIGHT_IN * len(measured)), layout="constrained")

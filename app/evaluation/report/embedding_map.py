@@ -9,7 +9,7 @@ from sklearn.manifold import TSNE
 
 from app.evaluation.metrics import ScoredClass
 
-# After Okabe and Ito, told apart by colour-blind readers; a category has its own shape as well.
+# The colour-blind safe palette of Okabe and Ito; each category also has a marker shape.
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#B8A900",
 )  # fmt: skip
@@ -27,7 +27,7 @@ def category_of_photos(
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        classes: what the C columns are.
+        classes: the classes of the C columns.
 
     Returns:
         N categories; None for a photo without a known positive.
@@ -43,15 +43,15 @@ def category_of_photos(
 def plot_embedding_map(
     embeddings: Mapping[str, NDArray[np.float32]], categories: Sequence[str | None]
 ) -> Figure | None:
-    """t-SNE of one or two checkpoints' embeddings of the same photos, side by side.
+    """Plot t-SNE of one or two checkpoints' embeddings of the same photos, side by side.
 
     Args:
-        embeddings: (N, D) unit rows by a checkpoint's title.
+        embeddings: checkpoint title to (N, D) unit rows.
         categories: N categories; photos without one are left out.
 
     Returns:
-        The maps with one legend, of a sample where there are very many photos; None for fewer
-        than `MIN_PHOTOS`.
+        The maps with one legend, of a sample of at most `MAX_PHOTOS`; None for fewer than
+        `MIN_PHOTOS`.
     """
     shown = np.array([i for i, category in enumerate(categories) if category is not None])
     if len(shown) < MIN_PHOTOS:
@@ -92,7 +92,7 @@ def plot_embedding_map(
 
 
 def _tsne(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, 2) places, the same on every call."""
+    """Return (n, 2) positions; the seed is fixed."""
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
     places: NDArray[np.float64] = TSNE(perplexity=perplexity, random_state=0).fit_transform(
         embeddings

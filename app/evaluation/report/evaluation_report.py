@@ -1,4 +1,4 @@
-"""The report of an evaluation: one Markdown text, shown twice, and all numbers as JSON."""
+"""Writes the report of an evaluation as Markdown, as self-contained HTML, and as JSON."""
 
 import base64
 import json
@@ -11,11 +11,11 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from app.evaluation.metrics import LEVEL, Estimate, Measures
+from app.evaluation.metrics import CONFIDENCE_LEVEL, Estimate, Measures
 from app.evaluation.report.tables import (
-    as_markdown,
     class_table,
     summary_tables,
+    table_to_markdown,
     without_positives,
 )
 
@@ -46,8 +46,8 @@ img {{ max-width: 100%; height: auto; }}
 
 
 LIFT = (
-    "*lift*: (AP - p) / (1 - p), p being the share of positives among the known; 0 is a random "
-    "order, 1 a perfect one."
+    "*lift*: (AP - p) / (1 - p), where p is the share of positives among known pairs; 0 is a "
+    "random ranking, 1 a perfect one."
 )
 
 
@@ -56,10 +56,10 @@ class Plot:
     """A plot of the report.
 
     Attributes:
-        name: of its file, without the suffix.
-        title: its heading.
-        caption: what it shows.
-        png: its bytes.
+        name: file name without the suffix.
+        title: heading.
+        caption: explanation below the plot.
+        png: content of the PNG file.
     """
 
     name: str
@@ -70,85 +70,82 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that a report tells.
+    """The content of a report.
 
     Attributes:
-        measures: one or two checkpoints by their titles.
-        manifest: where the targets come from.
-        part: which of its photos.
-        photos: how many.
+        measures: title to metrics, for one or two checkpoints.
+        manifest: the manifest with the targets.
+        split: the split of the manifest that was measured.
+        photos: number of photos.
         k: K of GAP@K.
-        resamples: draws of the intervals.
-        plots: in the order of the report.
+        resamples: number of bootstrap draws.
+        plots: plots in the order of the report.
     """
 
     measures: Mapping[str, Measures]
     manifest: str
-    part: str
+    split: str
     photos: int
     k: int
     resamples: int
     plots: Sequence[Plot]
 
 
-def write_report(folder: Path, evaluation: Evaluation) -> None:
+def write_evaluation_report(folder: Path, evaluation: Evaluation) -> None:
     """Write report.md with its plots, the self-contained report.html, and metrics.json.
 
     Args:
-        folder: where they go; files of these names are replaced.
-        evaluation: what they tell.
+        folder: the output folder; existing files of these names are replaced.
+        evaluation: the content.
     """
     plots = folder / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     for plot in evaluation.plots:
         (plots / f"{plot.name}.png").write_bytes(plot.png)
     files = {plot.name: f"plots/{plot.name}.png" for plot in evaluation.plots}
-    (folder / "report.md").write_text(as_report(evaluation, files), encoding="utf-8")
+    (folder / "report.md").write_text(report_markdown(evaluation, files), encoding="utf-8")
     inlined = {
         plot.name: f"data:image/png;base64,{base64.b64encode(plot.png).decode()}"
         for plot in evaluation.plots
     }
     (folder / "report.html").write_text(
-        as_page(as_report(evaluation, inlined), _title(evaluation)), encoding="utf-8"
+        report_html(report_markdown(evaluation, inlined), _title(evaluation)), encoding="utf-8"
     )
-    numbers = json.dumps(as_json(evaluation), indent=2, allow_nan=False)
+    numbers = json.dumps(report_json(evaluation), indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(numbers + "\n", encoding="utf-8")
 
 
-def as_report(evaluation: Evaluation, images: Mapping[str, str]) -> str:
-    """The report in Markdown.
+def report_markdown(evaluation: Evaluation, images: Mapping[str, str]) -> str:
+    """Return the report in Markdown.
 
     Args:
-        evaluation: what it tells.
-        images: by a plot's name, where its image is.
-
-    Returns:
-        The text.
+        evaluation: the content.
+        images: plot name to the URL of its image.
     """
     measures = evaluation.measures
     everything = next(iter(measures.values())).subsets[0]
     parts = [
         f"# {_title(evaluation)}",
-        f"{evaluation.photos} photos of the part {evaluation.part} of {evaluation.manifest}; "
+        f"{evaluation.photos} photos of the split {evaluation.split} of {evaluation.manifest}; "
         f"{everything.positives} positives among {everything.known} known pairs of photo and "
-        "class. Unknown pairs count in no number. In brackets: "
-        f"{LEVEL:.0%} bootstrap intervals over photos, {evaluation.resamples} draws.",
+        "class. Unknown pairs are not counted. In brackets: "
+        f"{CONFIDENCE_LEVEL:.0%} bootstrap intervals over photos, {evaluation.resamples} draws.",
         "## Summary",
     ]
     for title, table in summary_tables(measures, evaluation.k):
-        parts += [f"### {title}", as_markdown(table)]
+        parts += [f"### {title}", table_to_markdown(table)]
     parts.append(
-        "*classes*: those with a known positive in this part; the means are over them. "
+        "*classes*: number of classes with a known positive in this split; means are over these. "
         f"*macro mAP*: mean AP; *weighted mAP*: weighted by positives; *GAP*: AP of all pairs in "
         f"one ranking; *GAP@{evaluation.k}*: of each photo's {evaluation.k} best known classes; "
         "*ECE*: expected calibration error, 0 is best."
     )
-    parts += ["## Classes", as_markdown(class_table(measures), text_columns=2)]
+    parts += ["## Classes", table_to_markdown(class_table(measures), text_columns=2)]
     if len(measures) == 1:
         parts.append(LIFT)
     if missing := without_positives(next(iter(measures.values()))):
         parts.append(
-            f"No known positive in this part, so not measured ({len(missing)}): "
+            f"Classes without a known positive in this split, not measured ({len(missing)}): "
             f"{', '.join(missing)}."
         )
     for plot in evaluation.plots:
@@ -156,23 +153,23 @@ def as_report(evaluation: Evaluation, images: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def as_page(markdown: str, title: str) -> str:
-    """A Markdown text as a page of HTML that needs no other file."""
+def report_html(markdown: str, title: str) -> str:
+    """Render Markdown as a self-contained HTML page."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = body.replace("<table>", '<div class="wide"><table>')
     body = body.replace("</table>", "</table></div>")
     return PAGE.format(title=escape(title), body=body)
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Every number of the report; undefined ones are null."""
+def report_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all numbers of the report; undefined ones are null."""
     return {
         "manifest": evaluation.manifest,
-        "part": evaluation.part,
+        "part": evaluation.split,
         "photos": evaluation.photos,
         "k": evaluation.k,
         "resamples": evaluation.resamples,
-        "interval_level": LEVEL,
+        "interval_level": CONFIDENCE_LEVEL,
         "checkpoints": {
             title: {
                 "subsets": [_fields(each) for each in measured.subsets],

@@ -1,7 +1,6 @@
-"""The plots of an evaluation: each function draws one figure, without any state of pyplot.
+"""The plots of an evaluation: each function draws one figure, without pyplot's global state.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; what a colour says
-is said by a marker's shape as well.
+The colours are the colour-blind safe palette of Okabe and Ito; marker shapes repeat their meaning.
 """
 
 import io
@@ -28,22 +27,22 @@ PHOTO_PX = 600
 DPI = 150
 
 
-def as_png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
+def figure_to_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
 def plot_average_precision(measures: Mapping[str, Measures]) -> Figure:
-    """AP of each class with its interval, best first (figure 4 of the paper).
+    """Plot the AP of each class with its interval, best first (figure 4 of the paper).
 
     Args:
-        measures: one or two checkpoints by their titles, on the same classes, at least one of
-            which has a positive. The first one's AP gives the order.
+        measures: title to metrics of one or two checkpoints on the same classes, at least one of
+            which has a positive. The first checkpoint's AP gives the order.
 
     Returns:
-        One row a class, in as many columns as it takes.
+        A figure with one row per class, in columns of at most `CLASSES_PER_COLUMN`.
     """
     first = next(iter(measures.values()))
     order = [i for i, each in enumerate(first.classes) if each.positives]
@@ -74,13 +73,13 @@ def plot_average_precision(measures: Mapping[str, Measures]) -> Figure:
 
 
 def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
-    """How often what was predicted is so, and how many pairs that rests on.
+    """Plot the reliability diagram, and the number of pairs per bin.
 
     Args:
-        measures: one or two checkpoints by their titles.
+        measures: title to metrics of one or two checkpoints.
 
     Returns:
-        The diagram to the left, the number of pairs a bin to the right on a logarithmic scale.
+        A figure with the diagram on the left and the number of pairs, logarithmic, on the right.
     """
     figure = Figure(figsize=(WIDTH_INCHES, 5.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -103,7 +102,7 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
     left.set_ylim(-0.02, 1.02)
     left.legend(loc="upper left", frameon=False)
     right.set_yscale("log")
-    right.set_ylim(bottom=0.7)  # a bin of one pair is seen
+    right.set_ylim(bottom=0.7)  # makes the bar of a single pair visible
     right.yaxis.set_major_formatter("{x:,.0f}")
     right.set_ylabel("known pairs")
     for axes in (left, right):
@@ -117,16 +116,16 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
 def plot_one_photo(
     photo: Path, probabilities: Mapping[str, NDArray[np.floating]], label_sets: Sequence[LabelSet]
 ) -> Figure:
-    """The scores of one photo: its best labels, and all of them in order (figure 3).
+    """Plot the scores of one photo: its best labels, and all labels sorted (figure 3).
 
     Args:
         photo: the file.
-        probabilities: (L,) by a checkpoint's title, one or two; each of its own labels.
-        label_sets: theirs.
+        probabilities: title to (L,) probabilities of the checkpoint's own labels, one or two.
+        label_sets: the checkpoints' label sets.
 
     Returns:
-        The photo; the first checkpoint's best labels with their `serve` and `store` thresholds;
-        the sorted probabilities of all labels.
+        A figure with the photo, the first checkpoint's best labels with their `serve` and `store`
+        thresholds, and the sorted probabilities of all labels.
     """
     figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
@@ -157,14 +156,14 @@ def plot_one_photo(
 
 
 def plot_logit_scale(steps: Sequence[float], logit_scales: Sequence[float]) -> Figure:
-    """How the temperature was learned (figure 5).
+    """Plot logit_scale over a training run (figure 5).
 
     Args:
-        steps: optimizer steps, rising.
-        logit_scales: ln(1 / temperature) after each of them.
+        steps: optimizer steps, ascending.
+        logit_scales: ln(1 / temperature) after each step.
 
     Returns:
-        The curve, with the temperature on a second scale.
+        A figure with the curve, and the temperature on a second axis.
     """
     figure = Figure(figsize=(WIDTH_INCHES, 3.8), layout="constrained")
     axes = figure.subplots()

@@ -1,25 +1,25 @@
-"""The numbers of an evaluation as rows of text."""
+"""Formats the metrics of an evaluation as tables."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.evaluation.metrics import ClassMeasure, Estimate, Measures, SubsetMeasure
 
-Table = list[list[str]]
+TextTable = list[list[str]]
 
 
 def summary_tables(
     measures: Mapping[str, Measures], k: int, *, intervals: bool = True
-) -> Iterator[tuple[str, Table]]:
-    """A title and a table of all subsets for each checkpoint, then one of their differences.
+) -> Iterator[tuple[str, TextTable]]:
+    """Yield a table of all subsets per checkpoint, and one of the differences of two.
 
     Args:
-        measures: one or two checkpoints by their titles.
+        measures: title to metrics of one or two checkpoints.
         k: K of GAP@K.
-        intervals: whether each number comes with its own; a difference always does.
+        intervals: whether to show intervals; differences always have them.
 
     Yields:
-        Title, and the table with its header first.
+        Title and table; the header is the first row.
     """
     header = ["", "classes", "positives", "macro mAP", "weighted mAP", "GAP", f"GAP@{k}", "ECE"]
     for title, measured in measures.items():
@@ -42,14 +42,14 @@ def summary_tables(
         yield f"{first} minus {second}", [[header[0], *header[3:]], *rows]
 
 
-def class_table(measures: Mapping[str, Measures]) -> Table:
-    """A row for each class with a known positive, best first by the first checkpoint.
+def class_table(measures: Mapping[str, Measures]) -> TextTable:
+    """Return a row per class with a known positive, sorted by the first checkpoint's AP.
 
     Args:
-        measures: one or two checkpoints by their titles.
+        measures: title to metrics of one or two checkpoints.
 
     Returns:
-        The table, its header first.
+        The table; the header is the first row.
     """
     header = ["class", "category", "positives", "of known"]
     if len(measures) == 1:
@@ -63,12 +63,12 @@ def class_table(measures: Mapping[str, Measures]) -> Table:
 
 
 def without_positives(measured: Measures) -> list[str]:
-    """The classes without a known positive, for which nothing can be measured."""
+    """Return the classes without a known positive, which cannot be measured."""
     return [each.key for each in measured.classes if not each.positives]
 
 
-def as_text(table: Table) -> str:
-    """A table for a terminal: the first column to the left, the others to the right."""
+def table_to_text(table: TextTable) -> str:
+    """Format a table for a terminal: the first column left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = (
         "  ".join(
@@ -80,8 +80,8 @@ def as_text(table: Table) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(table: Table, text_columns: int = 1) -> str:
-    """A table in Markdown; after the first columns, which hold text, all are to the right."""
+def table_to_markdown(table: TextTable, text_columns: int = 1) -> str:
+    """Format a table in Markdown; all columns after `text_columns` are right-aligned."""
     header, *rows = ([cell.replace("|", "\\|") for cell in row] for row in table)
     marks = ["---" if i < text_columns else "---:" for i in range(len(header))]
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, marks, *rows])

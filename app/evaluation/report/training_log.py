@@ -1,4 +1,4 @@
-"""The log of a training run, read back."""
+"""Reads the log of a training run."""
 
 import csv
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class LogitScales:
     """logit_scale over a training run.
 
     Attributes:
-        log: the file that they were read from.
+        log: the log file.
         steps: optimizer steps, at least one.
-        values: ln(1 / temperature) after each of them.
+        values: ln(1 / temperature) after each step.
     """
 
     log: Path
@@ -28,11 +28,8 @@ def read_logit_scales(path: Path) -> LogitScales:
     Args:
         path: `log.csv` of a run's folder.
 
-    Returns:
-        Its logged steps.
-
     Raises:
-        DataError: it cannot be read, or a row or column is not what it should be.
+        DataError: the file cannot be read, is empty or lacks a column, or a cell is not a number.
     """
     scales = LogitScales(path, [], [])
     try:
@@ -52,5 +49,5 @@ def read_logit_scales(path: Path) -> LogitScales:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if not scales.steps:
-        raise DataError(f"{path}: holds no step yet")
+        raise DataError(f"{path}: has no logged step yet")
     return scales

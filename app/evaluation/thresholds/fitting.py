@@ -1,4 +1,4 @@
-"""Thresholds per label (section 7): from where on it is served, and from where on it is stored."""
+"""Fits two thresholds per label (section 7): `serve` for responses, `store` for a backfill."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,27 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.labels import LabelSet, Thresholds
-from app.dataset.labelled import UNKNOWN
+from app.dataset.labelled import UNKNOWN_TARGET
 from app.evaluation.thresholds.store import store_thresholds
 
 Floats = NDArray[np.floating]
 Evidence = Literal["human", "teacher", "fallback"]
-TEACHER_SURE = 0.5
+TEACHER_PRESENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRules:
-    """How thresholds are chosen.
+    """The rules by which thresholds are chosen.
 
     Attributes:
-        min_positives: known positives, and known negatives, below which a label gets the fallback.
-        precision: wanted of `serve`; None: the best F1.
-        slack: F1 that `serve` gives up to be stricter.
-        recall: wanted of `store`, over all labels together, on photos that were not seen.
-        confidence: with which `store` keeps it.
-        serve_floor: least `serve` of a fallback.
-        serve_share: share of the photos that a fallback's `serve` passes, beside as many as are
-            known to have the label.
+        min_positives: least number of known positives, and of known negatives, to fit a label;
+            other labels get the fallback.
+        precision: target precision of `serve`; None selects the best F1.
+        slack: loss of F1 that is allowed for a stricter `serve`.
+        recall: target recall of `store` on unseen photos, over all labels together.
+        confidence: confidence that `store` keeps this recall.
+        serve_floor: minimum of a fallback `serve`.
+        serve_share: share of photos that a fallback `serve` passes in addition to the share of
+            known positives.
     """
 
     min_positives: int = 10
@@ -40,14 +41,14 @@ class ThresholdRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedThresholds:
     """Thresholds of C labels.
 
     Attributes:
         serve: (C,) in [0, 1].
-        store: (C,) in [0, 1], never above `serve`.
-        serve_is_fitted: (C,) whether `serve` rests on photos of the label, or is the fallback.
-        store_is_fitted: (C,) the same of `store`.
+        store: (C,) in [0, 1], at most `serve`.
+        serve_is_fitted: (C,) whether `serve` was fitted to photos, or is the fallback.
+        store_is_fitted: (C,) likewise for `store`.
     """
 
     serve: NDArray[np.float64]
@@ -58,23 +59,23 @@ class Fitted:
 
 def fit_thresholds(
     targets: Floats, scores: Floats, rules: ThresholdRules, teacher: Floats | None = None
-) -> Fitted:
-    """Choose both thresholds of every label.
+) -> FittedThresholds:
+    """Fit both thresholds of every label.
 
-    `serve` is chosen label by label, on what humans said and, where they did not, on a teacher's
-    sure word. `store` is chosen for all labels together, on what humans said alone, see
-    `store_thresholds`. The fallback of a label with too few examples: `serve` passes as
-    many photos as are known to have the label and `serve_share` of all photos more, and is at
-    least `serve_floor`; `store` is that of a label which is like all labels together, or the
-    label set's default where no label has enough examples.
+    `serve` is fitted per label to the human targets and, where these are unknown, to confident
+    targets of a teacher. `store` is fitted for all labels together, to human targets only (see
+    `store_thresholds`). A label with too few examples gets the fallback: its `serve` passes the
+    share of known positives plus `serve_share`, and is at least `serve_floor`; its `store` is that
+    of a label without an offset of its own, or the label set's default if no label has enough
+    examples.
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
-        rules: how.
-        teacher: (N, C) in [0, 1], or negative where it says nothing.
+        rules: the rules.
+        teacher: (N, C) in [0, 1], or negative where unknown.
     """
-    evidence = targets if teacher is None else with_teacher(targets, teacher)
+    evidence = targets if teacher is None else merge_teacher_targets(targets, teacher)
     served = has_examples(evidence, rules.min_positives)
     stored = has_examples(targets, rules.min_positives)
     serve = [
@@ -88,12 +89,12 @@ def fit_thresholds(
         if stored.any()
         else np.full(scores.shape[1], Thresholds().store)
     )
-    # Not rounded: scores near 0 or 1 lie closer together than any number of decimals tells.
-    return Fitted(np.array(serve), np.minimum(store, serve), served, stored)
+    # Not rounded: scores near 0 or 1 may differ by less than a fixed number of decimals.
+    return FittedThresholds(np.array(serve), np.minimum(store, serve), served, stored)
 
 
-def with_thresholds(label_set: LabelSet, fitted: Fitted) -> LabelSet:
-    """The label set with other thresholds, one for each of its labels."""
+def apply_thresholds(label_set: LabelSet, fitted: FittedThresholds) -> LabelSet:
+    """Return the label set with the fitted thresholds."""
     labels = [
         label.model_copy(update={"thresholds": Thresholds(serve=float(serve), store=float(store))})
         for label, serve, store in zip(label_set.labels, fitted.serve, fitted.store, strict=True)
@@ -101,13 +102,13 @@ def with_thresholds(label_set: LabelSet, fitted: Fitted) -> LabelSet:
     return label_set.model_copy(update={"labels": tuple(labels)})
 
 
-def evidence_of(targets: Floats, fitted: Fitted, min_positives: int) -> list[Evidence]:
-    """What the `serve` threshold of each label rests on.
+def serve_evidence(targets: Floats, fitted: FittedThresholds, min_positives: int) -> list[Evidence]:
+    """Return the source of each label's `serve` threshold: human, teacher or fallback.
 
     Args:
         targets: (N, C) presence by humans.
         fitted: the thresholds.
-        min_positives: as they were fitted.
+        min_positives: the value that they were fitted with.
     """
     human = has_examples(targets, min_positives)
     return [
@@ -116,23 +117,24 @@ def evidence_of(targets: Floats, fitted: Fitted, min_positives: int) -> list[Evi
     ]
 
 
-def with_teacher(targets: Floats, teacher: Floats) -> Floats:
-    """Presence by humans and, where they say nothing, by a teacher whose word is clear.
+def merge_teacher_targets(targets: Floats, teacher: Floats) -> Floats:
+    """Fill unknown human targets with confident targets of a teacher.
 
     Args:
         targets: (N, C) 1 or 0, or negative where unknown.
-        teacher: (N, C) in [0, 1], or negative where there is none: present from `TEACHER_SURE`
-            on, absent at 0, no word in between.
+        teacher: (N, C) in [0, 1], or negative where unknown; at least `TEACHER_PRESENT` is
+            present, 0 is absent, and anything in between is unknown.
 
     Returns:
         (N, C) 1, 0 or -1.
     """
-    sure = np.where(teacher >= TEACHER_SURE, 1.0, np.where(teacher == 0.0, 0.0, UNKNOWN))
-    return np.where(targets >= 0, targets, sure)
+    absent_or_unknown = np.where(teacher == 0.0, 0.0, UNKNOWN_TARGET)
+    confident = np.where(teacher >= TEACHER_PRESENT, 1.0, absent_or_unknown)
+    return np.where(targets >= 0, targets, confident)
 
 
 def has_examples(targets: Floats, least: int) -> NDArray[np.bool_]:
-    """(C,) whether a label has at least so many known positives and as many known negatives."""
+    """Return (C,) whether a label has at least `least` known positives and known negatives."""
     positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
     return np.asarray(np.minimum(positives, negatives) >= max(least, 1))
 
@@ -140,16 +142,15 @@ def has_examples(targets: Floats, least: int) -> NDArray[np.bool_]:
 def best_f1_threshold(
     targets: NDArray[np.floating], scores: NDArray[np.floating], slack: float = 0.0
 ) -> tuple[float, float]:
-    """The highest threshold whose F1 is the best there is, or at most `slack` below it (section 7).
+    """Return the highest threshold whose F1 is at most `slack` below the best (section 7).
 
-    Only images for which the label is known count. The threshold lies in the middle between the
-    lowest score that it lets pass and the next one below, so that a score which moves a little
-    stays on its side.
+    Only images with a known target count. The threshold is the midpoint between the lowest
+    passing score and the next lower score, so it tolerates small changes of scores.
 
     Args:
         targets: (N,) presence, 1 or 0, or negative where unknown; at least one is 1.
-        scores: (N,) in [0, 1]; what is at or above the threshold passes.
-        slack: F1 to give up for a stricter threshold, which is safer on photos unlike these.
+        scores: (N,) in [0, 1]; scores at or above the threshold pass.
+        slack: loss of F1 that is allowed for a stricter threshold, which is safer on other photos.
 
     Returns:
         The threshold in [0, 1], and its F1.
@@ -157,30 +158,33 @@ def best_f1_threshold(
     ranked, hits, ends = _ranking(targets, scores)
     f1 = np.where(ends, 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1]), -1.0)
     last = int(np.argmax(f1 >= f1.max() - slack))
-    return _below(ranked, last), float(f1[last])
+    return _midpoint_below(ranked, last), float(f1[last])
 
 
 def precision_threshold(targets: Floats, scores: Floats, wanted: float) -> tuple[float, float]:
-    """The lowest threshold whose precision is what is wanted, or the most precise one there is.
+    """Return the lowest threshold that reaches a precision, or else the most precise threshold.
 
-    Only images for which the label is known count; the threshold lies as in `best_f1_threshold`.
+    Only images with a known target count. The threshold is a midpoint as in `best_f1_threshold`.
 
     Args:
         targets: (N,) presence, 1 or 0, or negative where unknown; at least one is known.
-        scores: (N,) in [0, 1]; what is at or above the threshold passes.
-        wanted: precision, in [0, 1].
+        scores: (N,) in [0, 1]; scores at or above the threshold pass.
+        wanted: target precision, in [0, 1].
 
     Returns:
-        The threshold in [0, 1], and its precision, below `wanted` where none reaches that.
+        The threshold in [0, 1], and its precision, which may be below `wanted`.
     """
     ranked, hits, ends = _ranking(targets, scores)
     precision = np.where(ends, hits / np.arange(1, len(hits) + 1), -1.0)
     enough = np.flatnonzero(precision >= min(wanted, precision.max()))
-    return _below(ranked, int(enough[-1])), float(precision[enough[-1]])
+    return _midpoint_below(ranked, int(enough[-1])), float(precision[enough[-1]])
 
 
 def _ranking(targets: Floats, scores: Floats) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
-    """Known scores, best first; positives up to each; where a threshold can end: not in a tie."""
+    """Return sorted known scores, cumulative positives, and whether a threshold may follow.
+
+    A threshold cannot separate equal scores.
+    """
     known = targets >= 0
     order = np.argsort(-scores[known], kind="stable")
     ranked = scores[known][order]
@@ -188,10 +192,10 @@ def _ranking(targets: Floats, scores: Floats) -> tuple[Floats, NDArray[np.intp],
     return ranked, np.cumsum(targets[known][order] == 1), ends
 
 
-def _below(ranked: Floats, last: int) -> float:
-    """The middle between the last score that passes and the next one."""
+def _midpoint_below(ranked: Floats, last: int) -> float:
+    """Return the midpoint between the last passing score and the next lower one."""
     lowest, below = ranked[last], ranked[last + 1] if last + 1 < len(ranked) else 0.0
-    middle = (lowest + below) / 2  # which rounds to one of the two where they are neighbours
+    middle = (lowest + below) / 2  # may round to `below` if the two are adjacent floats
     return float(middle if middle > below else lowest)
 
 

@@ -1,10 +1,9 @@
-"""From which probability on a backfill keeps it: drop much, lose next to nothing (section 7).
+"""Fits the `store` thresholds: a backfill drops most pairs at almost no loss of recall (section 7).
 
-A threshold at a quantile of a label's few positives promises nothing for photos that were not
-seen, and the labels together lose what each of them loses. So the labels share what they know: one
-curve from score to odds, with an offset for each label that is shrunk towards none, and one cut at
-the same odds for all. At equal odds a pair that is dropped costs each label the same recall, so no
-other cut drops more for the recall that is kept.
+A quantile of a label's few positives gives no guarantee for unseen photos. So the labels share one
+curve from score to log odds, with an offset per label that is shrunk towards 0, and one cut at the
+same log odds for all labels. At equal odds, dropping a pair costs the same recall in each label, so
+no other cut drops more pairs at this recall.
 """
 
 import math
@@ -17,30 +16,30 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 Floats = NDArray[np.floating]
-EDGE = 1e-7  # scores are kept so far from 0 and 1, where float32 has no finer steps
+EDGE = 1e-7  # scores are clipped to [EDGE, 1 - EDGE], about the resolution of float32 near 1
 FOLDS = 5
-SHRINKAGE = 1.0  # precision of the offsets' normal prior: a label differs by a few units of logit
-SHRINKAGE_OF_SHARED = 0.01  # keeps the curve finite where scores separate all pairs
+OFFSET_SHRINKAGE = 1.0  # precision of the offsets' normal prior: labels differ by a few logits
+SHARED_SHRINKAGE = 0.01  # keeps the curve finite if scores separate all pairs
 STEPS = 200
 BISECTIONS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Odds:
+class LogOddsModel:
     """log odds of presence = slope * logit(score) + base + offset of the label.
 
     Attributes:
         slope: above 0.
-        base: what all labels share.
-        offsets: (C,) what each adds.
+        base: intercept of all labels.
+        offsets: (C,) offset of each label.
     """
 
     slope: float
     base: float
     offsets: NDArray[np.float64]
 
-    def of(self, scores: Floats) -> NDArray[np.float64]:
-        """(N, C) log odds of (N, C) scores."""
+    def predict(self, scores: Floats) -> NDArray[np.float64]:
+        """Return the (N, C) log odds of (N, C) scores."""
         return self.slope * _logit(scores) + self.base + self.offsets
 
 
@@ -51,18 +50,18 @@ def store_thresholds(
     recall: float,
     confidence: float,
 ) -> NDArray[np.float64]:
-    """The thresholds at which all labels together keep a recall on photos that were not seen.
+    """Return thresholds at which all labels together keep a target recall on unseen photos.
 
-    The cut is made at the odds that positives get from a curve fitted without their photos
-    (cross-fitting). It loses as many of them as leave the true recall at the wanted one or above
-    with the wanted confidence, were pairs drawn independently (Clopper and Pearson's bound).
+    The cut is a quantile of the log odds of positives, predicted by curves that were fitted without
+    their photos (cross-fitting). It misses as many positives as the one-sided Clopper-Pearson
+    bound allows at the target recall and confidence, if pairs are independent.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
-        fitted: (C,) which labels have an offset of their own, at least one; each has a positive.
-            The others get the threshold of a label with no offset. What they lose is counted.
-        recall: wanted of all known positives pooled, in (0, 1).
+        fitted: (C,) which labels have an offset of their own; at least one, each with a positive.
+            The other labels get the threshold for offset 0; their misses count as well.
+        recall: target recall of all known positives pooled, in (0, 1).
         confidence: in (0, 1).
 
     Returns:
@@ -71,43 +70,40 @@ def store_thresholds(
     fold = np.random.default_rng(0).permutation(len(targets)) % FOLDS
     unseen = np.empty(targets.shape)
     for k in range(FOLDS):
-        rest, held = fold != k, fold == k
-        unseen[held] = fit_odds(targets[rest], scores[rest], fitted).of(scores[held])
+        train, test = fold != k, fold == k
+        unseen[test] = fit_log_odds(targets[train], scores[train], fitted).predict(scores[test])
     positives = np.sort(unseen[targets == 1])
-    cut = positives[may_be_lost(len(positives), recall, confidence)]
-    odds = fit_odds(targets, scores, fitted)
+    cut = positives[allowed_misses(len(positives), recall, confidence)]
+    odds = fit_log_odds(targets, scores, fitted)
     logits = (cut - odds.base - odds.offsets) / odds.slope
     thresholds: NDArray[np.float64] = torch.from_numpy(logits).sigmoid().numpy()
-    # The curve knows no order of the scores below its edge: a cut there lets all of them pass.
+    # Clipping makes all scores below EDGE equal, so a cut there passes all of them.
     return np.where(thresholds > 2 * EDGE, thresholds, 0.0)
 
 
-def may_be_lost(positives: int, recall: float, confidence: float) -> int:
-    """How many of n positives may be lost, for the true recall to be the wanted one or above.
+def allowed_misses(positives: int, recall: float, confidence: float) -> int:
+    """Return how many of n positives may be missed at a target recall and confidence.
 
     Args:
         positives: n, at least one.
-        recall: in (0, 1).
-        confidence: in (0, 1), that the true recall is not below.
+        recall: target recall, in (0, 1).
+        confidence: confidence that the true recall is at least the target, in (0, 1).
 
     Returns:
-        The largest k with P(Binomial(n, 1 - recall) <= k) <= 1 - confidence; 0 where even that is
-        above: so few positives cannot show it.
+        The largest k with P(Binomial(n, 1 - recall) <= k) <= 1 - confidence; 0 if there is none,
+        because n is too small to prove the recall.
     """
     lost = torch.arange(positives)
     return max(int((_at_most(lost, positives, recall) <= 1 - confidence).sum()) - 1, 0)
 
 
-def recall_bound(kept: int, positives: int, confidence: float) -> float:
-    """The recall that is surpassed with a confidence, when so many of n positives were kept.
+def recall_lower_bound(kept: int, positives: int, confidence: float) -> float:
+    """Return the one-sided Clopper-Pearson lower bound of recall, in [0, 1].
 
     Args:
-        kept: 0 to n.
+        kept: number of kept positives, 0 to n.
         positives: n, at least one.
         confidence: in (0, 1).
-
-    Returns:
-        Clopper and Pearson's one-sided lower bound, in [0, 1].
     """
     lost = torch.tensor([positives - kept])
     low, high = 0.0, kept / positives
@@ -131,13 +127,13 @@ def _at_most(lost: Tensor, positives: int, recall: float) -> Tensor:
     return chance.exp().cumsum(0)[lost]
 
 
-def fit_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> Odds:
+def fit_log_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> LogOddsModel:
     """Fit the curve to the known pairs of some labels by penalised likelihood (L-BFGS).
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
-        fitted: (C,) which labels; the offset of the others is 0.
+        fitted: (C,) the labels to fit; the offset of the others is 0.
     """
     photo, label = np.nonzero((targets >= 0) & fitted)
     x = torch.from_numpy(_logit(scores[photo, label]))
@@ -152,14 +148,14 @@ def fit_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> Odds
         logits = parameters[0].exp() * x + parameters[1] + parameters[2:][column]
         total = binary_cross_entropy_with_logits(logits, y, reduction="sum")
         shared, own = parameters[:2].square().sum(), parameters[2:].square().sum()
-        total = total + (SHRINKAGE * own + SHRINKAGE_OF_SHARED * shared) / 2
+        total = total + (OFFSET_SHRINKAGE * own + SHARED_SHRINKAGE * shared) / 2
         mean = total / max(len(y), 1)
         torch.autograd.backward(mean)
         return mean
 
     optimizer.step(cost)
     log_slope, base, *offsets = parameters.detach().tolist()
-    return Odds(math.exp(log_slope), base, np.array(offsets))
+    return LogOddsModel(math.exp(log_slope), base, np.array(offsets))
 
 
 def _logit(scores: Floats) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What thresholds come to: F1 when serving, recall and share dropped when storing."""
+"""Summarises thresholds: F1 of serving, recall and share of dropped pairs of storing."""
 
 import math
 from collections.abc import Sequence
@@ -9,33 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.evaluation.thresholds.fitting import (
-    Fitted,
+    FittedThresholds,
     ThresholdRules,
     best_f1_threshold,
     fit_thresholds,
     has_examples,
 )
-from app.evaluation.thresholds.store import recall_bound
+from app.evaluation.thresholds.store import recall_lower_bound
 
 Floats = NDArray[np.floating]
 FOLDS = 5
-HEADER = (
+THRESHOLD_TABLE_HEADER = (
     f"{'label':24} {'evidence':>8} {'pos':>5} {'neg':>5} {'serve':>8} {'F1':>6} {'best':>6} "
     f"{'store':>8} {'recall':>6} {'dropped':>7}"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Known pairs of C labels and where two thresholds put them; each is (C,).
+class ThresholdCounts:
+    """Counts of known pairs per label, and of those that pass each threshold; each is (C,).
 
     Attributes:
         positives: known positives.
         negatives: known negatives.
-        served_positives: of these, those at or above `serve`.
-        served_negatives: likewise.
-        stored_positives: those at or above `store`.
-        stored_negatives: likewise.
+        served_positives: positives at or above `serve`.
+        served_negatives: negatives at or above `serve`.
+        stored_positives: positives at or above `store`.
+        stored_negatives: negatives at or above `store`.
     """
 
     positives: NDArray[np.int64]
@@ -53,78 +53,80 @@ class Counts:
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """(C,) share of the positives that `store` keeps; NaN without one."""
+        """(C,) share of the positives that `store` keeps; NaN without a known positive."""
         return _ratio(self.stored_positives, self.positives, self.positives > 0)
 
     @property
     def dropped(self) -> NDArray[np.float64]:
-        """(C,) share of the known pairs that `store` drops; NaN without one."""
+        """(C,) share of the known pairs that `store` drops; NaN without a known pair."""
         known = self.positives + self.negatives
         stored = self.stored_positives + self.stored_negatives
         return _ratio(known - stored, known, known > 0)
 
     @property
-    def pooled(self) -> "Counts":
-        """All labels as one."""
-        return Counts(**{name: np.array([sum(getattr(self, name))]) for name in self.__slots__})
+    def pooled(self) -> "ThresholdCounts":
+        """The sum over all labels, as one label."""
+        return ThresholdCounts(
+            **{name: np.array([sum(getattr(self, name))]) for name in self.__slots__}
+        )
 
 
-def count(targets: Floats, scores: Floats, serve: Floats, store: Floats) -> Counts:
-    """Count what passes.
+def count_passing(targets: Floats, scores: Floats, serve: Floats, store: Floats) -> ThresholdCounts:
+    """Count the known pairs that pass each threshold.
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
-        serve: thresholds, (C,), or (N, C) where each photo has its own.
+        serve: thresholds, (C,) or, per photo, (N, C).
         store: likewise.
     """
     present, absent = targets == 1, targets == 0
     served, stored = scores >= serve, scores >= store
     sides = (present, absent, present & served, absent & served, present & stored, absent & stored)
-    return Counts(*(side.sum(axis=0) for side in sides))
+    return ThresholdCounts(*(side.sum(axis=0) for side in sides))
 
 
-def count_unseen(
+def count_passing_cross_validated(
     targets: Floats, scores: Floats, rules: ThresholdRules, teacher: Floats | None = None
-) -> Counts:
-    """Count what thresholds let pass that were fitted without the photo: cross-validation.
+) -> ThresholdCounts:
+    """Count the pairs that pass thresholds fitted without their photo (cross-validation).
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
-        rules: how the thresholds are chosen.
-        teacher: (N, C) a teacher's, as `fit_thresholds` takes it.
+        rules: the rules by which thresholds are chosen.
+        teacher: (N, C) a teacher's targets, as for `fit_thresholds`.
     """
     fold = np.random.default_rng(1).permutation(len(targets)) % min(FOLDS, len(targets))
     serve, store = np.empty(targets.shape), np.empty(targets.shape)
     for k in np.unique(fold):
-        rest = fold != k
-        word = None if teacher is None else teacher[rest]
-        fitted = fit_thresholds(targets[rest], scores[rest], rules, word)
+        train = fold != k
+        train_teacher = None if teacher is None else teacher[train]
+        fitted = fit_thresholds(targets[train], scores[train], rules, train_teacher)
         serve[fold == k], store[fold == k] = fitted.serve, fitted.store
-    return count(targets, scores, serve, store)
+    return count_passing(targets, scores, serve, store)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """All labels together.
+class ThresholdSummary:
+    """Metrics of the thresholds over all labels; the names are keys of a checkpoint's card.
 
     Attributes:
-        judged: labels with enough known pairs of both kinds.
-        with_positives: labels with a known positive.
-        positives: known positives by humans.
-        known_pairs: known pairs by humans.
+        judged: number of labels with enough known positives and negatives.
+        with_positives: number of labels with a known positive.
+        positives: number of known human positives.
+        known_pairs: number of known human pairs.
         macro_f1: mean F1 of `serve` over the judged labels.
-        best_macro_f1: what the best thresholds in hindsight would give.
-        macro_f1_of_all: over all labels with a known positive.
-        best_macro_f1_of_all: likewise.
-        unseen_macro_f1: as `macro_f1`, thresholds fitted on other photos.
-        recall: of all known positives at `store`.
-        recall_at_least: with the wanted confidence, on photos like these.
-        dropped: share of all known pairs below `store`.
-        droppable: what a faultless model would drop at the recall that was asked for.
-        unseen_recall: thresholds fitted on other photos.
-        unseen_dropped: likewise.
+        best_macro_f1: mean best possible F1 over the judged labels.
+        macro_f1_of_all: mean F1 over all labels with a known positive.
+        best_macro_f1_of_all: mean best possible F1 over all labels with a known positive.
+        unseen_macro_f1: `macro_f1` by cross-validation.
+        recall: share of all known positives that `store` keeps.
+        recall_at_least: lower confidence bound of `recall`.
+        dropped: share of all known pairs that `store` drops.
+        droppable: share of pairs that a perfect model would drop at the target recall.
+        unseen_recall: `recall` by cross-validation.
+        unseen_dropped: `dropped` by cross-validation.
     """
 
     judged: int
@@ -144,13 +146,13 @@ class Summary:
     unseen_dropped: float
 
     def as_metrics(self) -> dict[str, Any]:
-        """For a checkpoint's card; what is undefined is left out."""
+        """Return the metrics for a checkpoint's card, without undefined values."""
         return {
             name: round(value, 4) for name, value in asdict(self).items() if not math.isnan(value)
         }
 
     def text(self, rules: ThresholdRules) -> str:
-        """For people."""
+        """Return the summary as text."""
         enough = f"{rules.min_positives} known positives and negatives"
         of_judged = (
             f"macro F1 {self.macro_f1:.4f}, best possible {self.best_macro_f1:.4f}, over "
@@ -158,7 +160,7 @@ class Summary:
             f"       macro F1 {self.unseen_macro_f1:.4f} over the {self.judged} on photos not seen "
             f"({FOLDS}-fold cross-validation)\n"
             if self.judged
-            else f"no label has {enough}: all have the fallback\n"
+            else f"no label has {enough}: all get the fallback\n"
         )
         return (
             f"serve: {of_judged}"
@@ -170,32 +172,32 @@ class Summary:
             f"{self.recall_at_least:.2%} with confidence {rules.confidence:g})\n"
             f"       drops {self.unseen_dropped:.2%} and keeps {self.unseen_recall:.2%} on photos "
             f"not seen ({FOLDS}-fold cross-validation)\n"
-            f"       a model without a mistake would drop {self.droppable:.2%} at recall "
+            f"       a perfect model would drop {self.droppable:.2%} at recall "
             f"{rules.recall:g}"
         )
 
 
-def summarise(
+def summarise_thresholds(
     targets: Floats,
     scores: Floats,
-    fitted: Fitted,
+    fitted: FittedThresholds,
     rules: ThresholdRules,
     teacher: Floats | None = None,
-) -> tuple[Counts, NDArray[np.float64], Summary]:
+) -> tuple[ThresholdCounts, NDArray[np.float64], ThresholdSummary]:
     """Measure thresholds on the photos that they were fitted on, and by cross-validation.
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
         scores: (N, C) in [0, 1].
         fitted: the thresholds.
-        rules: how they were chosen.
-        teacher: (N, C) a teacher's, as `fit_thresholds` takes it.
+        rules: the rules by which they were chosen.
+        teacher: (N, C) a teacher's targets, as for `fit_thresholds`.
 
     Returns:
-        Counts per label, the best F1 there is per label (NaN without a positive), and the summary.
+        Counts per label, best possible F1 per label (NaN without a positive), and the summary.
     """
-    counts = count(targets, scores, fitted.serve, fitted.store)
-    unseen = count_unseen(targets, scores, rules, teacher)
+    counts = count_passing(targets, scores, fitted.serve, fitted.store)
+    unseen = count_passing_cross_validated(targets, scores, rules, teacher)
     judged, some = has_examples(targets, rules.min_positives), counts.positives > 0
     best = np.array(
         [
@@ -206,7 +208,7 @@ def summarise(
     pooled, unseen_pooled = counts.pooled, unseen.pooled
     positives, negatives = int(pooled.positives[0]), int(pooled.negatives[0])
     known = positives + negatives
-    summary = Summary(
+    summary = ThresholdSummary(
         judged=int(judged.sum()),
         with_positives=int(some.sum()),
         positives=positives,
@@ -217,7 +219,9 @@ def summarise(
         best_macro_f1_of_all=_mean(best[some]),
         unseen_macro_f1=_mean(unseen.f1[judged]),
         recall=float(pooled.recall[0]),
-        recall_at_least=recall_bound(int(pooled.stored_positives[0]), positives, rules.confidence)
+        recall_at_least=recall_lower_bound(
+            int(pooled.stored_positives[0]), positives, rules.confidence
+        )
         if positives
         else math.nan,
         dropped=float(pooled.dropped[0]),
@@ -228,10 +232,14 @@ def summarise(
     return counts, best, summary
 
 
-def rows(
-    ids: Sequence[str], evidence: Sequence[str], fitted: Fitted, counts: Counts, best: Floats
+def threshold_table_rows(
+    ids: Sequence[str],
+    evidence: Sequence[str],
+    fitted: FittedThresholds,
+    counts: ThresholdCounts,
+    best: Floats,
 ) -> list[str]:
-    """One line a label under `HEADER`."""
+    """Return one line per label, in the columns of `THRESHOLD_TABLE_HEADER`."""
     return [
         f"{id:24} {evidence[c]:>8} {counts.positives[c]:5} {counts.negatives[c]:5} "
         f"{fitted.serve[c]:8.4f} {_figure(counts.f1[c])} {_figure(best[c])} "

@@ -154,7 +154,7 @@ def test_each_batch_is_of_one_model_and_within_its_size(
 
 
 @given(POLICIES, QUEUES, LOADS)
-def test_no_taken_image_starts_later_than_a_queued_one_of_its_model(
+def test_taken_images_start_before_queued_ones_of_model(
     policy: BatchPolicy, queue: list[QueuedImage], load: dict[str, float]
 ) -> None:
     planned = plan(policy, queue, **load)  # type: ignore[arg-type]
