@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,9 +11,10 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.images import Pixels, load_pixels
+from app.errors import NotReadyError
 from app.main import create_app
 from app.serving.http.routes import health
-from app.serving.inference import Engine
+from app.serving.inference import Engine, Readiness
 from app.serving.inference.readiness import check_golden_image
 from app.serving.observability import Metrics
 from app.settings import Settings
@@ -100,7 +100,7 @@ def test_wrong_golden_embedding_is_not_ready(
 def test_occupied_decode_threads_are_not_ready(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", PATIENCE_S)
     go = threading.Event()
 
     def held(*arguments: Any) -> Pixels:
@@ -115,7 +115,9 @@ def test_occupied_decode_threads_are_not_ready(
         one = post_in_background(client, grey_photo(GOOD))
         assert ready(client) == (200, "")
         more = post_in_background(client, *[grey_photo(GOOD)] * 4)
-        assert ready(client) == (503, "not_ready")
+        with monkeypatch.context() as short_timeout:
+            short_timeout.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.1)
+            assert ready(client) == (503, "not_ready")
         go.set()
         assert [each.result(20).status_code for each in (one, more)] == [200, 200]
         assert ready(client) == (200, "")
@@ -125,14 +127,27 @@ def test_occupied_decode_threads_are_not_ready(
 def test_concurrent_probes_of_stuck_model_share_result(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 1)
+    probed = checks = 0
+
+    async def check(readiness: Readiness) -> None:
+        nonlocal probed
+        probed += 1
+        await real_check(readiness)
+
+    async def fail_after_all_probes(*_: object) -> None:
+        nonlocal checks
+        checks += 1
+        await until(lambda: probed == 12)
+        raise NotReadyError("stuck")
+
+    real_check = Readiness.check
+    monkeypatch.setattr(Readiness, "check", check)
+    monkeypatch.setattr("app.serving.inference.readiness.check_golden_image", fail_after_all_probes)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client, ThreadPoolExecutor(12) as probes:
-        tower.go.clear()
-        began = time.monotonic()
         assert set(probes.map(lambda _: ready(client), range(12))) == {(503, "not_ready")}
-        assert time.monotonic() - began < 6  # one after the other they would take 12
+        assert checks == 1
 
 
 def test_readiness_check_precedes_queue(
@@ -149,7 +164,7 @@ def test_readiness_check_precedes_queue(
         check = asyncio.create_task(
             check_golden_image(engine.images, engine.models.current, PATIENCE_S)
         )
-        await asyncio.sleep(0.05)  # it passes a decoder
+        await until(lambda: len(engine.images._batcher) == 9)  # it has passed a decode thread
         tower.go.set()
         await check
         assert len(tower.batches) < 9
@@ -163,15 +178,17 @@ def test_readiness_check_precedes_queue(
 def test_stuck_model_is_not_ready_then_not_alive(
     tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.2)
-    monkeypatch.setattr(health, "STUCK_S", 0.5)
+    monkeypatch.setattr("app.serving.inference.readiness.TIMEOUT_S", PATIENCE_S)
     tower = FakeTower()
     app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
     with served(app, tower) as client:
         tower.go.clear()
         stuck = post_in_background(client, grey_photo(GOOD))
-        assert ready(client) == (503, "not_ready")
-        wait_until(lambda: client.get("/healthz").status_code == 503)
+        with monkeypatch.context() as short_timeout:
+            short_timeout.setattr("app.serving.inference.readiness.TIMEOUT_S", 0.1)
+            assert ready(client) == (503, "not_ready")
+            short_timeout.setattr(health, "STUCK_S", 0.2)
+            wait_until(lambda: client.get("/healthz").status_code == 503)
         tower.go.set()
         assert stuck.result(20).status_code == 200
         assert ready(client) == (200, "")

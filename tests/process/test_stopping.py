@@ -4,9 +4,9 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from http.client import HTTPResponse
 from typing import TypeVar
 
-import httpx
 import pytest
 import uvicorn
 
@@ -15,8 +15,8 @@ from app.main import create_app
 from app.serving.process import Server, bind, server_config
 from app.serving.process.connection import BoundedConnection
 from app.settings import Settings
-from tests.support.fakes import GOOD, FakeClassifier, FakeTower, grey_photo, wait_until
-from tests.support.requests import photo, raw
+from tests.support.fakes import PATIENCE_S, FakeClassifier, FakeTower, wait_until
+from tests.support.requests import photo
 
 T = TypeVar("T")
 REQUEST = (
@@ -40,9 +40,19 @@ def wait_until_refused(address: tuple[str, int]) -> None:
             connected(address).close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:
+            return False  # was in the accept backlog when the port closed
         return False
 
     wait_until(refused)
+
+
+def read_status(client: socket.socket) -> int:
+    """Read one whole response and return its status; head and body may arrive separately."""
+    with HTTPResponse(client) as answer:
+        answer.begin()
+        answer.read()
+        return answer.status
 
 
 def received(client: socket.socket) -> bytes:
@@ -76,8 +86,7 @@ def test_shutdown_answers_requests_and_fails_readiness(
         kept, late, probe = connected(address), connected(address), connected(address)
         for client in (kept, late, probe):
             client.sendall(REQUEST)
-            answer = await asyncio.to_thread(client.recv, 2**16)
-            assert answer.startswith(b"HTTP/1.1 200")
+            assert await asyncio.to_thread(read_status, client) == 200
         # The event loop is blocked here, so these connections stay in the accept backlog.
         waiting = [connected(address) for _ in range(8)]
         for client in (kept, *waiting):
@@ -100,15 +109,39 @@ def test_shutdown_answers_requests_and_fails_readiness(
         assert b"connection: close" in answer
 
 
+@pytest.mark.parametrize("sent", [REQUEST, b""], ids=["request", "nothing"])
+def test_connection_established_during_shutdown_is_closed(
+    config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """The event loop calls `connection_made` one iteration after it accepts a connection."""
+    monkeypatch.setattr(BoundedConnection, "stop_s", 10 if sent else 0.1)
+    monkeypatch.setattr(BoundedConnection, "head_s", 100)
+
+    async def story(server: Server, bound: socket.socket) -> bytes:
+        client, accepted = socket.socketpair()
+        client.settimeout(20)
+        connection = BoundedConnection(config, server.server_state, server.lifespan.state)
+        stopping = asyncio.create_task(server.shutdown([bound]))
+        await asyncio.sleep(0)  # it has now called `shutdown` on every connection it knows
+        client.sendall(sent)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        await stopping
+        return received(client)
+
+    answer = run(config, story)
+    assert answer.startswith(b"HTTP/1.1 200" if sent else b"")
+    assert (b"connection: close" in answer) == bool(sent)
+
+
 def test_shutdown_closes_idle_connection(
     config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
 
     async def story(server: Server, bound: socket.socket) -> bytes:
-        silent = connected(bound.getsockname())
+        idle = connected(bound.getsockname())
         await server.shutdown([bound])
-        return received(silent)
+        return received(idle)
 
     assert run(config, story) == b""
 
@@ -118,25 +151,29 @@ def test_stuck_batch_or_decoder_does_not_delay_shutdown(
 ) -> None:
     monkeypatch.setattr("app.serving.inference.batcher.CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(BoundedConnection, "stop_s", 0.1)
-    go = threading.Event()
+    go, decoding = threading.Event(), threading.Event()
+
+    def stuck(*_: object) -> None:
+        decoding.set()
+        go.wait(60)
+
     tower = FakeTower()
     tower.go.clear()
-    settings = small_settings.model_copy(update={"request_timeout_s": 0.5})
-    app = create_app(settings, FakeClassifier(tiny_classifier, tower))
-    server = Server(server_config(app, settings))
+    app = create_app(small_settings, FakeClassifier(tiny_classifier, tower))
+    server = Server(server_config(app, small_settings))
     with bind("127.0.0.1", 0) as bound:
         serving = threading.Thread(target=server.run, args=[[bound]], daemon=True)
         serving.start()
         wait_until(lambda: server.started)
-        url = "http://{}:{}/predict".format(*bound.getsockname())
-        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
-        assert tower.batches == [1]
-        monkeypatch.setattr(
-            "app.serving.inference.image_embedder.load_pixels", lambda *_: go.wait(60)
-        )
-        assert httpx.post(url, **raw(grey_photo(GOOD))).status_code == 504
+        with connected(bound.getsockname()) as disconnecting:
+            disconnecting.sendall(REQUEST)
+            wait_until(lambda: tower.batches == [1])
+        monkeypatch.setattr("app.serving.inference.image_embedder.load_pixels", stuck)
+        with connected(bound.getsockname()) as disconnecting:
+            disconnecting.sendall(REQUEST)
+            assert decoding.wait(PATIENCE_S)
         server.should_exit = True
-        serving.join(15)  # less than the patience of the fakes
+        serving.join(15)  # less than the time limits of the fakes
         assert not serving.is_alive()
     tower.go.set()
     go.set()

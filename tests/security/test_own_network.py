@@ -25,7 +25,7 @@ METADATA = ("169.254.169.254", "192.0.0.192", "100.100.100.200", "[fd00:ec2::254
 def codes(classifier: Classifier, hosts: tuple[str, ...], port: int) -> dict[str, str]:
     """Return the error code per host, with http and the port allowed."""
     settings = Settings(
-        allow_image_urls=True, url_allow_http=True, url_ports=(port,), url_timeout_s=2
+        allow_image_urls=True, url_allow_http=True, url_ports=(port,), url_timeout_s=20
     )
     images = [{"id": host, "url": f"http://{host}:{port}/photo.jpg"} for host in hosts]
     with (

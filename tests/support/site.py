@@ -90,7 +90,7 @@ def running_site() -> Iterator[type[Site]]:
     inside = ThreadingHTTPServer((INSIDE, Here.port), Here)
     for server in (outside, inside):
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield Here
     Here.server_stopping.set()
     for server in (outside, inside):

@@ -20,7 +20,7 @@ def fetcher(site: type[Site], **changed: Any) -> Fetcher:
     settings = Settings(
         url_allow_http=True,
         url_ports=(site.port,),
-        url_timeout_s=2,
+        url_timeout_s=20,
         max_image_bytes=2**20,
     ).model_copy(update=changed)
 

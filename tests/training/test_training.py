@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def test_undecodable_photo_stops_run_and_is_named(
     with pytest.raises(DataError, match=r"broken\.png: cannot be used") as caught:
         train(init, data, config, tmp_path / "run", progress=progress)
     assert "Traceback" not in str(caught.value)
+    assert not active_children()  # or the garbage collector would wait for one, wherever it runs
 
 
 @pytest.mark.parametrize(

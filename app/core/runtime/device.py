@@ -91,7 +91,9 @@ def choose_batch_size(placement: Placement, *, transformer: bool) -> int:
 
 
 def choose_inference_workers(placement: Placement, cores: int) -> InferenceWorkers:
-    """Divide the cores of a CPU among workers, or keep a GPU busy (docs/adr/0005-inference-workers.md).
+    """Divide the cores of a CPU among workers, or keep a GPU busy.
+
+    docs/adr/0005-inference-workers.md has the reasons.
 
     Args:
         placement: device and precision of the model.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from traceback import clear_frames
 
 import numpy as np
 import torch
@@ -101,7 +102,13 @@ def iterate_batches(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
     try:
         yield from loader
     except DataError as error:  # from a worker: a whole traceback, with the text at its end
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+        message = str(error).rpartition("DataError: ")[2].strip()
+        # Frames of torch hold the worker processes, and the traceback holds the frames. The garbage
+        # collector would free them later, in any thread, and wait 5 s for each process.
+        clear_frames(error.__traceback__)
+    else:
+        return
+    raise DataError(message)
 
 
 def augment_photo(pixels: Tensor, draw: np.random.Generator, min_crop: float = 1.0) -> Tensor:

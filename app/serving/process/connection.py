@@ -48,7 +48,6 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._stopping = False
         self._refused = False  # further input is ignored
         self._unanswered: list[RequestResponseCycle] = []  # several with HTTP pipelining
         self._unused_bytes = 0  # received since the parser's last callback
@@ -58,6 +57,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Report a paused client from the first unread byte, also for small responses."""
         super().connection_made(cast(asyncio.Transport, transport))
         self.transport.set_write_buffer_limits(high=0)
+        if self._is_stopping:  # shutdown began after this connection was accepted
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Parse input. Unless a response is pending, it begins or continues a head."""
@@ -127,7 +128,6 @@ class BoundedConnection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Begin shutdown. uvicorn would close at once and lose a request that is just arriving."""
-        self._stopping = True
         self._keep_no_longer_when_stopping()
         self.loop.call_later(self.stop_s, super().shutdown)
 
@@ -159,11 +159,16 @@ class BoundedConnection(HttpToolsProtocol):
         lines += [b"%b: %b" % each for each in self.headers if each[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
+    @property
+    def _is_stopping(self) -> bool:
+        """The server's state; it cannot notify a connection before `connection_made`."""
+        return bool(self.app_state.get("stopping"))
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _keep_no_longer_when_stopping(self) -> None:
-        if self._stopping and self.cycle is not None:
+        if self._is_stopping and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _refuse_head(self) -> None:

@@ -89,7 +89,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and answer open requests, including those in the accept backlog.
 
-        The state of each later request has `stopping`.
+        The state of each later request has `stopping`. Connections read it as well: one that was
+        accepted before, but whose `connection_made` is called later, closes after its response.
         """
         self.lifespan.state["stopping"] = True
         waiting = [client for bound in sockets or [] for client in _accept_backlog(bound)]
@@ -99,8 +100,7 @@ class Server(uvicorn.Server):
             connection.shutdown()
         loop = asyncio.get_running_loop()
         for client in waiting:
-            _, connection = await loop.connect_accepted_socket(self._connection, client)
-            connection.shutdown()
+            await loop.connect_accepted_socket(self._connection, client)
         await super().shutdown(sockets)
 
     def _connection(self) -> BoundedConnection:

@@ -171,7 +171,9 @@ def test_engine_decodes_single_image_before_end_of_large_request(
         many = start("many", 8)
         await until(lambda: decoded == ["many"])
         single = start("single", 1)
-        await asyncio.sleep(0.01)
+        await until(
+            lambda: len(engine.images._decoding._waiters) == 7
+        )  # 8 + 1 images, 2 of them admitted
         go.set()
         await asyncio.gather(many, single)
         await engine.close()

@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from typing import Any
 
 import httpx
@@ -16,10 +15,14 @@ from hypothesis.extra.numpy import arrays
 from app.core.classifier import Classifier
 from app.core.labels import BINS, histograms, population_stability_index
 from app.core.labels.drift import MIN_SHARE
+from app.main import create_app
 from app.serving.inference import score_statistics
 from app.serving.inference.score_statistics import ScoreStatistics
 from app.serving.observability import Metrics
+from app.settings import Settings
+from tests.support.fakes import PATIENCE_S
 from tests.support.requests import multipart, photo
+from tests.support.tiny import live_server
 
 Array = np.ndarray[Any, Any]
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 1000)).filter(lambda row: row.sum() > 0)
@@ -126,20 +129,26 @@ def test_non_finite_scores_are_not_counted(tiny_classifier: Classifier) -> None:
     assert set(scores.values()) == {2}
 
 
-def test_requests_are_counted_and_health_checks_are_not(client: httpx.Client) -> None:
-    def images() -> float:
-        scores = samples(client.get("/metrics").text, "mumic_label_scores_total")
-        return sum(scores.values()) / len(client.get("/labels").json()["labels"])
+def test_requests_are_counted_and_health_checks_are_not(
+    tiny_classifier: Classifier, small_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_statistics, "REPORT_INTERVAL_S", 0)
+    with (
+        live_server(create_app(small_settings, tiny_classifier)) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
+    ):
 
-    def predict() -> None:
-        assert client.post("/predict", **multipart(photo())).status_code == 200
+        def images() -> float:
+            scores = samples(client.get("/metrics").text, "mumic_label_scores_total")
+            return sum(scores.values()) / len(client.get("/labels").json()["labels"])
 
-    time.sleep(score_statistics.REPORT_INTERVAL_S)
-    predict()
-    before = images()
-    for _ in range(3):
-        assert client.get("/readyz").status_code == 200
+        def predict() -> None:
+            assert client.post("/predict", **multipart(photo())).status_code == 200
+
         predict()
-    time.sleep(score_statistics.REPORT_INTERVAL_S)
-    predict()
-    assert images() == before + 4
+        before = images()
+        for _ in range(3):
+            assert client.get("/readyz").status_code == 200
+            predict()
+        predict()
+        assert images() == before + 4
