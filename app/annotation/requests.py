@@ -1,4 +1,4 @@
-"""What the commands `mumic data ...` are asked to do."""
+"""The requests of the commands `mumic data ...`, one model each."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ LOCAL_FILES_URL = "/data/local-files/?d="  # Label Studio's address of local fil
 
 
 class DataRequest(BaseModel):
-    """The configuration of all requests."""
+    """The base of all requests: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class TasksRequest(DataRequest):
         None, description="YAML: exclusive and hard labels, or edited questions"
     )
     image_url: str = Field(
-        LOCAL_FILES_URL, description="prefix that makes a file's address in Label Studio"
+        LOCAL_FILES_URL, description="prefix of a file's address in Label Studio"
     )
 
 
@@ -59,7 +59,7 @@ class ConsolidateRequest(DataRequest):
     out: Path = Field(description="table to write: file, positive, negative")
     labels: Path | None = Field(None, description="a label set; default: the built-in travel set")
     names: Path | None = Field(
-        None, description="YAML: what the labels of the votes mean, if not label ids"
+        None, description="YAML: definitions of the votes' labels, if not label ids"
     )
     questions: Path | None = Field(
         None, description="for Label Studio's export: the questions that were asked"
@@ -68,13 +68,15 @@ class ConsolidateRequest(DataRequest):
         DEFAULT_THRESHOLD,
         ge=0.01,
         le=1,
-        description="share of yes from which a label is present",
+        description="least share of yes votes for a label to be present",
     )
-    golden: Path | None = Field(None, description="table: file, positive, negative, known for sure")
+    golden: Path | None = Field(
+        None, description="table of verified labels: file, positive, negative"
+    )
     min_golden: int = Field(
         10,
         ge=1,
-        description="golden positives and negatives below which --threshold stays",
+        description="a label with fewer golden positives or negatives uses --threshold",
     )
     report: Path | None = Field(None, description="table to write: every label at every threshold")
 

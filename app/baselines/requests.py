@@ -1,4 +1,4 @@
-"""What `mumic baseline asl` and `mumic compare` are asked to do."""
+"""The requests of `mumic baseline asl` and `mumic compare`."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class AslRequest(FullRunRequest):
     gamma_negative: float = Field(4.0, ge=0, description="focusing exponent of negatives")
     gamma_positive: float = Field(0.0, ge=0, description="focusing exponent of positives")
     clip: float = Field(
-        0.05, ge=0, le=0.99, description="negatives below this probability cost nothing"
+        0.05, ge=0, le=0.99, description="negatives below this probability have no loss"
     )
 
 
@@ -29,7 +29,7 @@ class CompareRequest(DatasetRequest):
         description="checkpoints; SCORING is sigmoid (default), pair or softmax"
     )
     split: Split = Field("test", description="train, validation or test")
-    top: int | None = Field(None, ge=1, description="also on the N classes with most positives")
+    top: int | None = Field(None, ge=1, description="also report the N classes with most positives")
     as_json: bool = Field(False, description="JSON, with intervals per class")
     resamples: int = Field(1000, ge=1, description="bootstrap draws")
-    seed: int = Field(0, ge=0, description="of the draws")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")

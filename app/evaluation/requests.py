@@ -1,4 +1,4 @@
-"""What `mumic evaluate`, `mumic thresholds` and `mumic prompts` are asked to do."""
+"""The requests of `mumic evaluate`, `mumic thresholds` and `mumic prompts`."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,33 +24,39 @@ class EvaluateRequest(DatasetRequest):
         (), description="also report these classes together (repeatable)"
     )
     compare_with: Path | None = Field(
-        None, description="a second checkpoint directory, on the same photos"
+        None, description="a second checkpoint directory to measure on the same photos"
     )
     k: int = Field(10, ge=1, description="K of GAP@K")
-    log: Path | None = Field(None, description="log.csv of the training run, for its logit_scale")
+    log: Path | None = Field(
+        None, description="log.csv of the training run, to plot its logit_scale"
+    )
     example: str | None = Field(
-        None, description="file whose scores are shown; default: the most positive labels"
+        None, description="file to show scores of; default: the one with the most positive labels"
     )
     resamples: int = Field(1000, ge=1, description="bootstrap draws of the intervals")
-    seed: int = Field(0, ge=0, description="of the bootstrap")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
 
 class ThresholdsRequest(DatasetRequest):
     """Fit the thresholds of a checkpoint's labels."""
 
     checkpoint: Path = Field(description="checkpoint directory to fit")
-    out: Path = Field(description="checkpoint directory to write; the same one: it is replaced")
+    out: Path = Field(
+        description="checkpoint directory to write; may be the input, which is then replaced"
+    )
     soft_targets: Path | None = Field(
         None,
         description="safetensors: a teacher's targets, for serve where no human label is known",
     )
     split: Split = Field("validation", description="the photos to fit on")
     precision: float | None = Field(
-        None, ge=0, le=1, description="wanted of serve, instead of the best F1"
+        None, ge=0, le=1, description="target precision of serve, instead of the best F1"
     )
     slack: float = Field(0.01, ge=0, le=1, description="F1 that serve gives up to be stricter")
-    recall: float = Field(0.98, description="wanted of store, all labels together")
-    confidence: float = Field(0.95, description="that store keeps this recall on other photos")
+    recall: float = Field(0.98, description="target recall of store, all labels together")
+    confidence: float = Field(
+        0.95, description="confidence that store reaches this recall on other photos"
+    )
     min_positives: int = Field(
         10,
         ge=1,
@@ -59,10 +65,12 @@ class ThresholdsRequest(DatasetRequest):
 
 
 class PromptsRequest(DatasetRequest):
-    """Choose the text of each of a checkpoint's labels."""
+    """Choose each label's text: its name or its description."""
 
     checkpoint: Path = Field(description="checkpoint directory to choose for")
-    out: Path = Field(description="checkpoint directory to write; the same one: it is replaced")
+    out: Path = Field(
+        description="checkpoint directory to write; may be the input, which is then replaced"
+    )
     split: Split = Field("validation", description="the photos to choose by")
     plot: Path | None = Field(
         None, description="the AP gaps, .png or .svg; default: OUT.prompts.png"
@@ -72,4 +80,4 @@ class PromptsRequest(DatasetRequest):
         ge=1,
         description="a label with fewer known positives or negatives keeps its text",
     )
-    level: float = Field(0.95, description="a gap whose interval of this level holds 0 is noise")
+    level: float = Field(0.95, description="a gap whose interval of this level contains 0 is noise")

@@ -1,4 +1,4 @@
-"""What `mumic train` and `mumic tune` are asked to do."""
+"""The requests of `mumic train` and `mumic tune`."""
 
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,21 @@ class RunRequest(DatasetRequest):
 
     init: Path = Field(description="checkpoint directory to start from")
     leave_out: tuple[str, ...] = Field(
-        (), description="use no human label of this name (repeatable)"
+        (), description="do not use human labels of this name (repeatable)"
     )
     epochs: int = Field(PAPER.epochs, ge=1)
     batch_size: int = Field(
-        PAPER.batch_size, ge=1, description="photos a step, over all devices and micro-batches"
+        PAPER.batch_size, ge=1, description="photos per step, over all devices and micro-batches"
     )
     learning_rate: float = Field(PAPER.learning_rate, ge=0)
-    freeze_image: bool = Field(False, description="all but the image projection")
+    freeze_image: bool = Field(False, description="freeze the image tower, except its projection")
     seed: int = Field(PAPER.seed, ge=0)
     max_bad_photos: float = Field(
         0.01, ge=0, description="photos that may fail to decode: a count, or below 1 a share"
     )
 
     def train_config(self, **settings: Any) -> TrainConfig:
-        """The settings that the request and `TrainConfig` have in common, with others added."""
+        """Return the settings common to the request and `TrainConfig`, updated with `settings`."""
         shared = TrainConfig.__dataclass_fields__.keys() & type(self).model_fields.keys()
         return TrainConfig(**{name: getattr(self, name) for name in shared} | settings)
 
@@ -55,7 +55,7 @@ class FullRunRequest(RunRequest):
         PAPER.ema_decay,
         ge=0,
         le=0.999999,
-        description="write a moving average of the weights; its decay a step, e.g. 0.99",
+        description="write a moving average of the weights, with this decay per step, e.g. 0.99",
     )
     best_by: BestBy = Field(
         PAPER.best_by,
@@ -63,9 +63,9 @@ class FullRunRequest(RunRequest):
         "have more than ten known labels on average, else macro-map",
     )
     compile: bool = Field(False, description="compile the image tower")
-    devices: int = Field(1, ge=1, description="how many; each runs a process of its own")
+    devices: int = Field(1, ge=1, description="number of devices; each has its own process")
     precision: str = Field(
-        "auto", description="auto, fp32, bf16 or fp16, of the towers; auto: fp32 on a CPU"
+        "auto", description="precision of the towers: auto, fp32, bf16 or fp16; auto: fp32 on a CPU"
     )
     cache_photos: bool = Field(False, description="decode photos once and keep them in memory")
 
@@ -77,15 +77,17 @@ class TrainRequest(FullRunRequest):
     soft_targets: Path | None = Field(None, description="safetensors: a teacher's targets")
     name: str | None = Field(None, description="the checkpoint's name; default: OUT's")
     version: str = Field("0.1.0", description="the checkpoint's version")
-    positive_weight: float = Field(10.0, ge=0, description="of texts that are no label's prompt")
+    positive_weight: float = Field(
+        10.0, ge=0, description="weight of texts that are not a label's prompt"
+    )
     soft_target_weight: float = Field(PAPER.soft_target_weight, ge=0)
     initial_logit_scale: float | None = Field(PAPER.initial_logit_scale)
     keep_logit_scale: bool = Field(False, description="start from the weights' own logit_scale")
-    freeze_logit_scale: bool = Field(False, description="leave logit_scale where it starts")
+    freeze_logit_scale: bool = Field(False, description="keep logit_scale at its initial value")
     max_logit_scale: float = Field(PAPER.max_logit_scale)
     freeze_text: bool = False
     feature_cache: Path | None = Field(
-        None, description="file for the frozen tower's features, shared by runs"
+        None, description="cache file of the frozen tower's features; runs can share it"
     )
 
 
@@ -95,10 +97,10 @@ class TuneRequest(RunRequest):
     out: Path = Field(description="folder of the search; an unfinished search is resumed")
     soft_targets: Path | None = Field(None, description="safetensors: a teacher's targets")
     trials: int = Field(15, ge=1, description="runs in all")
-    random_trials: int = Field(4, ge=1, description="how many of them come first, at random")
+    random_trials: int = Field(4, ge=1, description="number of random trials at the start")
     low: float = Field(0.7, description="least initial logit_scale")
-    high: float | None = Field(None, description="largest; default: --max-logit-scale")
-    max_logit_scale: float = Field(PAPER.max_logit_scale, description="cap")
-    epochs: int = Field(PAPER.epochs, ge=1, description="of each run")
+    high: float | None = Field(None, description="greatest; default: --max-logit-scale")
+    max_logit_scale: float = Field(PAPER.max_logit_scale, description="cap of logit_scale")
+    epochs: int = Field(PAPER.epochs, ge=1, description="epochs of each run")
     freeze_text: bool = False
-    seed: int = Field(PAPER.seed, ge=0, description="of the search and of each run")
+    seed: int = Field(PAPER.seed, ge=0, description="seed of the search and of each run")

@@ -116,7 +116,7 @@ def test_consolidate_command_reads_export(
     )
     ran = mumic(monkeypatch, capsys, *arguments)
     assert ran.code == 2
-    assert "needs the file of its questions" in ran.err
+    assert "needs its questions file" in ran.err
     ran = mumic(monkeypatch, capsys, *arguments, "--questions", folder / "q.yaml")
     assert ran.code == 0, ran.err
     text = (folder / "targets.csv").read_text()

@@ -1,4 +1,4 @@
-"""The Label Studio project of `mumic data tasks`."""
+"""Runs `mumic data tasks`: writes a Label Studio project."""
 
 from rich.console import Console
 

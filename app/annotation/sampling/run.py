@@ -1,4 +1,4 @@
-"""The sampling of `mumic data candidates`."""
+"""Runs `mumic data candidates`: samples the photos to annotate."""
 
 import numpy as np
 from rich.console import Console

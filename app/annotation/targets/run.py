@@ -1,4 +1,4 @@
-"""The targets of `mumic data consolidate` and the manifest of `mumic data split`."""
+"""Runs `mumic data consolidate` and `mumic data split`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -67,15 +67,15 @@ def run_consolidation(request: ConsolidateRequest, console: Console) -> str:
     thresholds: dict[str, float] = {}
     agreement = ""
     if request.golden is not None:
-        grades = _grade(request, tallies, names)
+        scores = _score_golden(request, tallies, names)
         thresholds = {
-            label: pick_agreement_threshold(graded, request.min_golden, request.threshold)
-            for label, graded in grades.items()
+            label: pick_agreement_threshold(of_label, request.min_golden, request.threshold)
+            for label, of_label in scores.items()
             if label != ALL_LABELS
         }
-        agreement = "".join(f"{line}\n" for line in agreement_table_lines(grades, thresholds))
+        agreement = "".join(f"{line}\n" for line in agreement_table_lines(scores, thresholds))
         if request.report is not None:
-            write_agreement_report(request.report, grades, thresholds)
+            write_agreement_report(request.report, scores, thresholds)
     targets = add_parent_labels(
         targets_from_votes(tallies, thresholds, request.threshold), names, labels
     )
@@ -118,7 +118,7 @@ def run_split(request: SplitRequest, console: Console) -> str:
     counts = Counter((label, row.split) for row in rows for label in ("photos", *row.positive))
     labels = ("photos", *sorted({label for row in rows for label in row.positive}))
     return "".join(
-        f"{label:24}  {'  '.join(f'{part} {counts[label, part]:6d}' for part in SPLITS)}\n"
+        f"{label:24}  {'  '.join(f'{split} {counts[label, split]:6d}' for split in SPLITS)}\n"
         for label in labels
     )
 
@@ -129,20 +129,22 @@ def _read_tallies(
     if request.votes.suffix.lower() != ".json":
         return read_votes(request.votes, request.photos, names)
     if request.questions is None:
-        raise OptionError("questions", "Label Studio's export needs the file of its questions")
+        raise OptionError(
+            "questions", "a Label Studio export needs its questions file: give --questions"
+        )
     questions = load_questionnaire(request.questions, names).questions
     return read_label_studio_export(request.votes, request.photos, questions, names)
 
 
-def _grade(
+def _score_golden(
     request: ConsolidateRequest, tallies: Sequence[VoteTally], names: Mapping[str, NameDefinition]
 ) -> Mapping[str, Sequence[AgreementScore]]:
     assert request.golden is not None
     golden = read_annotations(request.golden, request.photos, names)
-    grades = score_agreement(tallies, golden, agreement_threshold_steps(tallies, request.threshold))
-    if not grades[ALL_LABELS][0].positives + grades[ALL_LABELS][0].negatives:
+    scores = score_agreement(tallies, golden, agreement_threshold_steps(tallies, request.threshold))
+    if not scores[ALL_LABELS][0].positives + scores[ALL_LABELS][0].negatives:
         raise DataError(f"{request.golden}: none of its photos and labels has a vote")
-    return grades
+    return scores
 
 
 def _parse_shares(text: str) -> list[float]:

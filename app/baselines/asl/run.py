@@ -1,4 +1,4 @@
-"""The run of `mumic baseline asl`: from labelled photos to an ASL directory."""
+"""Runs `mumic baseline asl`: trains on labelled photos and writes an ASL directory."""
 
 from rich.console import Console
 

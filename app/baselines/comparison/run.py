@@ -1,4 +1,4 @@
-"""The comparison that `mumic compare` prints."""
+"""Runs `mumic compare`: scores models on the same photos and compares them."""
 
 from rich.console import Console
 from rich.progress import Progress

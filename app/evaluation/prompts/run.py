@@ -1,4 +1,4 @@
-"""Chooses the text of each of a checkpoint's labels and writes a checkpoint directory."""
+"""Runs `mumic prompts`: chooses each label's text and writes a checkpoint directory."""
 
 from collections.abc import Iterator, Sequence
 
@@ -87,7 +87,7 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
     console.print(f"wrote {request.out} and {plot}", markup=False)
     if changed:
         console.print(
-            "the thresholds of a changed label were fitted for its old text: mumic thresholds"
+            "the thresholds of changed labels were fitted for their old texts: run mumic thresholds"
         )
     return "".join(f"{line}\n" for line in _table(choices, changed=len(changed)))
 
@@ -103,4 +103,4 @@ def _table(choices: Sequence[PromptChoice], *, changed: int) -> Iterator[str]:
             )
     without = sum(not choice.positives for choice in choices)
     yield ""
-    yield f"{changed} of {len(choices)} labels changed; {without} without a known positive kept"
+    yield f"{changed} of {len(choices)} labels changed; {without} kept without a known positive"

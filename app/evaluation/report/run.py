@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on labelled photos: predictions, metrics, plots, report."""
+"""Runs `mumic evaluate`: predictions, metrics, plots and the report."""
 
 from rich.console import Console
 from rich.progress import Progress
@@ -27,7 +27,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
     """Measure one checkpoint or two on the same photos, and write the report.
 
     Args:
-        request: what to measure, on what, and where the report goes.
+        request: the checkpoints, the photos and the report folder.
         console: receives progress and notes.
 
     Returns:
@@ -41,7 +41,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
     try:
         request.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError("out", f"{request.out} cannot be made: {error.strerror}") from error
+        raise OptionError("out", f"{request.out} cannot be created: {error.strerror}") from error
     logit_scales = read_logit_scales(request.log) if request.log else None
     first = read_checkpoint(request.checkpoint)
     others = [read_checkpoint(request.compare_with)] if request.compare_with else []
@@ -67,7 +67,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
         )
     if request.example is not None and request.example not in files:
         raise OptionError(
-            "example", f"{request.example!r} is no file of the split {split} in {request.manifest}"
+            "example", f"{request.example!r} is not in the split {split} of {request.manifest}"
         )
     most_labels = int((targets == 1).sum(axis=1).argmax())
     example = files.index(request.example) if request.example else most_labels

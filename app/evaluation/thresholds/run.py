@@ -1,4 +1,4 @@
-"""Fits the thresholds of a checkpoint's labels and writes them into a checkpoint directory."""
+"""Runs `mumic thresholds`: fits each label's thresholds and writes a checkpoint directory."""
 
 from rich.console import Console
 from rich.progress import Progress
@@ -65,7 +65,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     if len(indices) < 2:
         raise DataError(
             f"{request.manifest}: only one photo is in the split {split}; thresholds are "
-            "evaluated on photos that they were not fitted on, which takes at least two"
+            "evaluated on photos that they were not fitted on, so at least two are needed"
         )
     teacher = None
     if request.soft_targets:

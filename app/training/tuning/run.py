@@ -1,4 +1,4 @@
-"""The run of `mumic tune`: from labelled photos to a table of trials."""
+"""Runs `mumic tune`: searches the initial logit_scale and prints a table of trials."""
 
 from collections.abc import Iterator, Sequence
 
