@@ -27,7 +27,14 @@ from app.dataset.manifest import (
     write_table,
 )
 from app.errors import DataError
-from tests.support.annotation import LABELS, VOTES, annotation, said, write_crops, write_labels
+from tests.support.annotation import (
+    LABELS,
+    VOTES,
+    annotation,
+    labels_by_file,
+    write_crops,
+    write_labels,
+)
 from tests.support.command import Run, mumic
 
 NAMES = names_from_labels(LABELS)
@@ -49,12 +56,12 @@ def test_votes_become_targets_at_60_percent_or_own_threshold() -> None:
         VoteTally("c", "pool", 6, 10),
         VoteTally("c", "garden", 7, 12),
     ]
-    assert said(targets_from_votes(tallies, {})) == {
+    assert labels_by_file(targets_from_votes(tallies, {})) == {
         "a": ("pool", "garden"),
         "b": ("", "pool"),
         "c": ("pool", "garden"),
     }
-    assert said(targets_from_votes(tallies, {"garden": 0.4}))["a"] == ("garden|pool", "")
+    assert labels_by_file(targets_from_votes(tallies, {"garden": 0.4}))["a"] == ("garden|pool", "")
 
 
 def test_parents_of_positive_label_override_votes() -> None:
@@ -63,7 +70,7 @@ def test_parents_of_positive_label_override_votes() -> None:
         annotation("b", ["room"], ["suite"]),
         annotation("c", [], ["room"]),
     ]
-    assert said(add_parent_labels(targets, NAMES, LABELS)) == {
+    assert labels_by_file(add_parent_labels(targets, NAMES, LABELS)) == {
         "a": ("bedroom|room|suite", "pool"),
         "b": ("room", "suite"),
         "c": ("", "room"),
@@ -76,7 +83,7 @@ def test_parents_of_names_are_limited_to_names() -> None:
         "chamber": NameDefinition(text="chamber", label="room"),
     }
     marked = add_parent_labels([annotation("a", ["sleep"], ["chamber"])], names, LABELS)
-    assert said(marked) == {"a": ("chamber|sleep", "")}
+    assert labels_by_file(marked) == {"a": ("chamber|sleep", "")}
 
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=40)
@@ -94,14 +101,14 @@ def test_agreement_scores_equal_scikit_learn(pairs: list[tuple[bool, int]]) -> N
     grades = score_agreement(tallies, golden, STEPS)
     assert grades.keys() == {ALL_LABELS, "pool"}
     for each, of_all in zip(grades["pool"], grades[ALL_LABELS], strict=True):
-        said_yes = [votes / 5 >= each.threshold for _, votes in pairs]
-        if any(said_yes):
-            assert each.precision == precision_score(truth, said_yes)
+        predicted = [votes / 5 >= each.threshold for _, votes in pairs]
+        if any(predicted):
+            assert each.precision == precision_score(truth, predicted)
         else:
             assert math.isnan(each.precision)
         if any(truth):
-            assert each.recall == recall_score(truth, said_yes)
-            assert each.f1 == pytest.approx(f1_score(truth, said_yes))
+            assert each.recall == recall_score(truth, predicted)
+            assert each.f1 == pytest.approx(f1_score(truth, predicted))
         else:
             assert math.isnan(each.recall)
         assert each.true_positives == of_all.true_positives
@@ -214,15 +221,15 @@ def test_consolidate_command_picks_thresholds_and_writes(
         *("1.000", "1.000*", "-", "0.000"),
     ]
     targets = read_annotations(tmp_path / f"targets.{ending}", photos, NAMES)
-    assert said(targets)["00.png"] == ("bedroom|garden|room|suite", "")
-    assert said(targets)["11.png"] == ("garden", "suite")
-    assert said(targets)["12.png"] == ("", "garden|suite")
+    assert labels_by_file(targets)["00.png"] == ("bedroom|garden|room|suite", "")
+    assert labels_by_file(targets)["11.png"] == ("garden", "suite")
+    assert labels_by_file(targets)["12.png"] == ("", "garden|suite")
     report = list(read_table(tmp_path / f"report.{ending}", ("label", "threshold", "picked")))
     assert [each["threshold"] for each in report if each["picked"] == "yes"] == ["0.8"]
 
     assert run().out == ""  # without a golden set the usual threshold is for all
     targets = read_annotations(tmp_path / f"targets.{ending}", photos, NAMES)
-    assert said(targets)["12.png"] == ("garden", "suite")
+    assert labels_by_file(targets)["12.png"] == ("garden", "suite")
 
 
 def test_label_without_positive_photo_is_reported(

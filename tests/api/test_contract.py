@@ -11,7 +11,15 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.support.requests import FORMS, Form, base64_text, multipart, photo, raw, truncated
+from tests.support.requests import (
+    BODY_BUILDERS,
+    BodyBuilder,
+    base64_text,
+    multipart,
+    photo,
+    raw,
+    truncated,
+)
 
 DATA = base64_text(photo(side_px=32))
 GOOD, OTHER = {"data": DATA}, {"id": "b", "data": DATA}
@@ -111,14 +119,14 @@ def test_json_allowed_by_openapi_is_accepted(
     document.check(answer)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 @pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
 def test_responses_of_every_body_format_match_openapi(
-    client: httpx.Client, document: Document, path: str, form: Form
+    client: httpx.Client, document: Document, path: str, build_body: BodyBuilder
 ) -> None:
     options = LABELS if path == "/zero-shot" else {}
     for data, status in ((photo(), 200), (truncated(), 422)):
-        answer = client.post(path, **form(data, **options))
+        answer = client.post(path, **build_body(data, **options))
         assert answer.status_code == status
         document.check(answer)
     answer = client.post(path, **multipart(photo(), truncated(), **options))

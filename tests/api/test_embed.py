@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from app.core.classifier import Classifier
-from tests.support.requests import FORMS, Form, json_body, multipart, photo, raw, truncated
+from tests.support.requests import (
+    BODY_BUILDERS,
+    BodyBuilder,
+    json_body,
+    multipart,
+    photo,
+    raw,
+    truncated,
+)
 
 DIMENSION = 32  # of the tiny checkpoint
 NPY = {"accept": "application/x-npy"}
@@ -29,19 +37,19 @@ def read_npy(answer: httpx.Response) -> np.ndarray:
     return rows
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_body_format_gets_unit_vector(client: httpx.Client, form: Form) -> None:
-    (result,) = embed(client, form(photo()))
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
+def test_every_body_format_gets_unit_vector(client: httpx.Client, build_body: BodyBuilder) -> None:
+    (result,) = embed(client, build_body(photo()))
     assert list(result) == ["id", "status", "width", "height", "dimension", "embedding"]
     assert (result["width"], result["height"]) == (320, 213)
     assert result["dimension"] == len(result["embedding"]) == DIMENSION
     assert np.linalg.norm(result["embedding"]) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_base64_is_little_endian_float32(client: httpx.Client, form: Form) -> None:
-    plain = embed(client, form(photo()))[0]["embedding"]
-    (result,) = embed(client, form(photo(), encoding="base64"))
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
+def test_base64_is_little_endian_float32(client: httpx.Client, build_body: BodyBuilder) -> None:
+    plain = embed(client, build_body(photo()))[0]["embedding"]
+    (result,) = embed(client, build_body(photo(), encoding="base64"))
     written = np.frombuffer(base64.b64decode(result["embedding"], validate=True), dtype="<f4")
     assert result["dimension"] == len(written)
     assert written == pytest.approx(np.array(plain, np.float32), abs=1e-6)
@@ -57,9 +65,11 @@ def test_npy_array_has_one_row_per_photo_in_order(client: httpx.Client) -> None:
     assert "infer;dur=" in answer.headers["server-timing"]
 
 
-@pytest.mark.parametrize("form", [multipart, json_body])
-def test_npy_request_with_bad_image_is_refused(client: httpx.Client, form: Form) -> None:
-    arguments = form(photo(), truncated(), photo("china"))
+@pytest.mark.parametrize("build_body", [multipart, json_body])
+def test_npy_request_with_bad_image_is_refused(
+    client: httpx.Client, build_body: BodyBuilder
+) -> None:
+    arguments = build_body(photo(), truncated(), photo("china"))
     answer = client.post("/embed", **arguments, headers=NPY)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

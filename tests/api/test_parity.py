@@ -11,7 +11,7 @@ from app.core.classifier import Classifier
 from app.core.images import ImageLimits, load_pixels
 from tests.support.command import mumic
 from tests.support.photos import NAMES
-from tests.support.requests import FORMS, Form, json_body, multipart, photo, raw
+from tests.support.requests import BODY_BUILDERS, BodyBuilder, json_body, multipart, photo, raw
 
 WITHIN = 1e-3
 
@@ -29,21 +29,21 @@ def direct(tiny_classifier: Classifier) -> dict[str, float]:
     return dict(zip(tiny_classifier.labels.ids, probabilities, strict=True))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_single_image_in_every_format_matches_reference(
-    client: httpx.Client, direct: dict[str, float], form: Form
+    client: httpx.Client, direct: dict[str, float], build_body: BodyBuilder
 ) -> None:
-    answer = client.post("/predict", **form(photo(), all_scores=True)).json()
+    answer = client.post("/predict", **build_body(photo(), all_scores=True)).json()
     assert scores(answer["results"][0]) == pytest.approx(direct, abs=WITHIN)
 
 
-@pytest.mark.parametrize("form", [multipart, json_body])
+@pytest.mark.parametrize("build_body", [multipart, json_body])
 def test_batch_of_32_matches_reference(
-    client: httpx.Client, direct: dict[str, float], form: Form
+    client: httpx.Client, direct: dict[str, float], build_body: BodyBuilder
 ) -> None:
     photos = [photo(NAMES[1 + index % 3]) for index in range(32)]
     photos[17] = photo()
-    answer = client.post("/predict", **form(*photos, all_scores=True)).json()
+    answer = client.post("/predict", **build_body(*photos, all_scores=True)).json()
     assert scores(answer["results"][17]) == pytest.approx(direct, abs=WITHIN)
     assert scores(answer["results"][16]) != pytest.approx(direct, abs=0.05)
 

@@ -9,8 +9,8 @@ from PIL import ExifTags
 from app.core.classifier import Classifier
 from tests.support.photos import encoded, sample
 from tests.support.requests import (
-    FORMS,
-    Form,
+    BODY_BUILDERS,
+    BodyBuilder,
     base64_text,
     json_body,
     multipart,
@@ -37,11 +37,11 @@ def everything(client: httpx.Client) -> dict[str, float]:
     return scores(predict(client, raw(photo(), all_scores=True))[0])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_every_body_format_gets_documented_response(
-    client: httpx.Client, tiny_classifier: Classifier, form: Form
+    client: httpx.Client, tiny_classifier: Classifier, build_body: BodyBuilder
 ) -> None:
-    answer = client.post("/predict", **form(photo(), min_confidence=0.1)).json()
+    answer = client.post("/predict", **build_body(photo(), min_confidence=0.1)).json()
     assert answer["model"] == {
         "name": "tiny",
         "version": "1.2.3",
@@ -56,9 +56,9 @@ def test_every_body_format_gets_documented_response(
     assert all(list(label) == keys for label in result["labels"])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_options_are_equal_in_every_body_format(
-    client: httpx.Client, everything: dict[str, float], form: Form
+    client: httpx.Client, everything: dict[str, float], build_body: BodyBuilder
 ) -> None:
     categories = {label["category"] for label in client.get("/labels").json()["labels"][:1]}
     options = {
@@ -68,7 +68,7 @@ def test_options_are_equal_in_every_body_format(
         "include_categories": sorted(categories),
         "exclude_labels": ["beach"],
     }
-    (result,) = predict(client, form(photo(), **options))
+    (result,) = predict(client, build_body(photo(), **options))
     assert "beach" not in scores(result)
     assert len(result["labels"]) <= 3
     assert all(
@@ -128,12 +128,12 @@ def test_filters_include_union_then_exclude(
     assert left(include_labels=inside[:1], exclude_labels=inside[:1]) == set()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 @pytest.mark.parametrize("other", [{"max_labels": 3}, {"min_confidence": 0.5}])
 def test_all_scores_with_limits_is_refused(
-    client: httpx.Client, form: Form, other: dict[str, Any]
+    client: httpx.Client, build_body: BodyBuilder, other: dict[str, Any]
 ) -> None:
-    answer = client.post("/predict", **form(photo(), all_scores=True, **other))
+    answer = client.post("/predict", **build_body(photo(), all_scores=True, **other))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_option")
     assert "all_scores does not go with max_labels or min_confidence" in answer.json()["detail"]
 
@@ -165,10 +165,14 @@ def test_part_ids_are_unique(client: httpx.Client, names: list[str], ids: list[s
     assert [result["id"] for result in results] == ids
 
 
-@pytest.mark.parametrize("form", [multipart, json_body])
-def test_bad_image_fails_alone_in_its_position(client: httpx.Client, form: Form) -> None:
+@pytest.mark.parametrize("build_body", [multipart, json_body])
+def test_bad_image_fails_alone_in_its_position(
+    client: httpx.Client, build_body: BodyBuilder
+) -> None:
     alone = predict(client, raw(photo("china"), all_scores=True))[0]
-    results = predict(client, form(photo(), truncated(), photo("china"), b"", all_scores=True))
+    results = predict(
+        client, build_body(photo(), truncated(), photo("china"), b"", all_scores=True)
+    )
     assert [result["status"] for result in results] == ["ok", "error", "ok", "error"]
     assert results[1]["error"]["code"] == "corrupt"
     assert results[3]["error"]["code"] == "empty"
@@ -176,9 +180,11 @@ def test_bad_image_fails_alone_in_its_position(client: httpx.Client, form: Form)
     assert scores(results[2]) == pytest.approx(scores(alone), abs=1e-3)
 
 
-@pytest.mark.parametrize("form", [multipart, json_body])
-def test_all_images_bad_gives_problem_with_results(client: httpx.Client, form: Form) -> None:
-    answer = client.post("/predict", **form(truncated(), b"words"))
+@pytest.mark.parametrize("build_body", [multipart, json_body])
+def test_all_images_bad_gives_problem_with_results(
+    client: httpx.Client, build_body: BodyBuilder
+) -> None:
+    answer = client.post("/predict", **build_body(truncated(), b"words"))
     problem = answer.json()
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"

@@ -5,7 +5,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.requests import FORMS, Form, base64_text, json_body, multipart, photo, raw
+from tests.support.requests import (
+    BODY_BUILDERS,
+    BodyBuilder,
+    base64_text,
+    json_body,
+    multipart,
+    photo,
+    raw,
+)
 
 SMALL = photo(side_px=32)
 TEXTS = {
@@ -38,11 +46,13 @@ def labels_of(answer: httpx.Response) -> dict[str, float]:
     return {score["label"]: score["confidence"] for score in scores}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 @pytest.mark.parametrize("name", TEXTS)
-def test_label_is_echoed_unchanged(client: httpx.Client, form: Form, name: str) -> None:
+def test_label_is_echoed_unchanged(
+    client: httpx.Client, build_body: BodyBuilder, name: str
+) -> None:
     text = TEXTS[name]
-    answer = client.post("/zero-shot", **form(SMALL, labels=[text, "beach"], template="{}"))
+    answer = client.post("/zero-shot", **build_body(SMALL, labels=[text, "beach"], template="{}"))
     assert set(labels_of(answer)) == {text, "beach"}
 
 
@@ -52,10 +62,10 @@ def test_composed_and_decomposed_letters_score_equal(client: httpx.Client) -> No
     assert first == pytest.approx(second, abs=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 @pytest.mark.parametrize("text", ["\u00a0", "\u2003\u3000", "\t\r\n", "\u2028"])
-def test_blank_label_is_refused(client: httpx.Client, form: Form, text: str) -> None:
-    answer = client.post("/zero-shot", **form(SMALL, labels=[text]))
+def test_blank_label_is_refused(client: httpx.Client, build_body: BodyBuilder, text: str) -> None:
+    answer = client.post("/zero-shot", **build_body(SMALL, labels=[text]))
     assert (answer.status_code, answer.json()["field"]) == (422, "labels.0")
 
 
@@ -65,20 +75,22 @@ def test_special_tokens_in_text_are_refused(client: httpx.Client, text: str) -> 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_text")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 @pytest.mark.parametrize("name", TEXTS)
-def test_unknown_label_is_quoted_in_error(client: httpx.Client, form: Form, name: str) -> None:
-    answer = client.post("/predict", **form(SMALL, include_labels=TEXTS[name]))
-    if form is json_body:
-        answer = client.post("/predict", **form(SMALL, include_labels=[TEXTS[name]]))
+def test_unknown_label_is_quoted_in_error(
+    client: httpx.Client, build_body: BodyBuilder, name: str
+) -> None:
+    answer = client.post("/predict", **build_body(SMALL, include_labels=TEXTS[name]))
+    if build_body is json_body:
+        answer = client.post("/predict", **build_body(SMALL, include_labels=[TEXTS[name]]))
     assert (answer.status_code, answer.json()["field"]) == (422, "include_labels")
     assert answer.json()["detail"].isprintable()
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_unknown_option_is_quoted_in_error(client: httpx.Client, name: str) -> None:
-    for form in FORMS:
-        request: dict[str, Any] = form(SMALL, **{TEXTS[name]: "1"})
+    for build_body in BODY_BUILDERS:
+        request: dict[str, Any] = build_body(SMALL, **{TEXTS[name]: "1"})
         answer = client.post("/predict", **request)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_option")
 

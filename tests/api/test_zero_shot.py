@@ -14,7 +14,15 @@ from app.main import create_app
 from app.settings import Settings
 from tests.support.engine import served
 from tests.support.fakes import FakeClassifier, FakeTower
-from tests.support.requests import FORMS, Form, json_body, multipart, photo, raw, truncated
+from tests.support.requests import (
+    BODY_BUILDERS,
+    BodyBuilder,
+    json_body,
+    multipart,
+    photo,
+    raw,
+    truncated,
+)
 
 LABELS = ["cat", "cup of coffee", "temple", "flower", "swimming pool"]
 
@@ -66,11 +74,11 @@ def test_pair_is_softmax_per_label_against_a_photo(client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax", "pair"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_every_body_format_gets_equal_sorted_scores(
-    client: httpx.Client, form: Form, scoring: str
+    client: httpx.Client, build_body: BodyBuilder, scoring: str
 ) -> None:
-    (result,) = score(client, form(photo(), labels=LABELS, scoring=scoring))
+    (result,) = score(client, build_body(photo(), labels=LABELS, scoring=scoring))
     assert list(result) == ["id", "status", "width", "height", "scores"]
     values = [score["confidence"] for score in result["scores"]]
     assert values == sorted(values, reverse=True)

@@ -80,8 +80,8 @@ def test_too_many_undecodable_photos_stop_run(
     data = data_of(tmp_path, photos)
     paths = [photos / file for file in data.files]
     decoded = decode_photos(paths, init.preprocess, keep=False, progress=progress)
-    said = rf"m\.csv: 2 of 7 photos cannot be decoded, more than the {allowed} (.|\n)*coffee\.png"
-    with pytest.raises(DataError, match=said):
+    error = rf"m\.csv: 2 of 7 photos cannot be decoded, more than the {allowed} (.|\n)*coffee\.png"
+    with pytest.raises(DataError, match=error):
         drop_undecodable_photos(data, decoded, tmp_path / "m.csv", most)
 
 

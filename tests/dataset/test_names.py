@@ -35,7 +35,7 @@ def test_implies_and_source_are_optional_and_keys_stay_strings(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "messages"),
     [
         ("names: {}\n", ["1: names: should not be empty"]),
         ("nams: {}\n", ["1: names: field required", "1: nams: unknown key 'nams'; did you mean"]),
@@ -64,15 +64,15 @@ def test_implies_and_source_are_optional_and_keys_stay_strings(tmp_path: Path) -
     ],
 )
 def test_invalid_names_are_reported_with_line_and_remedy(
-    tmp_path: Path, content: str, said: list[str]
+    tmp_path: Path, content: str, messages: list[str]
 ) -> None:
     path = tmp_path / "names.yaml"
     path.write_text(content)
     with pytest.raises(DataError) as raised:
         load_names(path, builtin_label_set())
     lines = str(raised.value).splitlines()
-    assert len(lines) == len(said)
-    for line, expected in zip(lines, said, strict=True):
+    assert len(lines) == len(messages)
+    for line, expected in zip(lines, messages, strict=True):
         assert line.startswith(f"{path}:{expected}")
 
 

@@ -90,20 +90,20 @@ def test_how_to_commands_lead_to_served_checkpoint(
     client: httpx.Client,
     small_settings: Settings,
 ) -> None:
-    said: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     shown = next(i for i, each in enumerate(commands()) if "simulate_votes" in each[1])
     for command in commands()[:shown]:
         here = [str(client.base_url).rstrip("/") if "8000" in each else each for each in command]
         ran = run(monkeypatch, capsys, here)
         assert ran.code == 0, f"{command}: {ran.err}"
-        said[next(each for each in command[1:] if each != "data")] = ran
+        runs[next(each for each in command[1:] if each != "data")] = ran
     files, _ = read_archive_embeddings(folder / "archive.safetensors")
     assert len(files) == FILES
-    assert "broken.jpg: " in said["recipes/archive/embed.py"].err
+    assert "broken.jpg: " in runs["recipes/archive/embed.py"].err
     picked = list(read_table(folder / "candidates.csv", ("file", "property_type", "picked_for")))
     assert {each["picked_for"] for each in picked} == {"sauna|pets"}
     assert (folder / "project" / "config.xml").is_file()
-    assert re.search(r"^sauna +12 +12 .* 1\.000 1\.000\*", said["consolidate"].out, re.MULTILINE)
+    assert re.search(r"^sauna +12 +12 .* 1\.000 1\.000\*", runs["consolidate"].out, re.MULTILINE)
     rows = read_manifest(folder / "manifest.csv", folder / "photos", builtin_label_set().ids)
     assert [row.positive for row in rows] == [frozenset(["sauna"] * (i % 2)) for i in range(FILES)]
     card = read_checkpoint(folder / "weights" / "mine").card

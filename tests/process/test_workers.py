@@ -173,7 +173,7 @@ def test_workers_share_metrics_reload_and_drain(tmp_path: Path) -> None:
 def test_dead_or_hanging_worker_is_replaced_with_backoff(
     tmp_path: Path,
 ) -> None:
-    hopeless = tmp_path / "hopeless"
+    crash = tmp_path / "crash"
     with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
         url = server.url()
         sent = 0
@@ -210,7 +210,7 @@ def test_dead_or_hanging_worker_is_replaced_with_backoff(
             assert metric(client, "mumic_start_time_seconds") == started
             assert metric(client, "mumic_images_in_flight") == WORKERS  # its gauges are removed
 
-        hopeless.touch()
+        crash.touch()
         gone = send_one(signal.SIGKILL)
         wait_until(
             lambda: (
@@ -219,7 +219,7 @@ def test_dead_or_hanging_worker_is_replaced_with_backoff(
             )
         )
         assert len(answering()) == WORKERS - 1
-        hopeless.unlink()
+        crash.unlink()
         wait_until(lambda: all_answer_again(2))
 
         gone = send_one(signal.SIGSTOP)

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.imports import ROOT, imported_by, modules, reached_from
+from tests.support.imports import ROOT, imports_of, modules, reached_from
 
 LONGEST_CHAIN = 11  # arrows from one package to the next
 # What FastAPI and pydantic bring and expect to be used.
@@ -91,7 +91,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Composition roots: they may import whatever they compose.
 ROOTS = {"app.main", "app.cli"}
-OURS = {module: {name for name in imported_by(module) if name in modules()} for module in modules()}
+OURS = {module: {name for name in imports_of(module) if name in modules()} for module in modules()}
 
 
 def package(module: str) -> str:

@@ -9,18 +9,16 @@ from app.settings import Settings
 from tests.support.engine import post_in_background, served
 from tests.support.fakes import GOOD, PATIENCE_S, FakeClassifier, FakeTower, grey_photo, wait_until
 from tests.support.raw_connection import exchange, head, statuses
-from tests.support.requests import json_body, metric, multipart, raw
-
-ALL_FORMS = [multipart, json_body, raw]
+from tests.support.requests import BODY_BUILDERS, BodyBuilder, metric, raw
 
 
 def held_bytes(client: httpx.Client) -> float:
     return metric(client, "mumic_request_bytes_in_flight")
 
 
-@pytest.mark.parametrize("form", ALL_FORMS)
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_bodies_over_byte_budget_are_refused_until_released(
-    tiny_classifier: Classifier, small_settings: Settings, form: type
+    tiny_classifier: Classifier, small_settings: Settings, build_body: BodyBuilder
 ) -> None:
     tower = FakeTower()
     settings = small_settings.model_copy(
@@ -31,13 +29,13 @@ def test_bodies_over_byte_budget_are_refused_until_released(
         tower.go.clear()
         accepted = post_in_background(client, padded)
         assert held_bytes(client) > 1200
-        answer = client.post("/predict", **form(padded))
+        answer = client.post("/predict", **build_body(padded))
         assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
         assert int(answer.headers["retry-after"]) >= 1
         tower.go.set()
         assert accepted.result(PATIENCE_S).status_code == 200
         wait_until(lambda: held_bytes(client) == 0)
-        assert client.post("/predict", **form(padded)).status_code == 200
+        assert client.post("/predict", **build_body(padded)).status_code == 200
         wait_until(lambda: held_bytes(client) == 0)
 
 
@@ -52,9 +50,9 @@ def test_full_queue_refuses_before_body_but_embeds_texts(
     with served(create_app(settings, FakeClassifier(tiny_classifier, tower)), tower) as client:
         tower.go.clear()
         accepted = post_in_background(client, *[grey_photo(GOOD)] * 2)
-        for form in (b"image/png", b"multipart/form-data; boundary=b"):
+        for content_type in (b"image/png", b"multipart/form-data; boundary=b"):
             announced = head(
-                b"content-type: " + form,
+                b"content-type: " + content_type,
                 b"content-length: 9000",
                 b"connection: close",
                 target=b"POST " + path.encode(),

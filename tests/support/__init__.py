@@ -1,1 +1,1 @@
-"""Support."""
+"""Fakes, builders of test data and servers that several tests use."""

@@ -21,13 +21,13 @@ VOTES = "file,label,votes,annotators\n"
 
 
 def write_labels(folder: Path) -> Path:
-    """`LABELS` as a file."""
+    """Write `LABELS` to a file and return its path."""
     dump_label_set(LABELS, folder / "labels.yaml")
     return folder / "labels.yaml"
 
 
 def write_crops(folder: Path, count: int) -> list[str]:
-    """Real photos, no two alike: crops of the cat."""
+    """Write different crops of a photo of a cat and return their file names."""
     folder.mkdir(exist_ok=True)
     cat = sample("chelsea")
     files = [f"{i:02d}.png" for i in range(count)]
@@ -37,14 +37,14 @@ def write_crops(folder: Path, count: int) -> list[str]:
 
 
 def annotation(file: str, positive: Sequence[str] = (), negative: Sequence[str] = ()) -> Annotation:
-    """An annotation of a photo."""
+    """Build the annotation of a photo."""
     return Annotation(
         file=file, positive=frozenset(positive), negative=frozenset(negative), row_number=1
     )
 
 
-def said(annotations: Sequence[Annotation]) -> Mapping[str, tuple[str, str]]:
-    """File to its positive and negative labels, as written in a table."""
+def labels_by_file(annotations: Sequence[Annotation]) -> Mapping[str, tuple[str, str]]:
+    """Return each file's positive and negative labels, as text of a table's cells."""
     return {
         a.file: ("|".join(sorted(a.positive)), "|".join(sorted(a.negative))) for a in annotations
     }

@@ -22,7 +22,7 @@ from tests.support.fakes import (
 ONE_WORKER = InferenceWorkers(1, threads=1, threads_single_image=1)
 
 
-class OneModel(Batcher):
+class SingleModelBatcher(Batcher):
     """A batcher with one default model."""
 
     def __init__(
@@ -38,14 +38,16 @@ class OneModel(Batcher):
         """Called after each batch."""
 
     async def put(self, pixels: torch.Tensor, virtual_start: int = 0) -> ScoredImage:
+        """Submit an image to the model."""
         return await self.submit(self.model, pixels, virtual_start, Timings())
 
 
 @asynccontextmanager
 async def running(
     tower: FakeTower, max_batch_size: int = 4, workers: InferenceWorkers = ONE_WORKER
-) -> AsyncIterator[OneModel]:
-    batcher = OneModel(lambda pixels: scored(tower(pixels)), max_batch_size, workers)
+) -> AsyncIterator[SingleModelBatcher]:
+    """Run a batcher around a fake tower."""
+    batcher = SingleModelBatcher(lambda pixels: scored(tower(pixels)), max_batch_size, workers)
     batcher.start()
     try:
         yield batcher
@@ -55,7 +57,7 @@ async def running(
 
 
 async def submit_in_order(
-    batcher: OneModel, tower: FakeTower, greys: Sequence[int]
+    batcher: SingleModelBatcher, tower: FakeTower, greys: Sequence[int]
 ) -> list[asyncio.Task[ScoredImage]]:
     """Block the model with a first image, queue the others, and return all their tasks."""
     tower.go.clear()

@@ -1,6 +1,6 @@
-"""Image files that are small and ask for much: pixels, memory or time.
+"""Small image files whose decoding costs many pixels, much memory or much time.
 
-Each is a file of the format that its name begins with, by what is wrong with it.
+The name of each file is its format and its anomaly.
 """
 
 import io
@@ -17,11 +17,11 @@ HUGE_PX = 30_000
 MANY = 1_000_000
 ZEROS = zlib.compress(bytes(64 * 2**20), 9)
 SMALL = Image.new("RGB", (64, 64), "teal")
-Tag = tuple[int, int, int, int]  # number, type, count, value or where it lies
+Tag = tuple[int, int, int, int]  # number, type, count, value or its offset
 
 
 def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A good small PNG with chunks before its pixels."""
+    """Build a valid small PNG with chunks before its pixels."""
     whole = png(64, 64, 8, 2, bytes(64 * (64 * 3 + 1)))
     head = whole.index(b"IDAT") - 4
     return whole[:head] + b"".join(_chunk(*each) for each in chunks) + whole[head:]
@@ -32,26 +32,26 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def jpeg_of(segments: bytes) -> bytes:
-    """A good small JPEG with something before its first segment."""
+    """Build a valid small JPEG with segments before its first one."""
     whole = encoded(SMALL, "JPEG")
     return whole[:2] + segments + whole[2:]
 
 
 def huge_jpeg() -> bytes:
-    """A JPEG that says it is huge."""
+    """Build a JPEG whose header declares a huge size."""
     whole = encoded(SMALL, "JPEG")
     size = whole.index(b"\xff\xc0") + 5
     return whole[:size] + struct.pack(">HH", HUGE_PX, HUGE_PX) + whole[size + 4 :]
 
 
-def exif_that_repeats() -> bytes:
-    """EXIF of 5,000 tags, each of which has the same 50 kB."""
+def repeating_exif() -> bytes:
+    """Build EXIF data of 5,000 tags that all refer to the same 50 kB."""
     tags = [(1000 + n, 7, 50_000, 8) for n in range(5000)]
     return b"Exif\x00\x00" + tiff_of(tags)
 
 
 def gif_of(blocks: bytes, *, screen_px: int = 64, frame_px: int = 64) -> bytes:
-    """A GIF with blocks before its one frame."""
+    """Build a GIF with blocks before its only frame."""
     whole = encoded(SMALL.quantize(4), "GIF")
     palette = 13 + (3 << (whole[10] & 7) + 1)
     frame = whole.index(b",", palette)
@@ -67,7 +67,7 @@ def gif_of(blocks: bytes, *, screen_px: int = 64, frame_px: int = 64) -> bytes:
 
 
 def tiff_of(tags: list[Tag], rest: bytes = b"", *, big: bool = False) -> bytes:
-    """A TIFF of tags and what follows them."""
+    """Build a TIFF of tags and the data after them."""
     if big:
         head, entry = b"II+\x00\x08\x00\x00\x00" + struct.pack("<QQ", 16, len(tags)), "<HHQQ"
     else:
@@ -78,7 +78,7 @@ def tiff_of(tags: list[Tag], rest: bytes = b"", *, big: bool = False) -> bytes:
 def tiff_picture(
     width: int, *tags: Tag, height: int | None = None, compression: int = 1
 ) -> list[Tag]:
-    """The tags of a grey picture, a square where it has no other height."""
+    """Return the tags of a grey image; it is square unless `height` is given."""
     return [
         (256, 4, 1, width),
         (257, 4, 1, height or width),
@@ -91,7 +91,7 @@ def tiff_picture(
 
 
 def tiff_of_strips(number: int) -> bytes:
-    """A small picture in so many strips, all of them at one place."""
+    """Build a small image of many strips, all at the same offset."""
 
     def tags(at: int) -> list[Tag]:
         table = (273, 4, number, at), (278, 4, 1, 1), (279, 4, number, at)
@@ -102,7 +102,7 @@ def tiff_of_strips(number: int) -> bytes:
 
 
 def tiff_of_one_tile(side_px: int) -> bytes:
-    """A small picture within one tile, all zeros, deflated."""
+    """Build a small image in one large tile of zeros, deflated."""
     tile = zlib.compress(bytes(side_px**2), 9)
 
     def tags(at: int) -> list[Tag]:
@@ -113,7 +113,7 @@ def tiff_of_one_tile(side_px: int) -> bytes:
 
 
 def tiff_of_tiles(length_px: int) -> bytes:
-    """A picture of one row within tiles that have thousands, all of them at one place."""
+    """Build an image of one row in tiles of thousands of rows, all at the same offset."""
     width, across = 65_535, 4096
     tile = zlib.compress(bytes(16 * length_px), 9)
 
@@ -128,13 +128,13 @@ def tiff_of_tiles(length_px: int) -> bytes:
 
 
 def bmp(width: int, height: int) -> bytes:
-    """A BMP that says it is so large."""
+    """Build a BMP whose header declares this size."""
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 2**20, 0, 0, 54) + head + bytes(1000)
 
 
 def webp_animation(canvas_px: int) -> bytes:
-    """An animated WebP whose canvas is large and whose one frame is small."""
+    """Build an animated WebP with a large canvas and one small frame."""
     frame = encoded(Image.new("RGB", (16, 16)), "WEBP")[12:]
     placed = bytes(6) + (15).to_bytes(3, "little") * 2 + bytes(4) + frame
     canvas = (canvas_px - 1).to_bytes(3, "little") * 2
@@ -145,7 +145,7 @@ def webp_animation(canvas_px: int) -> bytes:
 
 
 def webp_still(*, lossless: bool) -> bytes:
-    """A WebP picture that says it has the longest sides there are."""
+    """Build a WebP still whose header declares the maximum size."""
     whole = bytearray(encoded(SMALL, "WEBP", lossless=lossless))
     longest = 0x3FFF
     if lossless:
@@ -156,14 +156,14 @@ def webp_still(*, lossless: bool) -> bytes:
 
 
 def avif(side_px: int) -> bytes:
-    """An AVIF whose container says it is so large."""
+    """Build an AVIF whose container declares this size."""
     whole = encoded(SMALL, "AVIF")
     size = whole.index(b"ispe") + 8
     return whole[:size] + struct.pack(">II", side_px, side_px) + whole[size + 8 :]
 
 
 def frames(image_format: str, number: int) -> bytes:
-    """An animation of the smallest frames."""
+    """Build an animation of frames of 2 x 2 pixels."""
     file = io.BytesIO()
     colours = ((n % 256, n // 256 % 256, 0) for n in range(number))
     first, *rest = (Image.new("RGB", (2, 2), colour) for colour in colours)
@@ -185,11 +185,11 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "TIFF, tiles": lambda: tiff_of_tiles(65_520),
     "AVIF": lambda: avif(10_000),
 }
-TOO_MANY_PIECES: dict[str, Callable[[], bytes]] = {
+TOO_MANY_ELEMENTS: dict[str, Callable[[], bytes]] = {
     "PNG, chunks": lambda: png_of(*[(b"prVt", b"")] * 50_000),
     "PNG, empty data": lambda: png_of(*[(b"IDAT", b"")] * 50_000),
     "PNG, profiles": lambda: png_of(*[(b"iCCP", b"icc\x00\x00" + ZEROS[:1000])] * 21),
-    "JPEG, EXIF in parts": lambda: jpeg_of((b"\xff\xe1\x04\x08Exif\0\0" + bytes(1024)) * 1001),
+    "JPEG, EXIF segments": lambda: jpeg_of((b"\xff\xe1\x04\x08Exif\0\0" + bytes(1024)) * 1001),
     "JPEG, comments": lambda: jpeg_of(b"\xff\xfe\x00\x02" * MANY),
     "JPEG, padding": lambda: jpeg_of(b"\xff" * MANY),
     "GIF, comment": lambda: gif_of(b"!\xfe" + b"\x01x" * MANY + b"\x00"),
@@ -197,15 +197,15 @@ TOO_MANY_PIECES: dict[str, Callable[[], bytes]] = {
     "TIFF, strips": lambda: tiff_of_strips(MANY),
     "TIFF, tags": lambda: tiff_of([(60_000, 99, 1, 0)] * 50_000, big=True),
 }
-TOO_MUCH_BESIDE: dict[str, Callable[[], bytes]] = {
+METADATA_BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG, text": lambda: png_of((b"zTXt", b"Comment\x00\x00" + ZEROS)),
     "PNG, international text": lambda: png_of((b"iTXt", b"Comment\x00\x01\x00\x00\x00" + ZEROS)),
     "PNG, profile": lambda: png_of((b"iCCP", b"icc\x00\x00" + ZEROS)),
-    "TIFF, tags that repeat": lambda: tiff_of([(1000 + n, 7, 50_000, 8) for n in range(5000)]),
+    "TIFF, repeating tags": lambda: tiff_of([(1000 + n, 7, 50_000, 8) for n in range(5000)]),
 }
-GOOD: dict[str, Callable[[], bytes]] = {
-    "JPEG, EXIF that repeats": lambda: jpeg_of(
-        b"\xff\xe1" + struct.pack(">H", 60_025) + exif_that_repeats()[:60_023]
+HARMLESS: dict[str, Callable[[], bytes]] = {
+    "JPEG, repeating EXIF": lambda: jpeg_of(
+        b"\xff\xe1" + struct.pack(">H", 60_025) + repeating_exif()[:60_023]
     ),
     "JPEG, profile of 4 MB": lambda: jpeg_of(
         b"".join(
@@ -221,6 +221,6 @@ GOOD: dict[str, Callable[[], bytes]] = {
 
 
 @cache
-def made(name: str) -> bytes:
-    """The file of that name, made once."""
-    return (TOO_LARGE | TOO_MANY_PIECES | TOO_MUCH_BESIDE | GOOD)[name]()
+def image_file(name: str) -> bytes:
+    """Return the file with this name; it is built once."""
+    return (TOO_LARGE | TOO_MANY_ELEMENTS | METADATA_BOMBS | HARMLESS)[name]()

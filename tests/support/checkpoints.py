@@ -1,4 +1,4 @@
-"""Copies of the tiny checkpoint to damage, and the hand of one who covers it up."""
+"""Copies of the tiny checkpoint, edits of their files, and updates of their hashes."""
 
 import json
 import shutil
@@ -17,20 +17,20 @@ FILES = ["open_clip_config.json", "open_clip_model.safetensors", "labels.yaml", 
 
 
 def copied(checkpoint: Path, to: Path) -> Path:
-    """A copy of a checkpoint, to be changed freely."""
+    """Copy a checkpoint, so that a test can change it."""
     return shutil.copytree(checkpoint, to / "copy")
 
 
 @contextmanager
 def edited_json(path: Path) -> Iterator[dict[str, Any]]:
-    """A JSON file's content; what is changed in the block is written back."""
+    """Yield a JSON file's content and write it back after the context."""
     content = json.loads(path.read_bytes())
     yield content
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def edit_tensors(path: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
-    """Change a safetensors file's tensors; its metadata stays."""
+    """Change a safetensors file's tensors and keep its metadata."""
     header = path.read_bytes()
     length = int.from_bytes(header[:8], "little")
     metadata = json.loads(header[8 : 8 + length]).get("__metadata__")
@@ -40,6 +40,6 @@ def edit_tensors(path: Path, edit: Callable[[dict[str, Tensor]], object]) -> Non
 
 
 def rehash(directory: Path) -> None:
-    """Make the card's hashes fit the files as they are, and nothing else of it."""
+    """Update the hashes in the card to the current files; nothing else changes."""
     with edited_json(directory / "mumic.json") as card:
         card["sha256"] = {name: file_hash(directory / name) for name in card["sha256"]}

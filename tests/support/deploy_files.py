@@ -82,7 +82,7 @@ def metrics_in(expression: str) -> set[str]:
 
 @cache
 def exported_metrics(*, families: bool = False) -> frozenset[str]:
-    """Return the names that /metrics exports, also those of several workers.
+    """Return the names that /metrics exports, including those of multiple workers.
 
     Args:
         families: names as in `# TYPE` lines; by default with the suffixes of histograms.

@@ -24,6 +24,7 @@ from tests.support.tiny import live_server
 
 @contextmanager
 def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
+    """Serve an app; release its fake tower at the end."""
     with (
         live_server(app) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_S) as session,
@@ -37,11 +38,13 @@ def served(app: FastAPI, tower: FakeTower) -> Iterator[httpx.Client]:
 async def embed(
     engine: Engine, source: Callable[[], bytes], times: int
 ) -> list[EmbeddedImage | ImageError]:
+    """Embed a photo a number of times in one request, without HTTP."""
     timings = [Timings() for _ in range(times)]
     return await engine.images.embed(engine.models.current, [source] * times, timings)
 
 
 def in_flight(client: httpx.Client) -> float:
+    """Return the number of images in flight."""
     return metric(client, "mumic_images_in_flight")
 
 
@@ -66,5 +69,5 @@ class FailingClassifier(FakeClassifier):
     @property
     def labels(self) -> LabelSet:
         if self.failing:
-            raise RuntimeError("the inside, a secret")
+            raise RuntimeError("internal detail, a secret")
         return super().labels

@@ -47,7 +47,7 @@ class FakeTower:
             raise torch.OutOfMemoryError("CUDA out of memory")
         greys = pixels[:, 0, 0, 0]
         if (greys == RAISES).any():
-            raise RuntimeError("the inside, a secret")
+            raise RuntimeError("internal detail, a secret")
         rows = torch.zeros(len(pixels), DIMENSION)
         rows[:, 0] = 1
         rows[greys == NAN] = torch.nan
@@ -96,7 +96,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-class ForwardLoop(asyncio.SelectorEventLoop):
+class ManualClockLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock a test advances, instead of waiting.
 
     Attributes:
@@ -110,8 +110,8 @@ class ForwardLoop(asyncio.SelectorEventLoop):
         return super().time() + self.ahead_s
 
 
-def go_forward(seconds: float) -> None:
-    """Advance the clock of the running `ForwardLoop`."""
+def advance_clock(seconds: float) -> None:
+    """Advance the clock of the running `ManualClockLoop`."""
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, ForwardLoop)
+    assert isinstance(loop, ManualClockLoop)
     loop.ahead_s += seconds

@@ -24,7 +24,7 @@ def modules() -> dict[str, ast.Module]:
     return {module_name(path): ast.parse(path.read_bytes()) for path in ROOT.glob("app/**/*.py")}
 
 
-def imported_by(module: str, *, lazily: bool = True) -> set[str]:
+def imports_of(module: str, *, lazily: bool = True) -> set[str]:
     """What a module imports: modules of ours, and the names of others' packages.
 
     Args:
@@ -47,7 +47,7 @@ def reached_from(module: str) -> set[str]:
     """What runs when a module is imported: modules of ours and others' packages."""
     found, waiting = set[str](), [module]
     while waiting:
-        for name in imported_by(waiting.pop(), lazily=False) - found:
+        for name in imports_of(waiting.pop(), lazily=False) - found:
             found.add(name)
             if name in modules():
                 waiting.append(name)
@@ -75,7 +75,7 @@ def _has_packages(name: str) -> bool:
 
 def import_graph() -> dict[str, set[str]]:
     """Return the modules of `app` that each module imports."""
-    return {module: imported_by(module) & modules().keys() for module in modules()}
+    return {module: imports_of(module) & modules().keys() for module in modules()}
 
 
 def package_graph() -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 `python -m tests.support.light_workers FOLDER` serves with two workers until a signal. Each answers
 with its process id, counts the request and reports one image in flight. While FOLDER contains a
-file `hopeless`, workers kill themselves at start; without FOLDER they exit with an error.
+file `crash`, workers kill themselves at start; without FOLDER they exit with an error.
 """
 
 import os
@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> Starlette:
     """Build the app of one worker."""
     if not settings.checkpoint.is_dir():
         sys.exit("no such folder")
-    if (settings.checkpoint / "hopeless").exists():
+    if (settings.checkpoint / "crash").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     metrics = Metrics()
     names = ("name", "version", "labels_version", "device", "precision")

@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.photos import encoded, sample
 
-Form = Callable[..., dict[str, Any]]
+BodyBuilder = Callable[..., dict[str, Any]]
 
 
 @cache
@@ -48,7 +48,7 @@ def raw(data: bytes, **options: Any) -> dict[str, Any]:
     return {"content": data, "headers": {"content-type": "image/jpeg"}, "params": options}
 
 
-FORMS: list[Form] = [multipart, json_body, raw]
+BODY_BUILDERS: list[BodyBuilder] = [multipart, json_body, raw]
 
 
 def metric(client: httpx.Client, sample: str) -> float:

@@ -8,7 +8,7 @@ import torch
 from app.core.model import ScoredBatch
 from app.errors import DrainingError, InferenceError
 from app.serving.observability import Timings
-from tests.support.batching import OneModel, running, submit_in_order
+from tests.support.batching import SingleModelBatcher, running, submit_in_order
 from tests.support.fakes import (
     GOOD,
     NAN,
@@ -78,7 +78,7 @@ def test_each_image_receives_its_own_row() -> None:
                 torch.stack([tower(pixels)[:, 0], greys], dim=1), greys[:, None] / 255
             )
 
-        batcher = OneModel(by_grey, 4)
+        batcher = SingleModelBatcher(by_grey, 4)
         batcher.start()
         tasks = await submit_in_order(batcher, tower, range(100, 110))
         tower.go.set()
@@ -200,7 +200,7 @@ def test_cancelled_images_leave_queue_while_model_is_stuck() -> None:
 
 
 def test_failing_batch_observer_withholds_no_result() -> None:
-    class FailingObserver(OneModel):
+    class FailingObserver(SingleModelBatcher):
         def observe_batch(self) -> None:
             raise OSError("no metrics")
 

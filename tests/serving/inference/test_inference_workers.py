@@ -10,7 +10,7 @@ from app.core.runtime import InferenceWorkers
 from app.serving.inference.batcher import ScoredImage
 from app.serving.inference.scoring_model import ScoringModel
 from app.serving.observability import Timings
-from tests.support.batching import OneModel, running, submit_in_order
+from tests.support.batching import SingleModelBatcher, running, submit_in_order
 from tests.support.fakes import GOOD, PATIENCE_S, RAISES, FakeTower, grey_pixels, scored, until
 
 
@@ -99,7 +99,7 @@ def test_expected_images_prevent_single_image_threads() -> None:
             return scored(tower(pixels))
 
         workers = InferenceWorkers(2, threads=1, threads_single_image=3)
-        batcher = OneModel(score, 4, workers)
+        batcher = SingleModelBatcher(score, 4, workers)
         batcher.start()
         for expected in (0, 1, 0, 0):
             batcher.expected_images = expected
@@ -121,7 +121,7 @@ def test_single_image_uses_all_threads() -> None:
             seen.append(torch.get_num_threads())
             return scored(tower(pixels))
 
-        batcher = OneModel(score, 4, workers)
+        batcher = SingleModelBatcher(score, 4, workers)
         batcher.start()
         for _ in range(2):
             await batcher.put(grey_pixels(GOOD))

@@ -16,8 +16,8 @@ from tests.support.fakes import (
     PATIENCE_S,
     FakeClassifier,
     FakeTower,
-    ForwardLoop,
-    go_forward,
+    ManualClockLoop,
+    advance_clock,
     grey_photo,
     until,
 )
@@ -27,7 +27,7 @@ HEADER = "X-Request-Timeout-Ms"
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=ForwardLoop) as runner:
+    with asyncio.Runner(loop_factory=ManualClockLoop) as runner:
         runner.run(scenario)
 
 
@@ -74,7 +74,7 @@ def test_request_is_cancelled_at_deadline(
             request = json_body(grey_photo(GOOD), **options)
             answer = asyncio.create_task(client.post(path, **request))
             await until_in_flight(client, 1)
-            go_forward(301)
+            advance_clock(301)
             assert refused_within(await asyncio.wait_for(answer, PATIENCE_S), 300)
             await until_in_flight(client, 0)
             tower.go.set()
@@ -89,7 +89,7 @@ def test_body_time_counts_towards_deadline(
     async def slow_body() -> AsyncIterator[bytes]:
         photo = grey_photo(GOOD)
         yield photo[:10]
-        go_forward(200)
+        advance_clock(200)
         yield photo[10:]
 
     async def scenario() -> None:
@@ -97,7 +97,7 @@ def test_body_time_counts_towards_deadline(
             request = raw(b"") | {"content": slow_body()}
             answer = asyncio.create_task(client.post("/predict", **request))
             await until(lambda: tower.batches == [1])
-            go_forward(101)
+            advance_clock(101)
             assert refused_within(await asyncio.wait_for(answer, PATIENCE_S), 300)
 
     run(scenario())
@@ -115,7 +115,7 @@ def test_timeout_header_shortens_but_never_extends_deadline(
             request["headers"][HEADER] = asked_ms
             answer = asyncio.create_task(client.post("/predict", **request))
             await until_in_flight(client, 1)
-            go_forward(given_s + 1)
+            advance_clock(given_s + 1)
             assert refused_within(await asyncio.wait_for(answer, PATIENCE_S), given_s)
             await until_in_flight(client, 0)
 

@@ -17,7 +17,7 @@ from app.main import create_app
 from app.serving.request import Fetcher
 from app.serving.request.url_fetcher import is_public
 from app.settings import Settings
-from tests.support.fakes import PATIENCE_S, ForwardLoop, go_forward, until
+from tests.support.fakes import PATIENCE_S, ManualClockLoop, advance_clock, until
 from tests.support.requests import photo
 from tests.support.site import PUBLIC, Site, running_site
 from tests.support.tiny import live_server
@@ -261,11 +261,11 @@ def test_slow_urls_exceed_deadline_with_504(
         ):
             answer = asyncio.create_task(client.post("/predict", json=body))
             await until(lambda: site.seen.count("/slow") > asked)
-            go_forward(301)
+            advance_clock(301)
             late = await asyncio.wait_for(answer, PATIENCE_S)
             assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
 
-    with asyncio.Runner(loop_factory=ForwardLoop) as runner:
+    with asyncio.Runner(loop_factory=ManualClockLoop) as runner:
         runner.run(scenario())
 
 
