@@ -1,4 +1,4 @@
-"""What the tests share: one tiny checkpoint, its classifier, one live server."""
+"""Shared fixtures: a tiny checkpoint, its classifier and a live server."""
 
 import os
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from tests.support.training_set import write_init, write_photos
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-torch.set_num_threads(1)  # tiny models; the suite must not fight over two cores
+torch.set_num_threads(1)  # the models are tiny, and test processes share two cores
 for name in [name for name in os.environ if name.startswith("OTEL_")]:
-    del os.environ[name]  # where a developer's traces go is no concern of tests
+    del os.environ[name]  # tests ignore the developer's tracing configuration
 
-# What takes longest comes first, or one of the processes of `make test` would end with it alone.
-LONGEST = ("test_workers", "test_training", "test_cli", "test_training_devices", "test_importing")
+# The slowest files run first, so that the processes of `make test` end at about the same time.
+LONGEST = ("test_workers", "test_training", "test_cli", "test_training_devices", "test_importer")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +51,7 @@ def shipped_classifier() -> Classifier:
 
 @pytest.fixture(scope="session")
 def small_settings(tiny_checkpoint: Path) -> Settings:
-    """Limits small enough that a test can pass them."""
+    """Settings with limits that a test can exceed."""
     return Settings(
         checkpoint=tiny_checkpoint,
         max_image_bytes=2 * 2**20,
@@ -90,7 +90,7 @@ def progress() -> Iterator[Progress]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three photos, one with a name that an address must escape, and the list of them."""
+    """A folder with three photos, one with a name that URLs must escape, and their list."""
     write_crops(tmp_path / "photos", 3)
     (tmp_path / "photos" / "02.png").rename(tmp_path / "photos" / "a room & a view.png")
     (tmp_path / "list.csv").write_text("file\n00.png\n01.png\na room & a view.png\n00.png\n")
@@ -100,7 +100,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Where the spans of a server that has stopped are."""
+    """The exported spans of a traced server, after its shutdown."""
     memory = InMemorySpanExporter()
     monkeypatch.setattr("app.serving.observability.tracing.OTLPSpanExporter", lambda: memory)
     return memory

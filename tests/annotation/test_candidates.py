@@ -1,4 +1,4 @@
-"""Which photos to annotate: even over strata, and like a rare label."""
+"""Sampling of photos to annotate: evenly over strata, and similar to rare labels."""
 
 from collections import Counter
 from pathlib import Path
@@ -31,8 +31,8 @@ def test_strata_are_sampled_evenly(strata: dict[str, str], count: int) -> None:
     sizes, taken = Counter(strata.values()), Counter(strata[file] for file in chosen)
     most = max(taken.values(), default=0)
     assert all(taken[each] >= min(sizes[each], most - 1) for each in sizes)
-    turned = dict(sorted(strata.items(), reverse=True))
-    assert sample_stratified_photos(turned, count, np.random.default_rng(0)) == chosen
+    reordered = dict(sorted(strata.items(), reverse=True))
+    assert sample_stratified_photos(reordered, count, np.random.default_rng(0)) == chosen
 
 
 def test_seed_changes_sample() -> None:
@@ -65,7 +65,7 @@ def test_similar_photos_are_sampled_only_from_top() -> None:
 
 @pytest.fixture
 def archive(tmp_path: Path, tiny_classifier: Classifier) -> Path:
-    """Forty photos around three directions: that of pets, of dogs and of nothing."""
+    """Embeddings of forty photos, close to the texts of pets or dogs or to neither."""
     torch.manual_seed(0)
     texts = tiny_classifier.embed_texts(["a photo with pets", "a photo with dog"])
     noise = 0.02 * torch.randn(40, tiny_classifier.dimension)
@@ -91,12 +91,12 @@ class Candidates:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], archive: Path
     ) -> None:
-        self._around = (monkeypatch, capsys)
+        self._fixtures = (monkeypatch, capsys)
         self.archive = archive
 
     def __call__(self, *more: str | Path) -> Run:
         return mumic(
-            *(*self._around, "data", "candidates"),
+            *(*self._fixtures, "data", "candidates"),
             *("--embeddings", self.archive / "archive.safetensors"),
             *("--properties", self.archive / "properties.parquet", "--by", "property_type"),
             *("--out", self.archive / "candidates.csv", *more),
@@ -129,8 +129,8 @@ def test_candidates_command_picks_by_strata_and_text(
 def test_rare_label_search_requires_matching_checkpoint(
     run: Candidates, tiny_checkpoint: Path, archive: Path
 ) -> None:
-    wrong = ("--count", "1", "--rare", "pets")
-    ran = run(*wrong)
+    rare = ("--count", "1", "--rare", "pets")
+    ran = run(*rare)
     assert ran.code == 2
     assert "checkpoint: give the one that made the embeddings" in ran.err
     ran = run("--count", "1", "--rare", "pest", "--checkpoint", tiny_checkpoint)
@@ -138,7 +138,7 @@ def test_rare_label_search_requires_matching_checkpoint(
     assert "unknown label 'pest'; nearest known: pets" in ran.err
     files, rows = read_archive_embeddings(archive / "archive.safetensors")
     write_archive_embeddings(archive / "archive.safetensors", files, rows[:, :7])
-    ran = run(*wrong, "--checkpoint", tiny_checkpoint)
+    ran = run(*rare, "--checkpoint", tiny_checkpoint)
     assert ran.code == 1
     assert "have 32 numbers, the archive's 7" in ran.err
 

@@ -1,4 +1,4 @@
-"""Votes become targets; a golden set says from which agreement on."""
+"""Votes become targets; a golden set selects the agreement threshold of each label."""
 
 import math
 import re
@@ -196,7 +196,7 @@ def test_consolidate_command_picks_thresholds_and_writes(
     photos: Path,
     ending: str,
 ) -> None:
-    """Gardens are seen too often: three of five see one in every photo, four where there is one."""
+    """Gardens are overreported: three of five votes in photos without one, four in those with."""
     files = [f"{i:02d}.png" for i in range(24)]
     votes = [[f, "garden", "4" if i < 12 else "3", "5"] for i, f in enumerate(files)]
     votes += [[f, "suite", "5" if i < 2 else "0", "5"] for i, f in enumerate(files)]
@@ -227,7 +227,7 @@ def test_consolidate_command_picks_thresholds_and_writes(
     report = list(read_table(tmp_path / f"report.{ending}", ("label", "threshold", "picked")))
     assert [each["threshold"] for each in report if each["picked"] == "yes"] == ["0.8"]
 
-    assert run().out == ""  # without a golden set the usual threshold is for all
+    assert run().out == ""  # without a golden set, all labels use the default threshold
     targets = read_annotations(tmp_path / f"targets.{ending}", photos, NAMES)
     assert labels_by_file(targets)["12.png"] == ("garden", "suite")
 

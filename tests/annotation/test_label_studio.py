@@ -1,4 +1,4 @@
-"""Label Studio's export becomes votes, or is refused with its place."""
+"""Conversion of Label Studio exports to votes, and the errors of invalid exports."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ ROOM = Question(id="room_1", text="Room?", labels=("room", "bedroom"))
 
 
 def answer(question: str, *chosen: str) -> dict[str, Any]:
-    """One question's answer, as Label Studio exports it."""
+    """Build the answer to a question in Label Studio's export format."""
     return {
         **{"id": "Dx_aB91ISN", "from_name": question, "to_name": "the-photo", "type": "choices"},
         "value": {"choices": list(chosen)},
@@ -25,10 +25,10 @@ def answer(question: str, *chosen: str) -> dict[str, Any]:
     }
 
 
-def given_by(person: object, *answers: dict[str, Any], **more: object) -> dict[str, Any]:
-    """One person's annotation of a task, as Label Studio exports it."""
+def annotation_by(annotator: object, *answers: dict[str, Any], **more: object) -> dict[str, Any]:
+    """Build an annotator's annotation of a task in Label Studio's export format."""
     return {
-        **{"id": 1001, "completed_by": person, "result": list(answers), "was_cancelled": False},
+        **{"id": 1001, "completed_by": annotator, "result": list(answers), "was_cancelled": False},
         **{"ground_truth": False, "created_at": "2021-03-09T22:16:08.728353Z", "lead_time": 4.2},
         **more,
     }
@@ -43,12 +43,14 @@ def write_export(folder: Path, *annotations: dict[str, Any], file: str = "00.png
 def test_export_is_converted_to_votes(folder: Path) -> None:
     export = write_export(
         folder,
-        given_by(1, answer("out", "pool"), answer("room_1", NONE_CHOICE)),
-        given_by({"id": 2, "email": "b@example.com"}, answer("out", "pool", "garden")),
-        given_by(3, answer("out", NONE_CHOICE)),
-        given_by(4, answer("out", "garden"), was_cancelled=True),
-        given_by(3, answer("out", "pool")),
-        given_by(5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}),
+        annotation_by(1, answer("out", "pool"), answer("room_1", NONE_CHOICE)),
+        annotation_by({"id": 2, "email": "b@example.com"}, answer("out", "pool", "garden")),
+        annotation_by(3, answer("out", NONE_CHOICE)),
+        annotation_by(4, answer("out", "garden"), was_cancelled=True),
+        annotation_by(3, answer("out", "pool")),
+        annotation_by(
+            5, {"id": "x", "type": "textarea", "from_name": "c", "value": {"text": ["?"]}}
+        ),
     )
     tallies = read_label_studio_export(export, folder / "photos", [OUT, ROOM], ["pool", "garden"])
     assert set(tallies) == {
@@ -61,26 +63,34 @@ def test_export_is_converted_to_votes(folder: Path) -> None:
     ("annotation", "file", "message"),
     [
         (
-            given_by(1, answer("out", "pol")),
+            annotation_by(1, answer("out", "pol")),
             "00.png",
             "annotation 1001, question out: .*'pol'; nea",
         ),
-        (given_by(1, answer("out", "room")), "00.png", "question out: 'room' is not one of its"),
-        (given_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
-        (given_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
-        (given_by(1), "../q.yaml", "task 7, data.file: ../q.yaml is not below the photo folder"),
+        (
+            annotation_by(1, answer("out", "room")),
+            "00.png",
+            "question out: 'room' is not one of its",
+        ),
+        (annotation_by(1, answer("in", "pool")), "00.png", "unknown question 'in'; known: out"),
+        (annotation_by(1), "99.png", "task 7, data.file: no photo .*99.png"),
+        (
+            annotation_by(1),
+            "../q.yaml",
+            "task 7, data.file: ../q.yaml is not below the photo folder",
+        ),
         ({"id": 1}, "00.png", "0.annotations.0.result: Field required; is it JSON-MIN"),
         (
-            given_by(1, {**answer("out"), "value": {"choices": "pool"}}),
+            annotation_by(1, {**answer("out"), "value": {"choices": "pool"}}),
             "00.png",
             "value.choices: Input should be a valid array",
         ),
         (
-            given_by(1, {**answer("out"), "value": {"text": ["pool"]}}),
+            annotation_by(1, {**answer("out"), "value": {"text": ["pool"]}}),
             "00.png",
             "value.choices: Field required",
         ),
-        (given_by(1), "00.png", "has no answer"),
+        (annotation_by(1), "00.png", "has no answer"),
     ],
 )
 def test_invalid_export_is_refused_with_location(
@@ -92,7 +102,7 @@ def test_invalid_export_is_refused_with_location(
 
 
 def test_foreign_or_truncated_export_is_refused(folder: Path) -> None:
-    export = write_export(folder, given_by(1, answer("out", "pool")))
+    export = write_export(folder, annotation_by(1, answer("out", "pool")))
     text = export.read_text()
     export.write_text("\ufeff" + text)
     assert len(read_label_studio_export(export, folder / "photos", [OUT], ["pool", "garden"])) == 2
@@ -108,7 +118,7 @@ def test_foreign_or_truncated_export_is_refused(folder: Path) -> None:
 def test_consolidate_command_reads_export(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    export = write_export(folder, given_by(1, answer("out", "pool")))
+    export = write_export(folder, annotation_by(1, answer("out", "pool")))
     (folder / "q.yaml").write_text("questions: [{id: out, text: Out?, labels: [pool, garden]}]\n")
     arguments = (
         *("data", "consolidate", "--votes", export, "--photos", folder / "photos"),

@@ -1,4 +1,4 @@
-"""Labels grouped into questions, and the Label Studio project that asks them."""
+"""Grouping of labels into questions, and the Label Studio project with these questions."""
 
 import json
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def test_exclusive_labels_are_grouped_and_hard_labels_separated() -> None:
     )
     categories = {label.id: label.category for label in TRAVEL.labels}
     mixed = [q for q in questions if len({categories[label] for label in q.labels}) > 1]
-    assert len(mixed) == 1  # that of the category Rooms
+    assert len(mixed) == 1  # the question of the category Rooms
 
 
 def test_unusual_questions_are_reported() -> None:

@@ -1,4 +1,4 @@
-"""The split: shares kept for every label, copies together, the same each time."""
+"""Splitting: equal shares for every label, copies in one split, reproducible by seed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ PHOTOS = st.lists(
 )
 
 
-def made(drawn: Sequence[tuple[set[str], int]]) -> tuple[list[Annotation], dict[str, str]]:
-    """Photos with labels, some of the same content."""
+def build_photos(drawn: Sequence[tuple[set[str], int]]) -> tuple[list[Annotation], dict[str, str]]:
+    """Build annotations, and content hashes of which some are equal."""
     photos = [annotation(f"{i}.jpg", sorted(labels)) for i, (labels, _) in enumerate(drawn)]
     return photos, {f"{i}.jpg": f"content {content}" for i, (_, content) in enumerate(drawn)}
 
@@ -28,7 +28,7 @@ def made(drawn: Sequence[tuple[set[str], int]]) -> tuple[list[Annotation], dict[
 @settings(max_examples=25)
 @given(drawn=PHOTOS, seed=st.integers(0, 3))
 def test_copies_share_split_in_any_row_order(drawn: list[tuple[set[str], int]], seed: int) -> None:
-    photos, hashes = made([(set(), i) for i in range(100, 130)] + drawn)
+    photos, hashes = build_photos([(set(), i) for i in range(100, 130)] + drawn)
     splits = assign_splits(photos, hashes, seed=seed)
     assert splits.keys() == hashes.keys()
     for content in set(hashes.values()):
@@ -39,7 +39,7 @@ def test_copies_share_split_in_any_row_order(drawn: list[tuple[set[str], int]], 
 @settings(max_examples=25)
 @given(drawn=PHOTOS, seed=st.integers(0, 3))
 def test_each_stratum_has_requested_shares(drawn: list[tuple[set[str], int]], seed: int) -> None:
-    photos, _ = made(drawn)
+    photos, _ = build_photos(drawn)
     splits = assign_splits(photos, {photo.file: photo.file for photo in photos}, seed=seed)
     frequency = Counter(label for photo in photos for label in photo.positive)
     strata: dict[str, list[Split]] = {}
@@ -53,28 +53,30 @@ def test_each_stratum_has_requested_shares(drawn: list[tuple[set[str], int]], se
 
 
 def test_ten_photos_of_rare_label_reach_every_split() -> None:
-    photos, hashes = made([({"a"}, i) for i in range(10)] + [({"b"}, i) for i in range(10, 300)])
+    photos, hashes = build_photos(
+        [({"a"}, i) for i in range(10)] + [({"b"}, i) for i in range(10, 300)]
+    )
     splits = assign_splits(photos, hashes)
     rare = Counter(splits[photo.file] for photo in photos if "a" in photo.positive)
     assert rare == {"train": 8, "validation": 1, "test": 1}
 
 
 def test_seed_changes_split_and_shares_are_respected() -> None:
-    photos, hashes = made([(set("ab"[: i % 3]), i) for i in range(200)])
+    photos, hashes = build_photos([(set("ab"[: i % 3]), i) for i in range(200)])
     assert assign_splits(photos, hashes, seed=0) != assign_splits(photos, hashes, seed=1)
     halves = assign_splits(photos, hashes, {"train": 1, "validation": 1, "test": 0})
     assert Counter(halves.values()) == {"train": 100, "validation": 100}
 
 
 def test_empty_split_is_refused() -> None:
-    photos, hashes = made([({"a"}, i) for i in range(5)])
+    photos, hashes = build_photos([({"a"}, i) for i in range(5)])
     with pytest.raises(DataError, match=r"no photo is left for the split .*: 5 different photos"):
         assign_splits(photos, hashes)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twenty photos, the last of which is a copy of the first, and their targets."""
+    """A folder of twenty photos, of which the last is a copy of the first, and their targets."""
     files = write_crops(tmp_path / "photos", 20)
     (tmp_path / "photos" / files[-1]).write_bytes((tmp_path / "photos" / files[0]).read_bytes())
     targets = [

@@ -1,4 +1,4 @@
-"""Photos that cannot be decoded are known before a run, and the others can be kept."""
+"""Undecodable photos are found before a run, and the pixels of the others can be cached."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ from app.training.run import create_fabric, decodable_photos
 from tests.support.training_set import data_of, write_photos
 
 
-class Billion(Sequence[Path]):
-    """One photo, a billion times."""
+class RepeatedPath(Sequence[Path]):
+    """A sequence of 1e9 equal paths."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class Billion(Sequence[Path]):
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Seven photos, one of them cut short, one not an image."""
+    """A folder of seven photos, of which one is truncated and one is not an image."""
     folder = write_photos(tmp_path / "photos")
     (folder / "coffee.png").write_bytes((folder / "coffee.png").read_bytes()[:3000])
     (folder / "flower.png").write_text("no image")
@@ -119,4 +119,6 @@ def test_pixel_cache_larger_than_memory_is_refused(
     photos: Path, init: Checkpoint, progress: Progress
 ) -> None:
     with pytest.raises(OptionError, match=r"cache-photos: the photos need 12,288\.0 GB"):
-        decode_photos(Billion(photos / "cat.png"), init.preprocess, keep=True, progress=progress)
+        decode_photos(
+            RepeatedPath(photos / "cat.png"), init.preprocess, keep=True, progress=progress
+        )

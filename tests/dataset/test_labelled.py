@@ -1,4 +1,4 @@
-"""From a manifest to targets: what each name says, and what is refused."""
+"""Targets from a manifest, and the errors of invalid manifests."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What the human-labelled names mean in a label set."""
+"""Definitions of human-labelled names in a label set."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tables in CSV and Parquet: the same rows from both, and errors with their place."""
+"""CSV and Parquet tables have equal rows, and errors have a location."""
 
 import sys
 from pathlib import Path

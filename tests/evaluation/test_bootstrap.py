@@ -1,4 +1,4 @@
-"""Metrics on draws of images, against the metrics of images that are really repeated."""
+"""Metrics of bootstrap draws equal metrics of actually repeated images."""
 
 import math
 from collections.abc import Callable

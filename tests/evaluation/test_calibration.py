@@ -1,4 +1,4 @@
-"""Calibration against a naive version and against scikit-learn."""
+"""Calibration equals a naive implementation and scikit-learn."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""`mumic evaluate` on a handful of real photos and tiny models."""
+"""`mumic evaluate` on a few real photos and tiny models."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def evaluate(
     photos: Path,
     first: Path,
 ) -> Evaluate:
-    """`mumic evaluate` with what it cannot do without, unless given."""
+    """Run `mumic evaluate` with default values for its required options."""
     names = tmp_path / "names.yaml"
     names.write_text(yaml.safe_dump({"names": {k: n.model_dump() for k, n in NAMES.items()}}))
 
@@ -75,7 +75,9 @@ def evaluate(
             for each in (value if isinstance(value, list) else [value])
             if each is not None
         ]
-        return mumic(monkeypatch, capsys, "evaluate", *(str(part) for p in pairs for part in p))
+        return mumic(
+            monkeypatch, capsys, "evaluate", *(str(each) for pair in pairs for each in pair)
+        )
 
     return run
 
@@ -145,7 +147,7 @@ def test_manifest_without_names_uses_label_ids_in_report(
     rows = "cat.png,test,pets,temple\nchina.png,test,temple,pets\n"
     assert evaluate(rows, names=None).code == 0
     page = (tmp_path / "report" / "report.html").read_text()
-    assert "Image embeddings" not in page  # of two photos there is no map
+    assert "Image embeddings" not in page  # two photos are too few for a map
     assert "<td>Animals</td>" in page
 
 

@@ -1,4 +1,4 @@
-"""Name or description: chosen by what photos say, and by nothing less."""
+"""Choice between name and description as a label's text."""
 
 from pathlib import Path
 
@@ -43,30 +43,30 @@ def choices(targets: Floats, by_name: Floats, by_description: Floats) -> dict[st
 
 @pytest.fixture
 def photos_and_scores() -> tuple[Floats, Floats, Floats]:
-    """Targets of 200 photos, informative scores and uninformative scores."""
+    """Targets of 200 photos, informative scores, and nearly uninformative scores."""
     draw = np.random.default_rng(0)
     targets = (draw.random((200, 4)) < 0.2).astype(np.float64)
-    sure = targets + draw.normal(0, 0.4, targets.shape)
-    return targets, sure, targets + draw.normal(0, 4, targets.shape)
+    clear = targets + draw.normal(0, 0.4, targets.shape)
+    return targets, clear, targets + draw.normal(0, 4, targets.shape)
 
 
 def test_text_with_higher_average_precision_is_chosen(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
-    targets, sure, unsure = photos_and_scores
-    found = choices(targets, unsure, sure)
+    targets, clear, noisy = photos_and_scores
+    found = choices(targets, noisy, clear)
     assert [found[id].chosen for id in ("gym", "bar", "spa")] == ["description"] * 3
     assert found["gym"].gap > 0.2
     assert found["gym"].low <= found["gym"].gap <= found["gym"].high
     assert (found["gym"].reason, found["spa"].reason) == ("changed: better", "kept: better")
-    assert choices(targets, sure, unsure)["spa"].chosen == "name"
+    assert choices(targets, clear, noisy)["spa"].chosen == "name"
 
 
 def test_text_of_another_label_is_not_chosen(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
-    targets, sure, unsure = photos_and_scores
-    found = choices(targets, unsure, sure)
+    targets, clear, noisy = photos_and_scores
+    found = choices(targets, noisy, clear)
     assert found["club"].chosen == "name"
     assert "another label" in found["club"].reason
     assert apply_prompt_choices(LABELS, list(found.values())).labels[3].text == "club"
@@ -75,9 +75,9 @@ def test_text_of_another_label_is_not_chosen(
 def test_gap_within_noise_keeps_prompt(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
-    targets, sure, _ = photos_and_scores
+    targets, clear, _ = photos_and_scores
     other = targets + np.random.default_rng(1).normal(0, 0.4, targets.shape)
-    found = choices(targets, sure, other)
+    found = choices(targets, clear, other)
     assert {choice.reason for choice in found.values()} == {"kept: within noise"}
     assert all(choice.chosen == choice.present for choice in found.values())
 
@@ -85,10 +85,10 @@ def test_gap_within_noise_keeps_prompt(
 def test_few_positives_or_no_negatives_keep_prompt(
     photos_and_scores: tuple[Floats, Floats, Floats],
 ) -> None:
-    targets, sure, unsure = photos_and_scores
+    targets, clear, noisy = photos_and_scores
     targets[np.flatnonzero(targets[:, 0] == 1)[9:], 0] = -1.0
     targets[targets[:, 1] == 0, 1] = -1.0
-    found = choices(targets, unsure, sure)
+    found = choices(targets, noisy, clear)
     assert (found["gym"].positives, found["bar"].negatives) == (9, 0)
     assert found["gym"].reason == found["bar"].reason == "kept: too few photos"
     assert found["spa"].reason == "kept: better"

@@ -1,4 +1,4 @@
-"""Ranking metrics against naive ones."""
+"""Ranking metrics equal naive implementations."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a report says and shows, from numbers alone."""
+"""Contents of an evaluation report, from synthetic metrics."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ from app.evaluation.report.tables import class_table
 
 
 def measures_of(classes: int, seed: int = 0) -> Measures:
-    """Numbers of random predictions on random targets; the last class has no positive."""
+    """Measure random predictions on random targets; the last class has no positive."""
     draw = np.random.default_rng(seed)
     targets = draw.integers(-1, 2, (40, classes)).astype(float)
     targets[:, -1] = np.minimum(targets[:, -1], 0)
@@ -100,8 +100,8 @@ def test_more_categories_than_colours_differ_by_shape() -> None:
     assert figure
     looks = {
         tuple(
-            np.asarray(part).tobytes()
-            for part in (each.get_facecolor(), each.get_paths()[0].vertices)
+            np.asarray(value).tobytes()
+            for value in (each.get_facecolor(), each.get_paths()[0].vertices)
         )
         for each in figure.axes[0].collections
     }

@@ -1,4 +1,4 @@
-"""Thresholds: what they promise."""
+"""Guarantees of fitted thresholds on unseen photos."""
 
 import math
 
@@ -26,10 +26,10 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 def photos_of(seed: int, images: int = 600) -> tuple[Floats, Floats]:
-    """Scores of twelve labels, from common to rare; the model is surer of some than of others."""
+    """Draw targets and scores of twelve labels, common to rare, with different score levels."""
     draw = np.random.default_rng(seed)
     shares = np.geomspace(0.4, 0.01, 12)
-    levels = np.linspace(-1.0, 1.0, 12)  # the same score means more for one label than another
+    levels = np.linspace(-1.0, 1.0, 12)  # equal scores mean different probabilities per label
     targets = (draw.random((images, 12)) < shares).astype(np.float64)
     scores = sigmoid(draw.normal(6 * targets - 4 + levels, 1.2))
     targets[draw.random(targets.shape) < 0.3] = -1.0
@@ -37,16 +37,16 @@ def photos_of(seed: int, images: int = 600) -> tuple[Floats, Floats]:
 
 
 def test_store_recall_holds_on_unseen_photos() -> None:
-    held = []
+    reached = []
     for seed in range(10):
         fitted = fit_thresholds(*photos_of(seed), ThresholdRules(recall=0.98, confidence=0.95))
         assert (fitted.store <= fitted.serve).all()
         other = photos_of(seed + 1000, images=2000)
         pooled = count_passing(*other, fitted.serve, fitted.store).pooled
-        held.append(pooled.recall[0] >= 0.98)
+        reached.append(pooled.recall[0] >= 0.98)
         assert pooled.recall[0] > 0.97
         assert pooled.dropped[0] > 0.75
-    assert sum(held) >= 9
+    assert sum(reached) >= 9
 
 
 def test_cross_validated_summary_holds_on_unseen_photos() -> None:
@@ -73,7 +73,7 @@ def test_higher_recall_or_confidence_lowers_store() -> None:
 
 def test_label_with_too_few_examples_uses_fallback() -> None:
     targets, scores = photos_of(0)
-    targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])  # positives alone
+    targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])  # only positives
     targets[:, 1] = -1.0
     scores[:, 1] = np.linspace(0, 1, len(scores))
     scores[:, 2] *= 0.1
@@ -105,9 +105,9 @@ def test_confident_teacher_is_evidence_only_for_serve() -> None:
     teacher = np.array([[0.0], [0.9], [0.0], [0.2], [0.9]])
     assert merge_teacher_targets(targets, teacher).ravel().tolist() == [1.0, 1.0, 0.0, -1.0, 0.0]
     human, scores = photos_of(0)
-    word = np.where(human >= 0, human, 0.0)
+    labels = np.where(human >= 0, human, 0.0)
     human[:, 0] = -1.0
-    fitted = fit_thresholds(human, scores, ThresholdRules(), word)
+    fitted = fit_thresholds(human, scores, ThresholdRules(), labels)
     assert fitted.serve_is_fitted[0]
     assert not fitted.store_is_fitted[0]
     assert serve_evidence(human, fitted, 10)[0] == "teacher"
@@ -173,9 +173,9 @@ def test_scores_of_exactly_zero_and_one_are_fitted() -> None:
 @pytest.mark.parametrize("level", [18.0, -18.0])
 def test_scores_near_zero_or_one_meet_recall_and_f1(level: float) -> None:
     draw = np.random.default_rng(0)
-    surer = draw.normal(0, 3, (400, 1))
-    targets = (surer + draw.normal(0, 1, surer.shape) > 1).astype(np.float64)
-    scores = sigmoid(surer + level).astype(np.float32)
+    logits = draw.normal(0, 3, (400, 1))
+    targets = (logits + draw.normal(0, 1, logits.shape) > 1).astype(np.float64)
+    scores = sigmoid(logits + level).astype(np.float32)
     rules = ThresholdRules(slack=0.0)
     _, _, summary = summarise_thresholds(
         targets, scores, fit_thresholds(targets, scores, rules), rules

@@ -18,7 +18,7 @@ def init(tmp_path: Path) -> Checkpoint:
 
 
 class Command:
-    """`mumic thresholds` on the small training set."""
+    """Runs `mumic thresholds` on the small training set."""
 
     def __init__(self, folder: Path, photos: Path, init: Checkpoint) -> None:
         names = folder / "names.yaml"

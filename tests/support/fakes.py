@@ -1,4 +1,4 @@
-"""A fake image tower that a test controls, and clocks and waits for tests."""
+"""A fake image tower that tests control, a manual clock, and functions that wait."""
 
 import asyncio
 import threading
@@ -39,7 +39,7 @@ class FakeTower:
         self.go.set()
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 -> (B, D); the grey values of the images select failures."""
+        """Embed (B, 3, S, S) uint8 as (B, D); the images' grey values select failures."""
         self.batches.append(len(pixels))
         if not self.go.wait(PATIENCE_S):
             raise TimeoutError("the test did not release the model")
@@ -62,21 +62,21 @@ class FakeClassifier(Classifier):
         self._tower = tower
 
     def score_images(self, pixels: Tensor) -> ScoredBatch:
-        """The fake tower's embeddings."""
+        """Return the fake tower's embeddings with equal scores."""
         return scored(self._tower(pixels))
 
     def is_golden(self, embedding: Tensor) -> bool:
-        """Whether the fake tower computed it."""
+        """Return whether the fake tower computed the embedding."""
         return bool(embedding[0] == 1)
 
 
 def grey_photo(value: int) -> bytes:
-    """A PNG of one grey value."""
+    """Build a PNG of one grey value."""
     return encoded(Image.new("RGB", (8, 8), (value,) * 3), "PNG")
 
 
 def grey_pixels(value: int) -> Tensor:
-    """(3, 4, 4) uint8 of one grey value."""
+    """Build (3, 4, 4) uint8 pixels of one grey value."""
     return torch.full((3, 4, 4), value, dtype=torch.uint8)
 
 
@@ -106,7 +106,7 @@ class ManualClockLoop(asyncio.SelectorEventLoop):
     ahead_s = 0.0
 
     def time(self) -> float:
-        """The clock of timeouts."""
+        """Return the time that timeouts use."""
         return super().time() + self.ahead_s
 
 

@@ -13,26 +13,26 @@ ROOT = Path(__file__).parents[2]
 
 
 def module_name(path: Path) -> str:
-    """The dotted name of a file; a package is named after its folder."""
+    """Return the dotted name of a file; a package has the name of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of `app`, parsed."""
+    """Parse every module of `app`."""
     return {module_name(path): ast.parse(path.read_bytes()) for path in ROOT.glob("app/**/*.py")}
 
 
 def imports_of(module: str, *, lazily: bool = True) -> set[str]:
-    """What a module imports: modules of ours, and the names of others' packages.
+    """Return the imports of a module: modules of `app`, and names of third-party packages.
 
     Args:
         module: its full name.
-        lazily: whether imports within functions count.
+        lazily: whether to include imports within functions.
     """
     tree = modules()[module]
-    nodes = ast.walk(tree) if lazily else _at_start(tree)
+    nodes = ast.walk(tree) if lazily else _imports_at_load(tree)
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -44,20 +44,20 @@ def imports_of(module: str, *, lazily: bool = True) -> set[str]:
 
 
 def reached_from(module: str) -> set[str]:
-    """What runs when a module is imported: modules of ours and others' packages."""
-    found, waiting = set[str](), [module]
-    while waiting:
-        for name in imports_of(waiting.pop(), lazily=False) - found:
+    """Return all modules of `app` and third-party packages that an import of a module loads."""
+    found, queue = set[str](), [module]
+    while queue:
+        for name in imports_of(queue.pop(), lazily=False) - found:
             found.add(name)
             if name in modules():
-                waiting.append(name)
+                queue.append(name)
     return found
 
 
 def package_of(module: str) -> str:
     """Return the package of a module, at most three names deep.
 
-    A module next to packages, such as `app.errors`, stands for itself.
+    A module next to packages, such as `app.errors`, counts as a package.
     """
     names = module.split(".")[:3]
     while not _is_folder(".".join(names)) and not _has_packages(".".join(names[:-1])):
@@ -94,12 +94,12 @@ def longest_chain(graph: Mapping[str, set[str]]) -> list[str]:
     return max(chains.values(), key=len)
 
 
-def _at_start(node: ast.AST) -> Iterator[ast.AST]:
+def _imports_at_load(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         if not lazy and not _is_type_checking(child):
             yield child
-            yield from _at_start(child)
+            yield from _imports_at_load(child)
 
 
 def _is_type_checking(node: ast.AST) -> bool:

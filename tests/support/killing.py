@@ -1,4 +1,4 @@
-"""Simulates the kill of a run."""
+"""Progress bars that simulate the kill of a run."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Workers without a model, since importing torch takes seconds.
+"""Workers without a model, which start quickly because they do not import torch.
 
-`python -m tests.support.light_workers FOLDER` serves with two workers until a signal. Each answers
+`python -m tests.support.light_workers FOLDER` serves with two workers until a signal. Each responds
 with its process id, counts the request and reports one image in flight. While FOLDER contains a
-file `crash`, workers kill themselves at start; without FOLDER they exit with an error.
+file `crash`, workers kill themselves at start. If FOLDER does not exist, they exit with an error.
 """
 
 import os

@@ -20,31 +20,31 @@ def _pixels(name: str) -> Image.Image:
 
 
 def sample(name: str) -> Image.Image:
-    """One of `NAMES` as an RGB image of about 600 x 400 pixels; a copy, to be changed freely."""
+    """Return a copy of one of `NAMES` as an RGB image of about 600 x 400 pixels."""
     return _pixels(name).copy()
 
 
 def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
-    """The bytes of an image file; `options` are those of Pillow's `Image.save`."""
+    """Encode an image as a file; `options` are those of Pillow's `Image.save`."""
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, **chunks: bytes) -> bytes:
-    """A PNG built from its chunks, for variants that Pillow can read but not write.
+    """Build a PNG from chunks, for variants that Pillow can read but not write.
 
     Args:
-        width: in pixels, as the header says it, whatever `rows` holds.
-        height: in pixels, as the header says it, whatever `rows` holds.
-        depth: bits of a sample.
+        width: width in the header, in pixels; independent of `rows`.
+        height: height in the header, in pixels; independent of `rows`.
+        depth: bits per sample.
         colour: type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
-        rows: the image data, a filter byte before each row.
-        chunks: by name, put before the image data.
+        rows: the image data, with a filter byte before each row.
+        chunks: chunks before the image data, by name.
     """
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(rows, 1), "IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts.items())
+    bodies = {"IHDR": header, **chunks, "IDAT": zlib.compress(rows, 1), "IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in bodies.items())
 
 
 def _chunk(name: str, body: bytes) -> bytes:

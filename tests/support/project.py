@@ -1,4 +1,4 @@
-"""What pyproject.toml says."""
+"""The `project` table of pyproject.toml."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""Ranking problems, adversarial ones among them, and metrics as a reader would write them down."""
+"""Random and degenerate ranking problems, and naive implementations of the metrics."""
 
 import math
 
@@ -10,6 +10,7 @@ Floats = NDArray[np.float64]
 
 
 def naive_average_precision(targets: Floats, scores: Floats) -> float:
+    """Compute the average precision of one class, with a loop over thresholds."""
     known = [(s, y) for s, y in zip(scores, targets, strict=True) if y >= 0]
     positives = sum(y for _, y in known)
     if not positives:
@@ -24,10 +25,11 @@ def naive_average_precision(targets: Floats, scores: Floats) -> float:
 
 
 def naive_gap_at_k(targets: Floats, scores: Floats, k: int) -> float:
+    """Compute GAP@K, with a loop over thresholds."""
     kept: list[tuple[float, float]] = []
     for row, values in zip(targets.tolist(), scores.tolist(), strict=True):
         known = [(s, y) for s, y in zip(values, row, strict=True) if y >= 0]
-        kept += sorted(known, key=lambda pair: -pair[0])[:k]  # a stable sort: ties stay in order
+        kept += sorted(known, key=lambda pair: -pair[0])[:k]  # stable: ties keep their order
     positives = int((targets == 1).sum())
     if not positives:
         return math.nan
@@ -41,7 +43,7 @@ def naive_gap_at_k(targets: Floats, scores: Floats, k: int) -> float:
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Floats, Floats]:
-    """Targets and scores in [0, 1]: ties, no positives, all unknown, one image, one class."""
+    """Draw targets and scores in [0, 1]: ties, no positives, all unknown, one image, one class."""
     images, classes = draw(st.integers(1, 12)), draw(st.integers(1, 4))
     size = images * classes
     known = st.sampled_from([0.0, 1.0])

@@ -12,12 +12,13 @@ from app.settings import Settings
 from tests.support.requests import multipart, photo
 from tests.support.tiny import live_server
 
-TOKEN = "a token of the operator"
+TOKEN = "token of the operator"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
 @contextmanager
 def reloadable(directory: Path, **changed: object) -> Iterator[httpx.Client]:
+    """Serve a checkpoint with an admin token, and yield a client."""
     settings = Settings.model_validate(
         {"checkpoint": directory, "device": "cpu", "precision": "fp32", "admin_token": TOKEN}
         | changed

@@ -1,7 +1,6 @@
-"""A web site with one photo and misbehaving pages, for tests of the URL fetcher.
+"""A web site with one photo and malformed responses, for tests of the URL fetcher.
 
-It listens on two loopback addresses: `PUBLIC` stands for the internet, `INSIDE` for a private
-network.
+It listens on two loopback addresses: `PUBLIC` represents the internet, `INSIDE` a private network.
 """
 
 import threading
@@ -18,13 +17,21 @@ ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
     "/loop": (302, b"", {"Location": "/loop"}),
     "/nowhere": (302, b"", {}),
     "/large": (200, bytes(3 * 2**20), {}),
-    "/zipped": (200, b"whatever", {"Content-Encoding": "gzip"}),
+    "/zipped": (200, b"data", {"Content-Encoding": "gzip"}),
     "/text": (200, b"root:x:0:0:secret", {"Content-Type": "image/jpeg"}),
 }
 
 
 class Site(BaseHTTPRequestHandler):
-    """Serves the photo, redirects, endless and malformed responses."""
+    """Serves the photo, redirects, endless and malformed responses.
+
+    Attributes:
+        port: the port of both addresses.
+        seen: the requested paths.
+        hosts: the received Host headers.
+        fields: the names of all received headers.
+        server_stopping: ends slow responses.
+    """
 
     port: int
     seen: ClassVar[list[str]]
@@ -42,13 +49,13 @@ class Site(BaseHTTPRequestHandler):
             case "/endless":
                 self.send_response(200)
                 self.end_headers()
-                while self._alive(bytes(2**16)):
+                while self._write(bytes(2**16)):
                     pass
             case "/slow":
                 self.send_response(200)
                 self.send_header("Content-Length", "1000")
                 self.end_headers()
-                while self._alive(b"x") and not self.server_stopping.wait(0.05):
+                while self._write(b"x") and not self.server_stopping.wait(0.05):
                     pass
             case "/garbage":
                 self.wfile.write(b"no HTTP at all\r\n\r\n")
@@ -57,7 +64,7 @@ class Site(BaseHTTPRequestHandler):
 
     server_stopping = threading.Event()
 
-    def _alive(self, data: bytes) -> bool:
+    def _write(self, data: bytes) -> bool:
         try:
             self.wfile.write(data)
         except OSError:
@@ -69,7 +76,7 @@ class Site(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self._alive(body)
+        self._write(body)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -79,20 +86,20 @@ class Site(BaseHTTPRequestHandler):
 def running_site() -> Iterator[type[Site]]:
     """Run the site on both addresses with the same port."""
 
-    class Here(Site):
+    class RunningSite(Site):
         seen: ClassVar[list[str]] = []
         hosts: ClassVar[list[str]] = []
         fields: ClassVar[set[str]] = set()
         server_stopping = threading.Event()
 
-    outside = ThreadingHTTPServer((PUBLIC, 0), Here)
-    Here.port = outside.server_address[1]
-    inside = ThreadingHTTPServer((INSIDE, Here.port), Here)
+    outside = ThreadingHTTPServer((PUBLIC, 0), RunningSite)
+    RunningSite.port = outside.server_address[1]
+    inside = ThreadingHTTPServer((INSIDE, RunningSite.port), RunningSite)
     for server in (outside, inside):
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
-    yield Here
-    Here.server_stopping.set()
+    yield RunningSite
+    RunningSite.server_stopping.set()
     for server in (outside, inside):
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""A CLIP small enough to build in a test, and a real server around it."""
+"""A tiny CLIP model that tests build, and a live server around it."""
 
 import contextlib
 import threading
@@ -17,7 +17,7 @@ from app.core.model import MumicModel
 from app.serving.process import Server, bind, server_config
 from app.settings import Settings
 
-ENDS_WITHIN_S = 60  # more than the 30 s that it lets requests finish
+SHUTDOWN_TIMEOUT_S = 60  # longer than the server's 30 s to finish requests
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": 32,
@@ -50,7 +50,7 @@ CONFIG: dict[str, Any] = {
 
 
 def tiny_model(seed: int = 0) -> MumicModel:
-    """Random towers; weights large enough that activations matter, as in a trained model."""
+    """Build random towers, with weights scaled so that activations matter as in a trained model."""
     torch.manual_seed(seed)
     config = {key: value for key, value in CONFIG["model_cfg"].items() if key != "custom_text"}
     clip = CustomTextCLIP(**config)
@@ -64,7 +64,7 @@ def tiny_model(seed: int = 0) -> MumicModel:
 def write_tiny(
     directory: Path, labels: LabelSet | None = None, seed: int = 0, version: str = "1.2.3"
 ) -> Path:
-    """Write a tiny checkpoint with the built-in label set, or another."""
+    """Write a tiny checkpoint, by default with the built-in label set."""
     write_checkpoint(
         directory,
         tiny_model(seed),
@@ -80,7 +80,7 @@ def write_tiny(
 
 @contextlib.contextmanager
 def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]:
-    """Serve an app on a free loopback port, as `mumic serve` does; gives its address."""
+    """Serve an app on a free loopback port, as `mumic serve` does, and yield its address."""
     bound = bind("127.0.0.1", 0)
     server = Server(server_config(app, settings or Settings()))
     thread = threading.Thread(target=server.run, args=[[bound]], daemon=True)
@@ -93,6 +93,6 @@ def live_server(app: FastAPI, settings: Settings | None = None) -> Iterator[str]
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(ENDS_WITHIN_S)
+        thread.join(SHUTDOWN_TIMEOUT_S)
         bound.close()
-        assert not thread.is_alive(), "the server does not end"
+        assert not thread.is_alive(), "the server did not stop"

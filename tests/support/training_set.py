@@ -70,7 +70,7 @@ flower2.png,validation,flower,cat
 
 
 def write_photos(folder: Path) -> Path:
-    """Write the photos of `ROWS`."""
+    """Write the photos of `ROWS` to a new folder."""
     folder.mkdir()
     cat, flower = sample("chelsea"), sample("flower")
     photos = {
@@ -115,14 +115,14 @@ def write_manifest(folder: Path, rows: str = ROWS) -> Path:
 
 
 def data_of(folder: Path, photos: Path, rows: str = ROWS, **options: Any) -> LabelledPhotos:
-    """Load the targets of a manifest with these rows."""
+    """Write a manifest with these rows and load its targets."""
     return load_labelled_photos(
         write_manifest(folder, rows), photos, LABELS, **{"names": NAMES, **options}
     )
 
 
 def known(data: LabelledPhotos, file: str) -> Mapping[str, float]:
-    """The known targets of a photo: text, without its template, to presence."""
+    """Return the known targets of a photo: presence by text without its template."""
     row = data.targets[data.files.index(file)]
     pairs = zip(data.texts, row.tolist(), strict=True)
     return {text.removeprefix("a photo with "): value for text, value in pairs if value >= 0}

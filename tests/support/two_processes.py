@@ -1,4 +1,4 @@
-"""The work of each of two training processes; see `test_training_devices`."""
+"""The function that each of two training processes runs; see `test_training_devices`."""
 
 from dataclasses import replace
 from pathlib import Path

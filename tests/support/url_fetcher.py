@@ -17,6 +17,7 @@ NAMES = {
 
 
 def fetcher(site: type[Site], **changed: Any) -> Fetcher:
+    """Build a fetcher that treats only `PUBLIC` as a public address."""
     settings = Settings(
         url_allow_http=True,
         url_ports=(site.port,),
