@@ -247,7 +247,7 @@ def test_label_without_positive_photo_is_reported(
     assert "no positive photo: pool" in ran.err
 
 
-def test_output_that_overwrites_input_is_refused(
+def test_output_over_input_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

@@ -105,7 +105,7 @@ def test_all_scores_returns_all_labels_best_first(
     assert len(set(everything.values())) > 60  # otherwise a constant model would pass
 
 
-def test_max_labels_keeps_the_best(client: httpx.Client, everything: dict[str, float]) -> None:
+def test_max_labels_keeps_best(client: httpx.Client, everything: dict[str, float]) -> None:
     (result,) = predict(client, multipart(photo(), min_confidence=0, max_labels=5))
     best = sorted(everything.values(), reverse=True)[:5]
     assert list(scores(result).values()) == pytest.approx(best, abs=1e-3)

@@ -51,7 +51,7 @@ def assert_same_photo(result: dict[str, Any], photo: Any) -> None:
     [{}, {"all_scores": True}, {"min_confidence": 0.5, "max_labels": 3}],
     ids=["default", "all_scores", "limits"],
 )
-def test_tag_gives_the_answer_of_predict(
+def test_tag_equals_predict_response(
     client: httpx.Client, tagger: mumic.Tagger, photos: list[bytes], options: dict[str, Any]
 ) -> None:
     results = served(client, "/predict", multipart(*photos, **options))
@@ -62,7 +62,7 @@ def test_tag_gives_the_answer_of_predict(
         assert confidences == pytest.approx(expected, abs=WITHIN)
 
 
-def test_embed_gives_the_answer_of_embed(
+def test_embed_equals_embed_response(
     client: httpx.Client, tagger: mumic.Tagger, photos: list[bytes]
 ) -> None:
     results = served(client, "/embed", json_body(*photos))
@@ -75,14 +75,14 @@ def test_embed_gives_the_answer_of_embed(
             assert embedded.embedding == pytest.approx(result["embedding"], abs=WITHIN)
 
 
-def test_embed_texts_gives_the_answer_of_embed(client: httpx.Client, tagger: mumic.Tagger) -> None:
+def test_embed_texts_equals_embed_response(client: httpx.Client, tagger: mumic.Tagger) -> None:
     results = served(client, "/embed", {"json": {"texts": LABELS}})
     expected = np.array([result["embedding"] for result in results])
     assert tagger.embed_texts(LABELS) == pytest.approx(expected, abs=WITHIN)
 
 
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax", "pair"])
-def test_zero_shot_gives_the_answer_of_zero_shot(
+def test_zero_shot_equals_zero_shot_response(
     client: httpx.Client, tagger: mumic.Tagger, photos: list[bytes], scoring: Any
 ) -> None:
     request = json_body(*photos, labels=LABELS, scoring=scoring)
@@ -103,7 +103,7 @@ def test_ids_are_paths_or_indices(tagger: mumic.Tagger, tmp_path: Path) -> None:
     assert tagged[0].tags == tagged[1].tags == tagged[2].tags
 
 
-def test_results_follow_the_input_order_over_several_batches(tiny_checkpoint: Path) -> None:
+def test_results_follow_input_order_over_batches(tiny_checkpoint: Path) -> None:
     small = mumic.Tagger(
         mumic.load(tiny_checkpoint, device="cpu", precision="fp32").classifier, batch_size=2
     )

@@ -66,7 +66,7 @@ def test_softmax_is_over_labels(client: httpx.Client) -> None:
     assert sum(confidences(result).values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_pair_is_softmax_per_label_against_a_photo(client: httpx.Client) -> None:
+def test_pair_is_softmax_of_label_and_background(client: httpx.Client) -> None:
     (result,) = score(client, json_body(photo(), labels=LABELS, scoring="pair"))
     for label in LABELS:
         pair = np.exp(logits(client, photo(), ["a photo", f"a photo with {label}"]))

@@ -69,7 +69,7 @@ coffee.png,validation,,cat|flower|dog
 """
 
 
-def test_scoring_methods_are_those_of_the_paper(checkpoint: Checkpoint, photos: Path) -> None:
+def test_scoring_methods_match_paper(checkpoint: Checkpoint, photos: Path) -> None:
     classifier = Classifier.load(checkpoint.directory, device="cpu", precision="fp32")
     texts = ["a photo with cat", "a photo with flowers", "a photo with temple"]
     with Progress(disable=True) as progress:

@@ -30,7 +30,7 @@ def test_large_photos_have_as_many_bytes_per_megapixel() -> None:
     assert large == pytest.approx(small, rel=0.3)
 
 
-def test_percentile_returns_a_measured_value() -> None:
+def test_percentile_returns_measured_value() -> None:
     values = [float(n) for n in range(100, 0, -1)]
     assert [percentile(values, p) for p in (50, 95, 99)] == [50, 95, 99]
     assert percentile([7], 50) == percentile([7], 99) == 7
@@ -70,7 +70,7 @@ def test_table_shows_median_and_range() -> None:
     assert "Ceiling at 0.3 MP: 40.0 images/s (40.0-40.0); the model alone 50.0" in text
 
 
-def test_table_voids_row_with_an_error() -> None:
+def test_table_voids_row_with_error() -> None:
     good = measurement("other", 0, LoadResult(images_per_second=30))
     bad = measurement("other", 1, LoadResult(errors=1, first_error="503 busy"))
     row = next(line for line in table([good, bad]).splitlines() if line.startswith("| other"))

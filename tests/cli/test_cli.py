@@ -73,7 +73,7 @@ def test_predict_reports_bad_photo_in_order_and_exits_1(run: Mumic, files: list[
     assert [result["status"] for result in json.loads(ran.out)["results"]] == ["ok", "error", "ok"]
 
 
-def test_predict_accepts_more_photos_than_a_batch(
+def test_predict_accepts_more_photos_than_one_batch(
     run: Mumic, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUMIC_MAX_BATCH_SIZE", "2")
@@ -165,7 +165,7 @@ def test_help_does_not_import_torch() -> None:
     assert process.stdout == b"False\n"
 
 
-def test_train_writes_checkpoint_that_predict_loads(
+def test_predict_loads_checkpoint_of_train(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "photos.csv"

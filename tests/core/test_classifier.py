@@ -134,7 +134,7 @@ def test_zero_shot_pair_compares_each_text_with_background(
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\x00", "&nbsp;"])
-def test_text_without_a_word_raises(tiny_classifier: Classifier, text: str) -> None:
+def test_text_without_word_raises(tiny_classifier: Classifier, text: str) -> None:
     with pytest.raises(TextError, match="a text is empty; write a word"):
         tiny_classifier.embed_texts(["sea", text])
 

@@ -101,7 +101,7 @@ def test_usable_cpus_of_this_machine() -> None:
     ("quota", "before", "after"),
     [(2.5, None, "3"), (2.5, "1", "1"), (math.inf, None, None), (8.0, None, None)],
 )
-def test_openmp_threads_follow_the_quota(
+def test_openmp_threads_follow_quota(
     monkeypatch: pytest.MonkeyPatch, quota: float, before: str | None, after: str | None
 ) -> None:
     environment = {} if before is None else {"OMP_NUM_THREADS": before}

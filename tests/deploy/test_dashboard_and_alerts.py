@@ -23,7 +23,7 @@ COLUMNS = 24  # of Grafana's grid
 TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 
-def test_metrics_are_found_in_an_expression() -> None:
+def test_metrics_are_found_in_expression() -> None:
     share = 'sum by (le) (rate(a_b{c="d", e!~"f|g"}[5m])) / ignoring(h) i_j > 1e3 or vector(0)'
     assert metrics_in(share) == {"a_b", "i_j"}
 

@@ -126,7 +126,7 @@ def test_links_lead_to_files(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_readme_is_short_and_names_the_runbook() -> None:
+def test_readme_is_short_and_links_runbook() -> None:
     text = README.read_text(encoding="utf-8")
     assert len(text.splitlines()) < 100
     assert "docs/operations/runbook.md" in text

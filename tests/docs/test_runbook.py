@@ -66,7 +66,7 @@ def is_printed(message: str) -> bool:
     )
 
 
-def test_every_alert_has_an_entry_with_four_headings() -> None:
+def test_every_alert_has_entry_with_four_headings() -> None:
     _, _, section = RUNBOOK.partition("\n## Alerts\n")
     entries = re.split(r"^### (\w+)$", section, flags=re.MULTILINE)[1:]
     headings = {

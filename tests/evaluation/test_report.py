@@ -87,7 +87,7 @@ def test_subsets_are_all_frequent_chosen_and_categories() -> None:
     }
 
 
-def test_photo_category_is_that_of_rarest_class() -> None:
+def test_photo_has_category_of_rarest_class() -> None:
     classes = [ScoredClass("a", "Red", 0, 50), ScoredClass("b", "Blue", 1, 9)]
     targets = np.array([[1, 1], [1, 0], [-1, 1], [0, -1]])
     assert category_of_photos(targets, classes) == ["Blue", "Red", "Blue", None]

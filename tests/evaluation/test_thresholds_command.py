@@ -67,7 +67,7 @@ def test_thresholds_command_writes_sealed_checkpoint(
     Classifier.load(out, device="cpu", precision="fp32")
 
 
-def test_checkpoint_can_be_its_own_output(
+def test_checkpoint_is_fitted_in_place(
     thresholds: Command,
     init: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,

@@ -119,7 +119,7 @@ def test_packages_are_imported_by_their_door(module: str) -> None:
             pytest.fail(f"{module} imports {name}; import from {parent}")
 
 
-def test_nothing_imports_the_command_line() -> None:
+def test_command_line_is_not_imported() -> None:
     users = {module for module in modules() if any(package(n) == "app.cli" for n in OURS[module])}
     assert {package(module) for module in users} == {"app.cli"}
 
@@ -143,7 +143,7 @@ def test_no_cycles_between_packages_and_short_chains() -> None:
     assert len(longest) - 1 <= LONGEST_CHAIN, " -> ".join(longest)
 
 
-def test_no_file_is_a_catch_all() -> None:
+def test_file_names_are_specific() -> None:
     for folder in ("app", "mumic", "tests", "recipes", "benchmarks", "deploy"):
         for path in ROOT.glob(f"{folder}/**/*.py"):
             assert path.stem not in {"utils", "util", "helpers", "misc", "common"}, path

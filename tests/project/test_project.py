@@ -36,7 +36,7 @@ def text_files() -> Iterator[Path]:
         yield from (Path(folder, name) for name in files if name != ".git")  # a worktree's
 
 
-def test_no_file_names_a_machine_or_a_registry() -> None:
+def test_no_file_contains_machine_or_registry_names() -> None:
     found = []
     for path in text_files():
         try:

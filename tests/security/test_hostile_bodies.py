@@ -210,7 +210,7 @@ def test_form_with_utf8_charset_is_accepted(client: httpx.Client) -> None:
     assert post_form(client, form_of(file_part()), content_type).status_code == 200
 
 
-def test_nested_form_is_not_an_image(client: httpx.Client) -> None:
+def test_nested_form_is_not_image(client: httpx.Client) -> None:
     inner = form_of(file_part()).replace(b"--xyz", b"--abc")
     part = file_part(b'"a"', b"content-type: multipart/mixed; boundary=abc", data=inner)
     answer = post_form(client, form_of(part))

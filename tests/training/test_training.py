@@ -164,7 +164,7 @@ def test_learning_rate_rises_to_peak_and_falls_to_zero() -> None:
     assert rates[-1] < 1e-4
 
 
-def test_train_command_writes_checkpoint_that_loads(
+def test_train_command_writes_loadable_checkpoint(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,

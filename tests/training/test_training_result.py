@@ -155,7 +155,7 @@ def test_full_disk_leaves_previous_state_intact(
 @pytest.mark.parametrize(
     ("size_bytes", "problem"), [(50, "TensorBoard's events"), (100_000, r"\.pt: cannot be written")]
 )
-def test_disk_full_within_file_stops_run_that_resumes_later(
+def test_disk_full_within_file_stops_run_and_allows_resume(
     tmp_path: Path,
     photos: Path,
     init: Checkpoint,

@@ -53,7 +53,7 @@ def test_open_clip_loads_identical_weights(tiny_checkpoint: Path) -> None:
     assert all(torch.equal(clip.state_dict()[key], value) for key, value in written.items())
 
 
-def test_float16_halves_the_file_and_golden_uses_stored_weights(
+def test_float16_halves_file_and_golden_uses_stored_weights(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small"
@@ -132,7 +132,7 @@ def test_old_checkpoint_is_kept_until_new_files_are_synced(
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-def test_directory_that_is_not_a_checkpoint_is_never_replaced(tmp_path: Path) -> None:
+def test_foreign_directory_is_never_replaced(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "holiday.jpg").write_bytes(b"photo")
@@ -176,7 +176,7 @@ def test_label_embeddings_are_read_from_signed_cache(checkpoint: Path) -> None:
     assert torch.equal(cached, load_file(checkpoint / LABEL_EMBEDDINGS)["text_embeddings"])
 
 
-def test_seal_does_not_change_a_loaded_model(checkpoint: Path) -> None:
+def test_seal_does_not_change_loaded_model(checkpoint: Path) -> None:
     classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
     before = classifier.text_embeddings.clone()
     (checkpoint / LABEL_EMBEDDINGS).write_bytes(b"")

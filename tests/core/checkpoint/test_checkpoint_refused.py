@@ -97,7 +97,7 @@ def test_pickle_in_any_subdirectory_is_rejected(checkpoint: Path, name: str) -> 
         seal(checkpoint)
 
 
-def test_pickle_named_like_the_weights_is_rejected(checkpoint: Path) -> None:
+def test_pickle_named_like_weights_is_rejected(checkpoint: Path) -> None:
     weights = checkpoint / "open_clip_model.safetensors"
     torch.save({"logit_scale": torch.ones(())}, weights)
     rehash(checkpoint)
@@ -117,7 +117,7 @@ def test_config_without_section_is_rejected(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "[1, 2", "7"])
-def test_config_that_is_not_an_object_is_rejected(checkpoint: Path, content: str) -> None:
+def test_non_object_config_is_rejected(checkpoint: Path, content: str) -> None:
     (checkpoint / "open_clip_config.json").write_text(content)
     rehash(checkpoint)
     assert str(checkpoint / "open_clip_config.json") in refusal(checkpoint)
@@ -145,7 +145,7 @@ def test_unsupported_preprocessing_is_rejected(checkpoint: Path, key: str, value
         dict.clear,
     ],
 )
-def test_weights_that_do_not_fit_config_are_rejected(
+def test_weights_of_other_config_are_rejected(
     checkpoint: Path, edit: Callable[[dict[str, Any]], object]
 ) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:

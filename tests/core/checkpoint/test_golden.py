@@ -134,7 +134,7 @@ def assert_noticed(checkpoint: Path, precision: str = "fp32") -> None:
         Classifier.load(checkpoint, device="cpu", precision=precision)
 
 
-def test_image_size_other_than_the_towers_is_rejected(checkpoint: Path) -> None:
+def test_image_size_other_than_of_tower_is_rejected(checkpoint: Path) -> None:
     with edited_json(checkpoint / "open_clip_config.json") as config:
         config["preprocess_cfg"]["size"] = 96
     with pytest.raises(CheckpointError, match="size is 96, but the image tower takes 64"):

@@ -139,7 +139,7 @@ def test_local_weights_are_imported_exactly(
     assert read_checkpoint(checkpoint).card.training["weights"] == f"imported from {weights.name}"
 
 
-def test_file_named_like_a_tag_is_used_as_file(
+def test_file_named_like_tag_is_used_as_file(
     state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -216,7 +216,7 @@ def test_pickle_with_code_is_rejected_and_not_run(kind: str, tmp_path: Path) -> 
     ids=["empty", "torn zip", "text", "empty dictionary"],
 )
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
-def test_file_that_is_not_weights_is_rejected_by_name(
+def test_file_without_weights_is_rejected_by_name(
     content: bytes, suffix: str, tmp_path: Path
 ) -> None:
     weights = tmp_path / f"weights{suffix}"
@@ -225,7 +225,7 @@ def test_file_that_is_not_weights_is_rejected_by_name(
 
 
 @pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {}, {1: torch.ones(2)}])
-def test_tensors_that_are_not_a_state_dict_are_rejected(content: object, tmp_path: Path) -> None:
+def test_tensors_without_state_dict_are_rejected(content: object, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(content, weights)
     assert f"{weights} cannot be loaded as Tiny" in refusal("Tiny", tmp_path, weights=weights)
@@ -257,7 +257,7 @@ def test_unknown_architecture_is_rejected_with_suggestion(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:/nowhere", "", "qqqqqqqqqq"])
-def test_unknown_architecture_does_not_contact_a_hub(name: str, tmp_path: Path) -> None:
+def test_unknown_architecture_does_not_contact_hub(name: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="open_clip has no "):
         imported(name, tmp_path / "out")
 

@@ -231,7 +231,7 @@ def test_invalid_metadata_does_not_prevent_decoding(
     assert sorted((decoded(data).width, decoded(data).height)) == [32, 48]
 
 
-def test_decoded_photo_does_not_reference_the_file() -> None:
+def test_decoded_photo_does_not_reference_file() -> None:
     data = encoded(sample("china"), "PNG", exif=exif(1))
     references = sys.getrefcount(data)
     photo = decoded(data)

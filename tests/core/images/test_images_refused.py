@@ -134,7 +134,7 @@ def test_scan_limit_decreases_with_jpeg_size() -> None:
     assert "scans" in refused(jpeg[:-2] + last * more + jpeg[-2:]).message
 
 
-def test_video_after_a_jpeg_has_no_scans() -> None:
+def test_video_after_jpeg_has_no_scans() -> None:
     film = b"\xff\xda" * 1000
     jpeg = encoded(sample("chelsea"), "JPEG", progressive=True, comment=film)
     assert decode(jpeg + film, ImageLimits(), min_side_px=448).source == "JPEG"

@@ -166,7 +166,7 @@ def test_label_as_its_own_parent_is_reported(load_errors: LoadErrors) -> None:
     ]
 
 
-def test_problems_are_reported_together_up_to_a_limit(load_errors: LoadErrors) -> None:
+def test_problems_are_reported_together_up_to_limit(load_errors: LoadErrors) -> None:
     found = load_errors(f"{HEAD}{ROOM}  - {{id: B, nam: B, description: 3, category: X}}\nx: 1\n")
     assert [line.split(": ")[1] for line in found] == [
         "labels[1].id",
@@ -201,7 +201,7 @@ def test_problems_are_reported_together_up_to_a_limit(load_errors: LoadErrors) -
         ('version: "1"\n'.encode("utf-16"), "my.yaml:1: is not UTF-8"),
     ],
 )
-def test_file_that_is_not_a_label_set_is_rejected(
+def test_file_without_label_set_is_rejected(
     load_errors: LoadErrors, content: str | bytes, expected: str
 ) -> None:
     (first,) = load_errors(content)

@@ -104,7 +104,7 @@ def test_ancestors_are_distinct_and_nearest_first() -> None:
             lookup("rom")
 
 
-def test_render_replaces_only_the_placeholder() -> None:
+def test_render_replaces_only_placeholder() -> None:
     assert render("a {} in it", "{0} {braces}") == "a {0} {braces} in it"
     with pytest.raises(OptionError, match=r'template: must contain "\{\}"'):
         render("a photo", "cat")

@@ -76,7 +76,7 @@ def test_equal_scores_keep_label_set_order() -> None:
     assert ids(torch.full((5,), 0.8)) == IDS
 
 
-def test_include_options_are_a_union() -> None:
+def test_include_options_form_union() -> None:
     assert ids(include_labels=["pool"], include_categories=["Nature"]) == ["mountain", "pool"]
 
 

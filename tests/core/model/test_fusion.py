@@ -96,7 +96,7 @@ class Untraceable(nn.Module):
 
 
 @pytest.mark.parametrize(("tower", "left"), [(Shared(), 1), (Twice(), 2), (First(), 2)])
-def test_batch_norms_that_cannot_be_folded_remain(tower: nn.Module, left: int) -> None:
+def test_unfoldable_batch_norms_remain(tower: nn.Module, left: int) -> None:
     assert_same_after_fusing(as_if_trained(tower), left)
 
 

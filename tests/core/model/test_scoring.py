@@ -128,7 +128,7 @@ def test_scores_are_probabilities_at_any_temperature(
     assert bool(((found >= 0) & (found <= 1)).all())
 
 
-def test_logit_scale_can_be_a_parameter() -> None:
+def test_logit_scale_may_be_parameter() -> None:
     cosine = torch.tensor([[0.25, -0.5]])
     parameter = torch.nn.Parameter(torch.tensor(math.log(50)))
     with torch.inference_mode():

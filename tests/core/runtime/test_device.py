@@ -11,7 +11,7 @@ CPU_HAS_BF16 = any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16
 CPU_PRECISIONS = {"fp32", "bf16"} if CPU_HAS_BF16 else {"fp32"}  # bf16 only if it is faster
 
 
-def test_auto_chooses_an_available_gpu() -> None:
+def test_auto_chooses_available_gpu() -> None:
     placement = choose_placement("auto", "auto", transformer=True)
     if CUDA_DEVICES:
         assert placement.device.type == "cuda"
@@ -88,7 +88,5 @@ def test_gpu_index_beyond_last_raises() -> None:
         ("cuda", 16, InferenceWorkers(2, threads=1, threads_single_image=1, dedicated_cores=False)),
     ],
 )
-def test_inference_workers_divide_the_cores(
-    device: str, cores: int, workers: InferenceWorkers
-) -> None:
+def test_inference_workers_divide_cores(device: str, cores: int, workers: InferenceWorkers) -> None:
     assert choose_inference_workers(Placement(torch.device(device), "fp32"), cores) == workers

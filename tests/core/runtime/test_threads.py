@@ -42,7 +42,7 @@ def choices(selector: SingleImageThreads, seconds: dict[int, float], images: int
     return chosen
 
 
-def test_single_images_use_the_faster_number_of_threads() -> None:
+def test_single_images_use_faster_number_of_threads() -> None:
     selector = SingleImageThreads(preferred=8, fallback=1)
     quiet, busy = {8: 0.02, 1: 0.05}, {8: 0.5, 1: 0.06}
     assert choices(selector, quiet, FIRST_PROBE) == [8] * (FIRST_PROBE - 1) + [1]

@@ -50,7 +50,7 @@ def make_app(
     return make
 
 
-def test_requests_share_a_batch(
+def test_concurrent_requests_share_batch(
     tiny_classifier: Classifier, small_settings: Settings, tower: FakeTower
 ) -> None:
     async def scenario() -> None:
