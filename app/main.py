@@ -3,10 +3,11 @@
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
 
 from app import __version__
@@ -35,6 +36,17 @@ from app.serving.observability import Metrics, log_to_stderr
 from app.serving.process import Server, announcement, bind, server_config
 from app.serving.request import ByteBudget, Fetcher, RequestDependencies
 from app.settings import Settings, cores_per_worker
+
+if TYPE_CHECKING:
+    from app.serving.observability.tracing import Tracing
+
+# By default, FastAPI also logs failed validation and reads FASTAPI_OTEL_AUTO_CONFIGURE.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
 
 
 class MumicApp(FastAPI):
@@ -108,6 +120,7 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     metrics = Metrics()
     engine = Engine(classifier, settings, metrics, cores)
     reloader = Reloader(engine, settings, metrics, load_classifier)
+    tracing = _start_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -115,7 +128,8 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         with reloader.on_hangup():
             yield
         await engine.close()
-        flush_spans()
+        if tracing:
+            tracing.flush()
 
     app = MumicApp(
         title="MuMIC",
@@ -125,12 +139,14 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would send clients to the host of their Host header
+        telemetry=NO_TELEMETRY | tracing.telemetry if tracing else NO_TELEMETRY,
     )
     budget = ByteBudget(
         settings.max_queued_bytes, engine.admission.retry_after_s, metrics.requests.set_body_bytes
     )
     app.add_middleware(RequestContext, metrics=metrics, budget=budget)
-    flush_spans = _add_tracing(app, settings)
+    if tracing:
+        app.add_middleware(tracing.complete_spans)
     add_problem_handlers(app)
     _add_routes(app, settings, engine, metrics, reloader)
     return app
@@ -162,13 +178,12 @@ def _add_routes(
         app.include_router(admin_router(engine, reloader), **_require(operators))
 
 
-def _add_tracing(app: FastAPI, settings: Settings) -> Callable[[], None]:
-    """Trace requests if the settings enable it; return the function that flushes the spans."""
+def _start_tracing(settings: Settings) -> "Tracing | None":
     if not settings.traces:
-        return lambda: None
-    from app.serving.observability.tracing import trace_requests
+        return None
+    from app.serving.observability.tracing import Tracing
 
-    return trace_requests(app)
+    return Tracing()
 
 
 def _bearer_token(secret: SecretStr | None, scheme_name: str) -> Check | None:

@@ -63,6 +63,8 @@ def server_config(
         access_log=False,
         http=BoundedConnection,
         ws="none",
+        # Otherwise a request may inherit the span of an earlier one on its connection.
+        reset_contextvars=True,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s),
     )

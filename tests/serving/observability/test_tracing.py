@@ -43,13 +43,16 @@ def test_image_spans_are_children_of_request_span(
     assert {format_trace_id(span.context.trace_id) for span in spans if span.context} == {TRACE}
     assert answer.headers["traceresponse"] == f"00-{TRACE}-{format_span_id(id_of(request))}-01"
     assert request.name == "POST /predict"
-    assert attributes(request) == {
-        "http.request.method": "POST",
-        "http.route": "/predict",
-        "http.response.status_code": 200,
-        "url.path": "/predict",
-        "url.scheme": "http",
-    }
+    assert (
+        attributes(request).items()
+        >= {
+            "http.request.method": "POST",
+            "http.route": "/predict",
+            "http.response.status_code": 200,
+            "url.path": "/predict",
+            "url.scheme": "http",
+        }.items()
+    )
     assert request.status.status_code is StatusCode.UNSET
 
     images = sorted(
@@ -104,7 +107,7 @@ def test_disconnected_client_ends_spans_with_error(
     spans = exporter.get_finished_spans()
     (request_span,) = requests_of(spans)
     assert request_span.status.status_code is StatusCode.ERROR
-    assert attributes(request_span)["error.type"] == "client_left"
+    assert attributes(request_span)["error.type"] == "ConnectionError"
     assert "http.response.status_code" not in attributes(request_span)
     images = children(spans, request_span)
     assert [attributes(image)["error.type"] for image in images] == ["client_left"] * 2
@@ -136,7 +139,7 @@ def test_failures_are_recorded_and_probes_are_not(
     assert attributes(failed)["error.type"] == "500"
     assert failed.status.status_code is StatusCode.ERROR
     (image,) = children(spans, failed)
-    assert attributes(image)["error.type"] == "500"
+    assert attributes(image)["error.type"] == "inference_failed"
     assert names(children(spans, image)) == ["decode", "queue", "infer"]
     for request, status in ((full, 429), (nowhere, 404), (odd, 405)):
         assert attributes(request)["http.response.status_code"] == status
@@ -154,7 +157,34 @@ def test_all_image_routes_have_same_spans(
         assert client.post(path, **raw(photo(), **options)).status_code == 200
         assert client.post(path, **json_body(photo(), **options)).status_code == 200
     spans = exporter.get_finished_spans()
+    assert names(requests_of(spans)) == [f"POST {path}"] * 2
     for request in requests_of(spans):
         (image,) = children(spans, request)
         assert names(children(spans, image)) == ["decode", "queue", "infer"]
     assert not [span for span in spans if "private" in span.to_json()]
+
+
+def test_spans_contain_no_query(
+    tiny_classifier: Classifier, exporter: InMemorySpanExporter
+) -> None:
+    with traced(tiny_classifier) as client:
+        assert client.get("/model", params={"labels": "private text"}).status_code == 200
+    (request,) = requests_of(exporter.get_finished_spans())
+    assert attributes(request)["url.query"] == "REDACTED"
+    assert "private" not in request.to_json()
+
+
+def test_requests_of_one_connection_have_separate_traces(
+    tiny_classifier: Classifier, exporter: InMemorySpanExporter
+) -> None:
+    head = b"GET /model HTTP/1.1\r\nHost: mumic\r\n"
+    with traced(tiny_classifier) as client:
+        address = (client.base_url.host, client.base_url.port)
+        with socket.create_connection(address, PATIENCE_S) as connection:
+            connection.sendall(head + b"\r\n" + head + b"Connection: close\r\n\r\n")
+            while connection.recv(65536):
+                pass
+    first, second = requests_of(exporter.get_finished_spans())
+    assert first.context is not None
+    assert second.context is not None
+    assert first.context.trace_id != second.context.trace_id
