@@ -62,7 +62,7 @@ class ConsolidateRequest(DataRequest):
         None, description="YAML: definitions of the votes' labels, if not label ids"
     )
     questions: Path | None = Field(
-        None, description="for Label Studio's export: the questions that were asked"
+        None, description="for Label Studio's export: its questions file"
     )
     threshold: float = Field(
         DEFAULT_THRESHOLD,

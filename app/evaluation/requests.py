@@ -52,7 +52,9 @@ class ThresholdsRequest(DatasetRequest):
     precision: float | None = Field(
         None, ge=0, le=1, description="target precision of serve, instead of the best F1"
     )
-    slack: float = Field(0.01, ge=0, le=1, description="F1 that serve gives up to be stricter")
+    slack: float = Field(
+        0.01, ge=0, le=1, description="loss of F1 that a stricter serve threshold may cost"
+    )
     recall: float = Field(0.98, description="target recall of store, all labels together")
     confidence: float = Field(
         0.95, description="confidence that store reaches this recall on other photos"

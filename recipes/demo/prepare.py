@@ -53,12 +53,12 @@ def manifest_row(
 ) -> dict[str, str]:
     """Return a photo's row of the manifest; it was annotated only for the names of its source."""
     positive = row["positive"].split("|") if row["positive"] else []
-    asked = [key for key, name in names.items() if name.source == row["source"]]
+    annotated = [key for key, name in names.items() if name.source == row["source"]]
     return {
         "file": row["file"],
         "part": split_of((photos / row["file"]).read_bytes()),
         "positive": "|".join(positive),
-        "negative": "|".join(key for key in asked if key not in positive),
+        "negative": "|".join(key for key in annotated if key not in positive),
     }
 
 

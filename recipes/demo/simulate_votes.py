@@ -38,8 +38,10 @@ YES_PRESENT, YES_ABSENT = 0.8, 0.5  # probability of a yes for an ambiguous pair
 def annotation_of(row: dict[str, str], names: dict[str, NameDefinition]) -> Annotation:
     """Return the human labels of a photo, which was annotated for the names of its source."""
     positive = frozenset(filter(None, row["positive"].split("|")))
-    asked = frozenset(key for key, name in names.items() if name.source == row["source"])
-    return Annotation(file=row["file"], positive=positive, negative=asked - positive, row_number=0)
+    annotated = frozenset(key for key, name in names.items() if name.source == row["source"])
+    return Annotation(
+        file=row["file"], positive=positive, negative=annotated - positive, row_number=0
+    )
 
 
 def count_yes(present: bool, hard: bool, draw: np.random.Generator) -> int:

@@ -22,7 +22,7 @@ from app.errors import OptionError
 
 
 def run_tasks(request: TasksRequest, console: Console) -> None:
-    """Group the labels into questions and write a Label Studio project that asks them.
+    """Group the labels into questions and write a Label Studio project with them.
 
     Args:
         request: the photos, the labels and the project's folder.
