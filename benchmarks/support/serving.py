@@ -46,7 +46,10 @@ class Server:
 
 @contextlib.contextmanager
 def mumic_server(
-    checkpoint: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})
+    checkpoint: Path,
+    *options: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    source_tree: Path | None = None,
 ) -> Iterator[Server]:
     """Start a server, wait until it listens, and stop it at the end of the context.
 
@@ -56,16 +59,19 @@ def mumic_server(
         checkpoint: checkpoint directory.
         options: further options of `mumic serve`.
         environment: variables that are added to those of this process.
+        source_tree: checkout whose code runs; default: that of the working directory.
 
     Raises:
         RuntimeError: it did not listen within `START_TIMEOUT_S`.
     """
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
-    command += ["--checkpoint", str(checkpoint), *options]
+    command += ["--checkpoint", str(checkpoint.resolve()), *options]
     with TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stderr=output, env=os.environ | environment)
+            process = subprocess.Popen(
+                command, stderr=output, env=os.environ | environment, cwd=source_tree
+            )
         try:
             message, port = _start_up_message(process, log)
             print(message, file=sys.stderr)
