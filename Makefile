@@ -6,7 +6,9 @@ ARGS ?=
 # Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
 ACCEPTED :=
 
-.PHONY: serve test coverage docs monitoring contract audit sbom lint types words openapi bench
+.PHONY: install serve test coverage docs monitoring contract audit sbom lint types words openapi bench
+
+install: .venv/.serve-installed
 
 serve: .venv/.serve-installed
 	$(BIN)/mumic serve $(ARGS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +141,19 @@ class Tagger:
             OptionError: an option is out of range, a label or category is unknown, or a path is
                 not a file.
         """
-        if min_confidence is not None and not 0 <= min_confidence <= 1:
-            raise OptionError("min_confidence", f"{min_confidence} is not in [0, 1]")
-        if max_labels is not None and max_labels < 1:
-            raise OptionError("max_labels", f"{max_labels} is below 1")
+        for name, names in (
+            ("include_labels", include_labels),
+            ("include_categories", include_categories),
+            ("exclude_labels", exclude_labels),
+            ("exclude_categories", exclude_categories),
+        ):
+            _check_list(name, names, str)
+        if min_confidence is not None and not (
+            isinstance(min_confidence, int | float) and 0 <= min_confidence <= 1
+        ):
+            raise OptionError("min_confidence", f"{min_confidence!r} is not a number in [0, 1]")
+        if max_labels is not None and not (isinstance(max_labels, int) and max_labels >= 1):
+            raise OptionError("max_labels", f"{max_labels!r} is not an integer of at least 1")
         if all_scores and (min_confidence is not None or max_labels is not None):
             raise OptionError("all_scores", "cannot be combined with min_confidence or max_labels")
         selection = make_selection(
@@ -196,7 +206,8 @@ class Tagger:
             OptionError: there is no text.
             TextError: a text is empty or longer than the tokenizer's context.
         """
-        _check_list("texts", texts)
+        _check_list("texts", texts, str)
+        texts = list(texts)
         if not texts:
             raise OptionError("texts", "give at least one text")
         rows: NDArray[np.float32] = self.classifier.embed_texts(texts).numpy()
@@ -220,15 +231,22 @@ class Tagger:
                 `pair` (each label against the text `a photo`).
 
         Raises:
-            OptionError: there is no label, a label is repeated, the template contains no `{}`, or
-                a path is not a file.
-            TextError: a text is empty or longer than the tokenizer's context.
+            OptionError: there is no label, a label is empty or repeated, the template contains no
+                `{}`, the scoring is unknown, or a path is not a file.
+            TextError: a text is longer than the tokenizer's context.
         """
-        _check_list("labels", labels)
+        _check_list("labels", labels, str)
+        labels = list(labels)
         if not labels:
             raise OptionError("labels", "give at least one label")
+        if not all(label.strip() for label in labels):
+            raise OptionError("labels", "a label must not be empty")
         if len(set(labels)) < len(labels):
             raise OptionError("labels", "give each label once")
+        if not isinstance(template, str):
+            raise OptionError("template", f"must be a text, got {template!r}")
+        if scoring not in get_args(Scoring):
+            raise OptionError("scoring", f"must be {_words(get_args(Scoring))}, got {scoring!r}")
         texts = self.classifier.embed_texts([render(template, label) for label in labels])
 
         def scored(embedding: Tensor) -> tuple[LabelScore, ...]:
@@ -258,10 +276,13 @@ class Tagger:
         Raises:
             OptionError: a path is not a file; raised before the first photo is decoded.
         """
-        _check_list("images", images)
+        _check_list("images", images, str, Path, bytes)
+        images = list(images)
         paths = [Path(image) for image in images if not isinstance(image, bytes)]
-        if missing := [str(path) for path in paths if not path.is_file()]:
+        if missing := [str(path) for path in paths if not path.exists()]:
             raise OptionError("images", f"no such file: {', '.join(missing)}")
+        if others := [str(path) for path in paths if not path.is_file()]:
+            raise OptionError("images", f"not a file, give photo files: {', '.join(others)}")
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
             photos = [self._decode(image) for image in batch]
@@ -310,7 +331,23 @@ def load(
     return Tagger(Classifier.load(path, device=device, precision=precision))
 
 
-def _check_list(name: str, values: object) -> None:
-    """Refuse a single value: a text would be read as a list of its characters."""
-    if isinstance(values, str | bytes | Path):
+def _check_list(name: str, values: object, *kinds: type) -> None:
+    """Check the type of a list and of its items.
+
+    A single text would otherwise be read as a list of its characters.
+
+    Raises:
+        OptionError: it is not a list, or an item is not of one of the kinds.
+    """
+    if isinstance(values, str | bytes | Path) or not isinstance(values, Collection):
         raise OptionError(name, "give a list, as in [value]")
+    for item in values:
+        if not isinstance(item, kinds):
+            expected = _words([kind.__name__ for kind in kinds])
+            raise OptionError(name, f"an item must be {expected}, got {type(item).__name__}")
+
+
+def _words(values: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last

@@ -8,7 +8,7 @@
 
 from app import __version__
 from app.core.labels import Label, Tag
-from app.errors import ImageError, MumicError
+from app.errors import ImageError, MumicError, OptionError, TextError
 from app.tagger import (
     EmbeddedPhoto,
     LabelScore,
@@ -24,10 +24,12 @@ __all__ = [
     "Label",
     "LabelScore",
     "MumicError",
+    "OptionError",
     "ScoredPhoto",
     "Tag",
     "TaggedPhoto",
     "Tagger",
+    "TextError",
     "__version__",
     "load",
 ]

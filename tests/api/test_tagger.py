@@ -121,7 +121,11 @@ def test_empty_list_gives_no_results(tagger: mumic.Tagger) -> None:
     [
         {"min_confidence": 1.5},
         {"min_confidence": float("nan")},
+        {"min_confidence": "x"},
         {"max_labels": 0},
+        {"max_labels": 1.5},
+        {"include_labels": "pets"},
+        {"exclude_categories": None},
         {"all_scores": True, "max_labels": 1},
         {"include_labels": ["no such label"]},
     ],
@@ -138,7 +142,24 @@ def test_single_photo_and_missing_file_are_refused(tagger: mumic.Tagger) -> None
         tagger.embed([photo(), "no.jpg"])
 
 
-@pytest.mark.parametrize("labels", [[], ["cat", "cat"], "cat"])
+@pytest.mark.parametrize("images", [None, [None], [1], [bytearray(b"")], iter(["photo.jpg"])])
+def test_images_of_another_type_are_refused(tagger: mumic.Tagger, images: Any) -> None:
+    with pytest.raises(OptionError, match="images"):
+        tagger.tag(images)
+
+
+def test_directory_is_refused(tagger: mumic.Tagger, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="not a file"):
+        tagger.tag([tmp_path])
+
+
+@pytest.mark.parametrize("options", [{"scoring": "x"}, {"template": 1}])
+def test_zero_shot_refuses_invalid_options(tagger: mumic.Tagger, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=next(iter(options))):
+        tagger.zero_shot([], ["pool"], **options)
+
+
+@pytest.mark.parametrize("labels", [[], ["cat", "cat"], "cat", [""], [1]])
 def test_zero_shot_refuses_invalid_labels(tagger: mumic.Tagger, labels: list[str]) -> None:
     with pytest.raises(OptionError, match="labels"):
         tagger.zero_shot([photo()], labels)

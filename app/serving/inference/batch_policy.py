@@ -5,13 +5,14 @@ batches under heavy load. On a CPU each worker has its own cores, so the share c
 that other workers compute: those workers are free soon and would have nothing to do. On a GPU the
 free workers take everything that is queued, since larger batches are faster there.
 
-**Linger.** The answers to a batch leave together, so the next requests arrive together. While fewer
-images are in flight than when the last batch started, a batch is held back for more images, for a
-fraction of a batch's duration.
+**Linger.** The responses of a batch are sent together, so the next requests arrive together. While
+fewer images are in flight than when the last batch started, a batch is held back for more images,
+for a fraction of a batch's duration.
 
-**Order.** Images are taken by virtual start time (start-time fair queueing). Virtual time advances
-by one with each image that is taken. The first image of a request starts at the virtual time of
-its arrival and each further one a step later, so a request with many images does not delay others.
+**Order.** Images are taken by virtual start time (start-time fair queueing). Virtual time is the
+highest virtual start time of the images taken so far. The first image of a request starts at the
+virtual time of its arrival and each further one a step later, so a request with many images does
+not delay others.
 """
 
 import math
