@@ -18,7 +18,7 @@ test: .venv/.dev-installed
 
 # The suite with line and branch coverage of app/ and mumic/, server processes included.
 coverage: .venv/.dev-installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=app --cov=mumic $(ARGS)
 
 # Writes the generated reference pages, then the site to build/site; warnings are errors.
 docs: .venv/.docs-installed
