@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, cast, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -40,7 +40,7 @@ def request_command(
             run(request(**given))
 
         command.__doc__ = run.__doc__
-        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        cast(Any, command).__signature__ = Signature(parameters)  # Typer reads it
         return command
 
     return decorate

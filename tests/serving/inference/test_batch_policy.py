@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypedDict
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,15 @@ from app.serving.inference.scoring_model import ScoringModel
 NOW_S = 100.0
 CPU = BatchPolicy(workers=2, dedicated_cores=True)
 GPU = BatchPolicy(workers=2, dedicated_cores=False)
+
+
+class Load(TypedDict):
+    """Arguments of `plan` besides the queue."""
+
+    computing: int
+    free_workers: int
+    last_in_flight: int
+    batch_s: float
 
 
 def model(max_batch_size: int = 8) -> ScoringModel:
@@ -135,18 +145,18 @@ LOADS = st.fixed_dictionaries(
 
 @given(POLICIES, QUEUES, LOADS)
 def test_plan_neither_loses_nor_duplicates_images(
-    policy: BatchPolicy, queue: list[QueuedImage], load: dict[str, float]
+    policy: BatchPolicy, queue: list[QueuedImage], load: Load
 ) -> None:
-    planned = plan(policy, queue, **load)  # type: ignore[arg-type]
+    planned = plan(policy, queue, **load)
     images = [image for batch in planned.batches for image in batch] + planned.remaining
     assert Counter(images) == Counter(queue)
 
 
 @given(POLICIES, QUEUES, LOADS)
 def test_each_batch_is_of_one_model_and_within_its_size(
-    policy: BatchPolicy, queue: list[QueuedImage], load: dict[str, float]
+    policy: BatchPolicy, queue: list[QueuedImage], load: Load
 ) -> None:
-    planned = plan(policy, queue, **load)  # type: ignore[arg-type]
+    planned = plan(policy, queue, **load)
     assert len(planned.batches) <= load["free_workers"]
     for batch in planned.batches:
         assert len({image.model for image in batch}) == 1
@@ -155,9 +165,9 @@ def test_each_batch_is_of_one_model_and_within_its_size(
 
 @given(POLICIES, QUEUES, LOADS)
 def test_taken_images_start_before_queued_ones_of_model(
-    policy: BatchPolicy, queue: list[QueuedImage], load: dict[str, float]
+    policy: BatchPolicy, queue: list[QueuedImage], load: Load
 ) -> None:
-    planned = plan(policy, queue, **load)  # type: ignore[arg-type]
+    planned = plan(policy, queue, **load)
     taken = [image for batch in planned.batches for image in batch]
     starts = [image.virtual_start for image in taken]
     assert starts == sorted(starts)
@@ -173,9 +183,9 @@ def test_taken_images_start_before_queued_ones_of_model(
 
 @given(POLICIES, QUEUES, LOADS)
 def test_linger_is_bounded_and_starts_no_batch(
-    policy: BatchPolicy, queue: list[QueuedImage], load: dict[str, float]
+    policy: BatchPolicy, queue: list[QueuedImage], load: Load
 ) -> None:
-    planned = plan(policy, queue, **load)  # type: ignore[arg-type]
+    planned = plan(policy, queue, **load)
     if planned.linger_s > 0:
         oldest_s = min(image.queued_at_s for image in queue)
         bound_s = LINGER_SHARE * load["batch_s"]
