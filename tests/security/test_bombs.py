@@ -26,7 +26,8 @@ MAX_MIB = 64  # decoding the largest allowed photo takes ten times as much
 
 MEASURE = """
 import pathlib, sys
-from app.core.images.decoding import ImageLimits, decode
+from app.core.images.decoding import decode
+from app.core.images.limits import ImageLimits
 from app.errors import ImageError
 from benchmarks.support.processes import peak_mib
 for path in sys.argv[1:]:

@@ -1,6 +1,6 @@
 """Image decoding and preprocessing: formats, limits, decoding, resizing, normalisation."""
 
-from app.core.images.decoding import (
+from app.core.images.limits import (
     ImageLimits,
 )
 from app.core.images.loading import (

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from app.core.images.decoding import ImageLimits, decode
+from app.core.images.decoding import decode
+from app.core.images.limits import ImageLimits
 from app.core.images.preprocessing import Preprocess, resize
 
 

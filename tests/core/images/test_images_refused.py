@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.core.images import ImageLimits
-from app.core.images.decoding import MAX_SIDE_PX, decode
+from app.core.images.decoding import decode
 from app.core.images.formats import SUPPORTED_FORMATS
 from app.core.images.jpeg import MAX_JPEG_SCANS, MAX_SCANNED_PIXELS
+from app.core.images.limits import MAX_SIDE_PX
 from app.errors import ImageError
 from tests.support.photos import encoded, png, sample
 
@@ -153,7 +154,8 @@ def test_run_length_encoded_bitmap_raises(coding: int, pixels: bytes) -> None:
 
 ODD_FILES = """
 import pathlib, sys
-from app.core.images.decoding import ImageLimits, decode
+from app.core.images.decoding import decode
+from app.core.images.limits import ImageLimits
 for path in sys.argv[1:]:
     decode(pathlib.Path(path).read_bytes(), ImageLimits(), min_side_px=448)
 """

@@ -1,0 +1,62 @@
+"""Conversion of decoded images to 8-bit RGB: modes, 16 bits, transparency."""
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from app.errors import ImageError
+
+# round(value / 257) scales a 16-bit sample to 8 bits; Pillow's conversion clips at 255.
+_TO_8_BITS = ((np.arange(65_536) + 128) // 257).astype(np.uint8)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to mode RGB: 16 bits scaled to 8, transparency composited over white.
+
+    Args:
+        image: the decoded image, in any mode of Pillow.
+
+    Raises:
+        ImageError: the samples are signed, floating-point or have 32 bits.
+    """
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "unsupported_format",
+            "signed, floating-point and 32-bit samples have no defined brightness: "
+            "send 8 or 16 bits per channel",
+        )
+    if image.mode.startswith("I;16"):
+        return _grey_16_to_rgb(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA", "RGBa"):
+        return image.convert("RGB")
+    foreground = image if image.mode == "RGBA" else image.convert("RGBA")
+    background = Image.new("RGB", image.size, "white")
+    background.paste(foreground, mask=foreground)
+    return background
+
+
+def scale_transparent_colour(image: ImageFile.ImageFile) -> None:
+    """Scale the transparent colour of a PNG to 8 bits; Pillow scales only the pixels."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None:
+        return
+    scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(image.tile[0].args), 1)
+    if isinstance(colour, tuple):
+        image.info["transparency"] = tuple(int(sample * scale) for sample in colour)
+    elif isinstance(colour, int):
+        image.info["transparency"] = int(colour * scale)
+
+
+def _grey_16_to_rgb(image: Image.Image) -> Image.Image:
+    samples = np.asarray(image)
+    if isinstance(image, TiffImageFile):  # Pillow neither widens 12 bits nor inverts 16
+        if image.tag_v2.get(ExifTags.Base.BitsPerSample) == (12,):
+            samples = samples << 4
+        if image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0:
+            samples = 65_535 - samples
+    grey = _TO_8_BITS[samples]
+    if "transparency" in image.info:
+        grey[samples == image.info["transparency"]] = 255
+    return Image.fromarray(grey).convert("RGB")
