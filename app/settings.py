@@ -8,10 +8,14 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.cpus import usable_cpus
+from app.core.device_names import find_device_problem
 
 Precision = Literal["fp32", "bf16", "fp16"]
 MIN_TOKEN_CHARS = 16
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")  # or an IPv6 address
+ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+ROOT_PATH = re.compile(r"(/(?!\.+(/|$))[A-Za-z0-9._~-]+)*")
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "mumic-demo"
 
 
@@ -35,9 +39,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MUMIC_", frozen=True, extra="forbid")
 
     checkpoint: Path = Field(SHIPPED_CHECKPOINT, description="checkpoint directory")
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
-    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", Precision] = Field("auto", description="auto, fp32, bf16 or fp16")
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 selects a free port")
@@ -89,6 +91,12 @@ class Settings(BaseSettings):
     )
     url_max_redirects: int = Field(3, ge=0, description="maximum redirects to follow")
     url_concurrency: int = Field(16, ge=1, description="maximum concurrent fetches")
+    root_path: str = Field(
+        "", description="path prefix of a proxy that does not remove it, such as /mumic"
+    )
+    cors_allow_origins: tuple[str, ...] = Field(
+        (), description='origins whose web pages may use the API, or "*" for all; JSON list'
+    )
     log_format: Literal["text", "json"] = Field("text", description="format of the log on stderr")
     traces: bool = Field(
         False, description="whether to trace requests; OTEL_* variables configure the exporter"
@@ -105,6 +113,21 @@ class Settings(BaseSettings):
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for cached image embeddings (LRU); 0 disables the cache"
     )
+
+    @field_validator("checkpoint", "api_keys_file", mode="before")
+    @classmethod
+    def _not_empty(cls, path: object) -> object:
+        """Refuse an empty path, which would be the working directory."""
+        if isinstance(path, str) and not path.strip():
+            raise ValueError("must be a path; leave it out for the default")
+        return path
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, name: str) -> str:
+        if problem := find_device_problem(name):
+            raise ValueError(problem)
+        return name
 
     @field_validator("metrics_token", "admin_token")
     @classmethod
@@ -125,6 +148,32 @@ class Settings(BaseSettings):
                     "which includes its subdomains"
                 )
         return names
+
+    @field_validator("root_path")
+    @classmethod
+    def _path_prefix(cls, given: str) -> str:
+        """Normalise to `/a/b` without a slash at the end; empty for no prefix."""
+        path = f"/{trimmed}" if (trimmed := given.strip("/")) else ""
+        if not ROOT_PATH.fullmatch(path):
+            raise ValueError(
+                "must be a path of letters, digits and ._~- such as /mumic, without a host"
+            )
+        return path
+
+    @field_validator("cors_allow_origins")
+    @classmethod
+    def _origins(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Write origins as browsers send them; refuse what no browser sends."""
+        origins = []
+        for text in given:
+            found = ORIGIN.fullmatch(text.lower().rstrip("/"))
+            if not found:
+                raise ValueError(
+                    f"{text[:60]!r} is not an origin; write it like https://app.example "
+                    'or http://localhost:3000, without a path, or "*" for all'
+                )
+            origins.append(found[0].removesuffix(DEFAULT_PORTS.get(found[1], "/")))
+        return tuple(origins)
 
     @field_validator("port", mode="before")
     @classmethod

@@ -5,8 +5,11 @@ from inspect import Parameter, Signature
 from typing import Annotated, Any, TypeVar, cast, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from app.cli.validation import describe_first_error
+from app.errors import OptionError
 
 # Options that are not named after their field.
 OPTION_NAMES = {
@@ -37,7 +40,11 @@ def request_command(
     def decorate(run: Callable[[Request], None]) -> Callable[..., None]:
         def command(**options: Any) -> None:
             given = {name: value for name, value in options.items() if value is not None}
-            run(request(**given))
+            try:
+                made = request(**given)
+            except ValidationError as error:
+                raise OptionError(*describe_first_error(error, request)) from error
+            run(made)
 
         command.__doc__ = run.__doc__
         cast(Any, command).__signature__ = Signature(parameters)  # Typer reads it

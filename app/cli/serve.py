@@ -27,20 +27,24 @@ def serve_command(
     ] = None,
 ) -> None:
     """Serve a checkpoint over HTTP. Every setting is a MUMIC_ variable as well."""
-    from app.serving.observability import log_to_stderr
+    from app.serving.observability import LogFormat, log_to_stderr
     from app.serving.process import find_unknown_settings, run_workers
 
-    settings = read_settings(
-        checkpoint=checkpoint,
-        host=host,
-        port=port,
-        device=device,
-        precision=precision,
-        workers=workers,
-    )
-    log_to_stderr(settings.log_format)
-    for line in find_unknown_settings(os.environ):
-        logger.warning(line)
+    log_format: LogFormat = "text"
+    try:
+        settings = read_settings(
+            checkpoint=checkpoint,
+            host=host,
+            port=port,
+            device=device,
+            precision=precision,
+            workers=workers,
+        )
+        log_format = settings.log_format
+    finally:  # a mistyped name may be the reason why a setting is invalid
+        log_to_stderr(log_format)
+        for line in find_unknown_settings(os.environ):
+            logger.warning(line)
     if settings.workers > 1:
         raise typer.Exit(run_workers(settings, worker_app, announce))
     from app.main import run_server  # torch, which the parent of several workers does without

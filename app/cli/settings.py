@@ -1,10 +1,11 @@
 """The settings of a command: options, then the environment, then defaults."""
 
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from app.cli.validation import describe_first_error, expected
 from app.errors import OptionError
 from app.settings import Settings
 
@@ -18,16 +19,10 @@ def read_settings(**options: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0]).lower()
-        option = f"--{field} or " if field in options else ""
-        secret = SecretStr in get_args(Settings.model_fields[field].annotation)
-        got = "" if secret else f", got {first['input']!r}"
-        message = (
-            f"{first['msg'].removeprefix('Value error, ')}{got} ({option}MUMIC_{field.upper()})"
-        )
-        raise OptionError(field, message) from error
+        name, problem = describe_first_error(error, Settings)
+        option = f"--{name} or " if name in options else ""
+        raise OptionError(name, f"{problem} ({option}MUMIC_{name.upper()})") from error
     except SettingsError as error:  # a list that is not valid JSON
-        field = str(error).partition('"')[2].partition('"')[0]
-        message = f'must be a JSON list, as ["a", "b"] (MUMIC_{field.upper()})'
-        raise OptionError(field, message) from error
+        name = str(error).partition('"')[2].partition('"')[0]
+        problem = f"must be {expected(Settings.model_fields[name])}"
+        raise OptionError(name, f"{problem} (MUMIC_{name.upper()})") from error

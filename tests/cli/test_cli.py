@@ -92,8 +92,9 @@ def test_predict_refuses_missing_files(run: Mumic, files: list[Path], tmp_path: 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--device", "tpu", "MUMIC_DEVICE"),
-        ("--precision", "fp8", "'fp32', 'bf16' or 'fp16'"),
+        ("--device", "gpu", "must be auto, cpu, cuda or cuda:N (a GPU is cuda)"),
+        ("--precision", "fp8", "must be auto, fp32, bf16 or fp16"),
+        ("--checkpoint", "", "must be a path"),
     ],
 )
 def test_invalid_option_is_named(
@@ -107,11 +108,11 @@ def test_invalid_option_is_named(
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("MUMIC_PORT", "99999", "less than or equal to 65535"),
-        ("MUMIC_MAX_BATCH_SIZE", "none", "valid integer"),
-        ("MUMIC_REQUEST_TIMEOUT_S", "0", "greater than 0"),
-        ("MUMIC_REQUEST_TIMEOUT_S", "inf", "finite number"),
-        ("MUMIC_HOST", "", "at least 1 character"),
+        ("MUMIC_PORT", "99999", "must be an integer from 0 to 65535"),
+        ("MUMIC_MAX_BATCH_SIZE", "none", "must be an integer from 1 to 4096"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "0", "must be a number above 0"),
+        ("MUMIC_REQUEST_TIMEOUT_S", "inf", "must be a number above 0"),
+        ("MUMIC_HOST", "", "must be a text that is not empty"),
         ("MUMIC_MAX_QUEUED_IMAGES", "63", "at least MUMIC_MAX_IMAGES_PER_REQUEST, which is 64"),
         ("MUMIC_MAX_QUEUED_BYTES", "9", "at least MUMIC_MAX_REQUEST_BYTES, which is 67108864"),
     ],

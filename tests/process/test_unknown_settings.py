@@ -71,3 +71,16 @@ def test_serve_logs_unknown_setting_once(
     assert warnings == [
         "Unknown setting MUMIC_CHEKPOINT; the closest valid name is MUMIC_CHECKPOINT"
     ]
+
+
+def test_unknown_setting_is_logged_although_another_is_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MUMIC_CHEKPOINT", "weights/mine")
+    monkeypatch.setenv("MUMIC_PORT", "many")
+    ran = mumic(monkeypatch, capsys, "serve")
+    assert (ran.code, ran.out) == (2, "")
+    assert "must be an integer from 0 to 65535" in ran.err
+    assert "Unknown setting MUMIC_CHEKPOINT" in caplog.text

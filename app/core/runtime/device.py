@@ -1,12 +1,12 @@
 """Device, precision, batch size and inference workers."""
 
 import math
-import re
 import time
 from dataclasses import dataclass
 
 import torch
 
+from app.core.device_names import find_device_problem
 from app.errors import OptionError
 
 BF16_TRIALS = 8
@@ -135,8 +135,8 @@ def device_memory(device: torch.device) -> dict[str, int]:
 def _choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise OptionError("device", f"{device!r} is not one of auto, cpu, cuda and cuda:N")
+    if problem := find_device_problem(device):
+        raise OptionError("device", f"{problem}, got {device!r}")
     if device != "cpu":
         index = int(device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():

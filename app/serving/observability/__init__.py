@@ -1,6 +1,7 @@
 """Metrics, logs and the timings of each image."""
 
 from app.serving.observability.logs import (
+    LogFormat,
     log_to_stderr,
 )
 from app.serving.observability.metrics import (
@@ -18,6 +19,7 @@ from app.serving.observability.timings import (
 
 __all__ = [
     "SHARED_DIRECTORY",
+    "LogFormat",
     "Metrics",
     "ScoreMetrics",
     "Timings",
