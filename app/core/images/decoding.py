@@ -22,7 +22,7 @@ from app.core.images.jpeg import decode_jpeg, has_too_many_scans
 from app.core.images.limits import ImageLimits, check_size
 from app.core.images.orientation import is_sideways, read_orientation, turn_upright
 from app.core.images.structure import has_too_many_structural_elements
-from app.core.images.tiff import check_tiff
+from app.core.images.tiff import check_tiff_layout, check_tiff_tiles
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
@@ -89,6 +89,8 @@ def decode(
             "corrupt",
             f"the {image_format} image has too many chunks, segments or tiles: save it again",
         )
+    if image_format == "TIFF":
+        check_tiff_layout(data)
     try:
         frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
         pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
@@ -117,7 +119,7 @@ def _read(
         size = image.size
         check_size(*size, limits)
         if isinstance(image, TiffImageFile):
-            check_tiff(image, limits)
+            check_tiff_tiles(image, limits)
         _check_coding(image, data)
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
             found = decode_jpeg(data, *size, min_side_px)

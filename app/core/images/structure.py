@@ -7,11 +7,12 @@ Pillow parses each element in Python, which takes microseconds, and keeps many o
 import struct
 from collections.abc import Iterator
 
+from app.core.images.tiff import read_entries
+
 # 20 MiB in chunks of 1 kB. Cameras write a few dozen elements, encoders some hundreds.
 MAX_ELEMENTS = 20_000
-# Weights of expensive elements: Pillow copies all preceding EXIF data when it joins a segment to
-# it, and decompresses each colour profile to up to 1 MiB.
-JPEG_SEGMENT_WEIGHT, PNG_PROFILE_WEIGHT = 20, 1000
+# Pillow copies all preceding EXIF data when it joins a segment to it.
+JPEG_SEGMENT_WEIGHT = 20
 
 _STRIP_AND_TILE_OFFSETS = {273, 324}  # TIFF tags with one value for each strip or tile
 
@@ -54,7 +55,7 @@ def _png_chunks(data: bytes) -> Iterator[int]:
     """Yield the weight of each chunk of a PNG."""
     at = 8
     while at < len(data):
-        yield PNG_PROFILE_WEIGHT if data[at + 4 : at + 8] == b"iCCP" else 1
+        yield 1
         at += 12 + struct.unpack_from(">I", data, at)[0]
 
 
@@ -90,15 +91,5 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
 
 def _tiff_tags_and_strips(data: bytes) -> Iterator[int]:
     """Yield the numbers of tags, strips and tiles of a TIFF's first image."""
-    order = "<" if data.startswith(b"II") else ">"
-    big = b"+" in data[2:4]
-    first, count, entry = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
-    (at,) = struct.unpack_from(order + first, data, 8 if big else 4)
-    (tags,) = struct.unpack_from(order + count, data, at)
-    yield tags
-    at += struct.calcsize(order + count)
-    for n in range(tags):
-        tag, _, values, _ = struct.unpack_from(
-            order + entry, data, at + n * struct.calcsize(order + entry)
-        )
-        yield values if tag in _STRIP_AND_TILE_OFFSETS else 0
+    for entry in read_entries(data):
+        yield 1 + (entry.values if entry.tag in _STRIP_AND_TILE_OFFSETS else 0)
