@@ -1,8 +1,8 @@
-"""Image decoding: from the bytes of a file to upright RGB pixels, with all size and format limits.
+"""Image decoding: from the bytes of a file to upright sRGB pixels, with all size and format limits.
 
 Pillow reads headers and decodes all images except ordinary JPEGs. This module checks limits before
 decoding and converts every error of a decoder to `ImageError`. All functions are pure and
-thread-safe. Colour profiles are ignored: pixels are treated as sRGB, as in CLIP's preprocessing.
+thread-safe. Colours are converted to sRGB.
 """
 
 import io
@@ -13,14 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from app.core.images.colour import convert_samples, find_transform
 from app.core.images.conversion import scale_transparent_colour, to_rgb
 from app.core.images.formats import ADVICE, identify
-from app.core.images.jpeg import decode_jpeg, has_too_many_scans
+from app.core.images.jpeg import add_missing_end, choose_scale, decode_jpeg, has_too_many_scans
+from app.core.images.jpeg_header import read_frame
 from app.core.images.limits import ImageLimits, check_size
-from app.core.images.orientation import is_sideways, read_orientation, turn_upright
+from app.core.images.orientation import ignore_xmp, is_sideways, read_orientation, turn_upright
+from app.core.images.png import strip_chunks
+from app.core.images.profiles import read_profile
 from app.core.images.structure import has_too_many_structural_elements
 from app.core.images.tiff import check_tiff_layout, check_tiff_tiles
 from app.errors import ImageError
@@ -42,7 +45,7 @@ class Photo:
     """A decoded image.
 
     Args:
-        pixels: uint8 (H, W, 3) RGB, upright; can be smaller than the original (see `decode`).
+        pixels: uint8 (H, W, 3) sRGB, upright; can be smaller than the original (see `decode`).
         width: of the original after EXIF orientation, in pixels.
         height: of the original after EXIF orientation, in pixels.
         source: format and scale of the decoding: `PNG`, `JPEG`, or `JPEG/4` and `JPEG/8` for a JPEG
@@ -58,15 +61,16 @@ class Photo:
 def decode(
     data: bytes, limits: ImageLimits, *, min_side_px: int, exif_orientation: bool = True
 ) -> Photo:
-    """Decode the first frame of an image file to upright RGB.
+    """Decode the first frame of an image file to upright sRGB.
 
-    Transparency is composited over white, and 16-bit samples are scaled to 8 bits. A JPEG is
-    decoded at 1/4 or 1/8 of its size if both sides keep `min_side_px` pixels, which is faster and
-    needs less memory.
+    Colours are converted by the file's colour profile (app/core/images/colour.py). Transparency is
+    composited over white, and 16-bit samples are scaled to 8 bits. A JPEG is decoded at 1/4 or 1/8
+    of its size if both sides keep `min_side_px` pixels, which is faster and needs less memory.
 
     Args:
         data: the whole file.
-        limits: maximum bytes and pixels; both are checked before pixels are decoded.
+        limits: maximum bytes and pixels; both are checked before pixels are decoded. A baseline
+            JPEG that is decoded at 1/4 or 1/8 can have `MAX_PIXELS_FACTOR` times as many pixels.
         min_side_px: minimum side of a scaled JPEG. With at least twice the side of the following
             resize, the difference to a full decode is small.
         exif_orientation: whether to apply the EXIF orientation. The orientation of a TIFF is always
@@ -115,25 +119,57 @@ def _read(
 
     The memory of the decoder, for some formats three times that of the image, is freed on return.
     """
+    if image_format == "JPEG":
+        return _read_jpeg(data, limits, min_side_px)
+    embedded = None
+    if image_format == "PNG":
+        data, embedded = strip_chunks(data)
     with Image.open(io.BytesIO(data), formats=[image_format]) as image:
+        ignore_xmp(image)
+        if embedded is not None:
+            image.info["icc_profile"] = embedded
         size = image.size
         check_size(*size, limits)
         if isinstance(image, TiffImageFile):
             check_tiff_tiles(image, limits)
-        _check_coding(image, data)
-        if image_format == "JPEG" and image.mode in ("L", "RGB"):
-            found = decode_jpeg(data, *size, min_side_px)
-            if found is not None:
-                return found[0], size, found[1], read_orientation(image)
+        _check_coding(image)
+        profile = read_profile(image, data)
         scale_transparent_colour(image)
         image.load()
-        return to_rgb(image), size, 1, read_orientation(image)
+        return to_rgb(image, profile), size, 1, read_orientation(image)
 
 
-def _check_coding(image: ImageFile.ImageFile, data: bytes) -> None:
+def _read_jpeg(
+    data: bytes, limits: ImageLimits, min_side_px: int
+) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
+    """Return what `_read` returns. Pillow decodes what libjpeg-turbo's simple interface refuses."""
+    frame = read_frame(data)
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        ignore_xmp(image)
+        width, height = size = image.size
+        scale = choose_scale(frame, width, height, min_side_px)
+        check_size(width, height, limits, reduced=frame.one_pass and scale > 1)
+        if has_too_many_scans(data, width * height):
+            raise ImageError(
+                "corrupt", "the JPEG image has too many scans for its size: save it again"
+            )
+        profile, orientation = read_profile(image, data), read_orientation(image)
+        if image.mode in ("L", "RGB"):
+            pixels = decode_jpeg(data, width, height, scale)
+            if pixels is not None:
+                if (transform := find_transform(profile, image.mode)) is not None:
+                    convert_samples(pixels, transform)
+                return pixels, size, scale, orientation
+        whole = add_missing_end(data, frame)
+        if whole is not data:
+            return _read_jpeg(whole, limits, min_side_px)
+        image.draft(None, (width // scale, height // scale))
+        image.load()
+        return to_rgb(image, profile), size, scale, orientation
+
+
+def _check_coding(image: ImageFile.ImageFile) -> None:
     """Reject encodings that take far longer to decode than other files of the same size."""
-    if isinstance(image, JpegImageFile) and has_too_many_scans(data, image.width * image.height):
-        raise ImageError("corrupt", "the JPEG image has too many scans for its size: save it again")
     if image.tile and image.tile[0].codec_name == "bmp_rle":  # Pillow decodes it in Python
         raise ImageError(
             "unsupported_format", f"run-length coded BMP images are not supported: {ADVICE}"

@@ -7,24 +7,38 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from app.core.images.jpeg_header import MAX_JPEG_MARKERS, Frame, find_missing_end
+
 # Each scan of a progressive JPEG processes the whole image (50 million pixels in 0.1 s) and can be
 # as short as 100 bytes. Encoders write about ten scans.
 MAX_JPEG_SCANS = 500
 MAX_SCANNED_PIXELS = 1_000_000_000
-MAX_JPEG_MARKERS = 20_000
 
 # Scan data contain FF 00 for FF, and restart markers; fill bytes can precede a marker.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _SOI, _EOI, _SOS = b"\xd8", b"\xd9", b"\xda"
+EOI = b"\xff\xd9"
 
 # Divisors of the sides. Decoding at 1/2 is not faster than at full size, and changes probabilities
 # by up to 0.05.
 SCALES = (8, 4)
 
 
-def decode_jpeg(
-    data: bytes, width: int, height: int, min_side_px: int
-) -> tuple[npt.NDArray[np.uint8], int] | None:
+_CORRUPT = "Corrupt JPEG data"
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
+# A download in progress can have zeros instead of the rest. No scan ends with as many zeros, unless
+# it has optimised tables and ends with an even surface.
+_ZEROS = bytes(32)
+
+
+def choose_scale(frame: Frame, width: int, height: int, min_side_px: int) -> int:
+    """Return the largest divisor, 1, 4 or 8, with which both sides keep `min_side_px` pixels."""
+    if frame.lossless:
+        return 1
+    return next((scale for scale in SCALES if min(width, height) >= scale * min_side_px), 1)
+
+
+def decode_jpeg(data: bytes, width: int, height: int, scale: int) -> npt.NDArray[np.uint8] | None:
     """Decode a grey or YCbCr JPEG with 8 bits per sample to the same pixels as Pillow.
 
     Args:
@@ -32,13 +46,12 @@ def decode_jpeg(
         width: expected width in pixels; a file with another size is not decoded, so that the limits
             checked by the caller hold.
         height: expected height in pixels.
-        min_side_px: minimum length of both sides after scaling.
+        scale: divisor of the sides.
 
     Returns:
-        (H, W, 3) uint8 RGB without EXIF orientation, and the divisor of its sides: 1, 4 or 8. None
-        if libjpeg-turbo rejects the file or finds another size.
+        (H, W, 3) uint8 RGB without EXIF orientation. None if libjpeg-turbo reports any damage,
+        finds another size, or does not support the subsampling.
     """
-    scale = next((scale for scale in SCALES if min(width, height) >= scale * min_side_px), 1)
     try:
         if simplejpeg.decode_jpeg_header(data)[:2] != (height, width):
             return None
@@ -47,7 +60,46 @@ def decode_jpeg(
         )
     except ValueError:
         return None
-    return pixels, scale
+    return pixels
+
+
+def add_missing_end(data: bytes, frame: Frame) -> bytes:
+    """Add the end marker to a JPEG that lacks it, if its scans are whole.
+
+    Panoramas of some phones lack it; other data can follow. libjpeg-turbo decides whether the scans
+    are whole: it reports scan data that end too early, and counts bytes that it does not need.
+
+    Args:
+        data: the whole file.
+        frame: its frame header.
+
+    Returns:
+        The file up to the end of its scans and with an end marker; `data` if it has one or this
+        cannot be decided.
+
+    Raises:
+        EOFError: the scans are not whole.
+    """
+    end = find_missing_end(data, frame) if frame.huffman else None
+    if end is None:
+        return data
+    error = _damage(data[:end] + EOI, frame)
+    if extraneous := _EXTRANEOUS.search(error):
+        end -= int(extraneous[1])
+        error = _damage(data[:end] + EOI, frame)
+    if _CORRUPT in error or (not error and data.endswith(_ZEROS, 0, end)):
+        raise EOFError("the scan is truncated")
+    return data if error else data[:end] + EOI
+
+
+def _damage(data: bytes, frame: Frame) -> str:
+    """Return the first damage that libjpeg-turbo finds in a JPEG; empty if there is none."""
+    colours = "CMYK" if len(frame.components) == 4 else "GRAY"
+    try:
+        simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def has_too_many_scans(data: bytes, pixels: int) -> bool:

@@ -20,6 +20,15 @@ _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
 _SIDEWAYS = {5, 6, 7, 8}
 
 
+def ignore_xmp(image: Image.Image) -> None:
+    """Remove XMP from an opened file, before its pixels are decoded.
+
+    Pillow applies the orientation in XMP if EXIF has none; browsers do not.
+    """
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
+
+
 def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if EXIF is missing or invalid, as in browsers."""
     try:
