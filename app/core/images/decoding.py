@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from app.core.images.bmp import check_bmp_layout, ignore_empty_alpha, repair_grey_palette
 from app.core.images.colour import convert_samples, find_transform
 from app.core.images.conversion import scale_transparent_colour, to_rgb
 from app.core.images.formats import ADVICE, identify
 from app.core.images.jpeg import add_missing_end, choose_scale, decode_jpeg, has_too_many_scans
-from app.core.images.jpeg_header import read_frame
+from app.core.images.jpeg_header import read_frame, strip_segments
 from app.core.images.limits import ImageLimits, check_size
 from app.core.images.orientation import ignore_xmp, is_sideways, read_orientation, turn_upright
 from app.core.images.png import strip_chunks
@@ -95,6 +96,8 @@ def decode(
         )
     if image_format == "TIFF":
         check_tiff_layout(data)
+    if image_format == "BMP":
+        check_bmp_layout(data)
     try:
         frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
         pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
@@ -124,6 +127,8 @@ def _read(
     embedded = None
     if image_format == "PNG":
         data, embedded = strip_chunks(data)
+    if image_format == "BMP":
+        data = repair_grey_palette(data)
     with Image.open(io.BytesIO(data), formats=[image_format]) as image:
         ignore_xmp(image)
         if embedded is not None:
@@ -132,10 +137,11 @@ def _read(
         check_size(*size, limits)
         if isinstance(image, TiffImageFile):
             check_tiff_tiles(image, limits)
-        _check_coding(image)
         profile = read_profile(image, data)
         scale_transparent_colour(image)
         image.load()
+        if image_format == "BMP":
+            ignore_empty_alpha(image)
         return to_rgb(image, profile), size, 1, read_orientation(image)
 
 
@@ -144,7 +150,7 @@ def _read_jpeg(
 ) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
     """Return what `_read` returns. Pillow decodes what libjpeg-turbo's simple interface refuses."""
     frame = read_frame(data)
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+    with _open_jpeg(data) as image:
         ignore_xmp(image)
         width, height = size = image.size
         scale = choose_scale(frame, width, height, min_side_px)
@@ -168,12 +174,11 @@ def _read_jpeg(
         return to_rgb(image, profile), size, scale, orientation
 
 
-def _check_coding(image: ImageFile.ImageFile) -> None:
-    """Reject encodings that take far longer to decode than other files of the same size."""
-    if image.tile and image.tile[0].codec_name == "bmp_rle":  # Pillow decodes it in Python
-        raise ImageError(
-            "unsupported_format", f"run-length coded BMP images are not supported: {ADVICE}"
-        )
+def _open_jpeg(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=["JPEG"])
+    except UnidentifiedImageError:
+        return Image.open(io.BytesIO(strip_segments(data)), formats=["JPEG"])
 
 
 def _corrupt(image_format: str, error: Exception) -> ImageError:

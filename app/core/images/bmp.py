@@ -1,0 +1,111 @@
+"""Checks and corrections of BMP files around Pillow, which decodes their pixels."""
+
+import struct
+
+from PIL import Image
+
+from app.errors import ImageError
+
+_ADVICE = "save it as 24-bit RGB, or as PNG"
+
+_HEADER_AT, _MASKS_AT = 14, 54
+_CORE_HEADER, _OS2_HEADER = 12, 64
+_HEADERS = {_CORE_HEADER, 40, 52, 56, _OS2_HEADER, 108, 124}
+_HEADERS_WITH_ALPHA = {56, 108, 124}
+_DEPTHS = {1, 4, 8, 16, 24, 32}
+_UNCOMPRESSED, _BIT_FIELDS = 0, 3
+_COMPRESSIONS = {1: "run-length coding", 2: "run-length coding", 4: "a JPEG", 5: "a PNG"}
+_OS2_COMPRESSIONS = {1: "run-length coding", 2: "run-length coding", 4: "run-length coding"}
+
+# Masks of red, green, blue and alpha that Pillow knows, by bits per pixel.
+_MASKS = {
+    16: {(0xF800, 0x7E0, 0x1F, 0), (0x7C00, 0x3E0, 0x1F, 0)},
+    24: {(0xFF0000, 0xFF00, 0xFF, 0)},
+    32: {
+        (0xFF0000, 0xFF00, 0xFF, 0),
+        (0xFF000000, 0xFF0000, 0xFF00, 0),
+        (0xFF000000, 0xFF00, 0xFF, 0),
+        (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+        (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+        (0xFF0000, 0xFF00, 0xFF, 0xFF000000),
+        (0xFF000000, 0xFF00, 0xFF, 0xFF0000),
+    },
+}
+
+
+def check_bmp_layout(data: bytes) -> None:
+    """Check that the pixels of a BMP have a layout that is decoded.
+
+    Args:
+        data: the whole file. An incomplete header is ignored: the decoder reports it.
+
+    Raises:
+        ImageError: the layout is not supported; run-length coding is not, since Pillow decodes it
+            in Python.
+    """
+    try:
+        what = _unsupported(data)
+    except struct.error:
+        return
+    if what:
+        raise ImageError(
+            "unsupported_format", f"BMP images with {what} are not supported: {_ADVICE}"
+        )
+
+
+def repair_grey_palette(data: bytes) -> bytes:
+    """Change a palette that Pillow would take for grey samples of 8 bits or of 1 bit.
+
+    Pillow ignores the palette of a BMP whose first colours are grey, and with it that the indices
+    have 4 bits, or that they have 8 for black and white. A first colour that differs by 1 of 255
+    keeps the palette.
+
+    Args:
+        data: the whole file.
+    """
+    header, bits, _ = _read_header(data)
+    colours = 2**bits if header == _CORE_HEADER else struct.unpack_from("<I", data, 46)[0]
+    start = _HEADER_AT + header
+    misread = bits == 4 or (bits == 8 and colours == 2)
+    if not misread or data[start : start + 3] != bytes(3):
+        return data
+    return data[:start] + b"\x01" + data[start + 1 :]
+
+
+def ignore_empty_alpha(image: Image.Image) -> None:
+    """Make a decoded BMP opaque if it is transparent everywhere.
+
+    Windows' clipboard, Photoshop and capture tools leave the alpha of an opaque picture at zero,
+    and Windows, Photoshop and OpenCV show it.
+    """
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image.putalpha(255)
+
+
+def _read_header(data: bytes) -> tuple[int, int, int]:
+    """Return the length of the header, the bits per pixel and the compression."""
+    (header,) = struct.unpack_from("<I", data, _HEADER_AT)
+    if header == _CORE_HEADER:
+        return header, struct.unpack_from("<H", data, 24)[0], _UNCOMPRESSED
+    return header, *struct.unpack_from("<HI", data, 28)
+
+
+def _unsupported(data: bytes) -> str | None:
+    """Return what prevents a BMP from being decoded to the right pixels, or None."""
+    header, bits, compression = _read_header(data)
+    if header not in _HEADERS:
+        return f"a header of {header} bytes"
+    if bits not in _DEPTHS:
+        return f"{bits} bits per pixel"
+    if compression == _UNCOMPRESSED:
+        return None
+    if header == _OS2_HEADER or compression != _BIT_FIELDS:
+        names = _OS2_COMPRESSIONS if header == _OS2_HEADER else _COMPRESSIONS
+        return names.get(compression, f"compression {compression}")
+    masks = struct.unpack_from("<III", data, _MASKS_AT)
+    alpha = (
+        struct.unpack_from("<I", data, _MASKS_AT + 12) if header in _HEADERS_WITH_ALPHA else (0,)
+    )
+    if masks + alpha not in _MASKS.get(bits, set()):
+        return f"the channel masks {', '.join(f'{mask:#x}' for mask in masks + alpha)}"
+    return None
