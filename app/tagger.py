@@ -12,7 +12,7 @@ from torch import Tensor
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels, stack
 from app.core.labels import Tag, make_selection, render
-from app.core.model import Scoring
+from app.core.model import Scoring, rank_texts
 from app.errors import ImageError, OptionError
 from app.settings import SHIPPED_CHECKPOINT
 
@@ -167,14 +167,14 @@ class Tagger:
             all_scores=all_scores,
         )
 
-        def probabilities(pixels: Tensor) -> Tensor:
-            return self.classifier.score_images(pixels).probabilities
+        def logits(pixels: Tensor) -> Tensor:
+            return self.classifier.score_images(pixels).logits
 
         return [
             TaggedPhoto(id, error=output)
             if isinstance(output, ImageError)
             else TaggedPhoto(id, output.width, output.height, tuple(selection(output.row)))
-            for id, output in self._run(images, probabilities)
+            for id, output in self._run(images, logits)
         ]
 
     def embed(self, images: Sequence[Image]) -> list[EmbeddedPhoto]:
@@ -250,11 +250,9 @@ class Tagger:
         texts = self.classifier.embed_texts([render(template, label) for label in labels])
 
         def scored(embedding: Tensor) -> tuple[LabelScore, ...]:
-            confidences = self.classifier.zero_shot(embedding[None], texts, scoring)[0]
-            best, order = confidences.sort(descending=True, stable=True)
+            scores = self.classifier.zero_shot(embedding[None], texts, scoring)[0]
             return tuple(
-                LabelScore(labels[column], confidence)
-                for column, confidence in zip(order.tolist(), best.tolist(), strict=True)
+                LabelScore(labels[column], confidence) for column, confidence in rank_texts(scores)
             )
 
         return [

@@ -27,9 +27,9 @@ from app.core.model import (
     cosines,
     fuse_activations,
     fuse_batch_norms,
-    pair_softmax,
-    softmax,
-    tempered_sigmoid,
+    logits,
+    pair_logits,
+    softmax_logits,
 )
 from app.core.runtime import Placement, choose_batch_size, choose_placement
 
@@ -151,21 +151,20 @@ class Classifier:
             pixels: (B, 3, S, S) uint8, as `load_pixels` returns them.
         """
         embeddings = self._embed(pixels)
-        cosine = cosines(embeddings, self._device_text_embeddings)
-        probabilities = tempered_sigmoid(cosine, self.logit_scale)
-        return ScoredBatch(embeddings.cpu(), probabilities.cpu())
+        scores = logits(cosines(embeddings, self._device_text_embeddings), self.logit_scale)
+        return ScoredBatch(embeddings.cpu(), scores.cpu())
 
     @torch.inference_mode()
-    def probabilities(self, image_embeddings: Tensor) -> Tensor:
-        """Score the label set: one independent probability per label.
+    def score_embeddings(self, image_embeddings: Tensor) -> Tensor:
+        """Score the label set: the log odds of one independent probability per label.
 
         Args:
             image_embeddings: (B, D) float32 unit rows on the CPU.
 
         Returns:
-            (B, C) float32 in [0, 1], columns in the order of the label set.
+            (B, C) float32 logits, columns in the order of the label set.
         """
-        return tempered_sigmoid(cosines(image_embeddings, self.text_embeddings), self.logit_scale)
+        return logits(cosines(image_embeddings, self.text_embeddings), self.logit_scale)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts without a template, using the text cache.
@@ -199,15 +198,16 @@ class Classifier:
                 against `a photo`).
 
         Returns:
-            (B, N) float32 in [0, 1].
+            (B, N) float32 logits, whose sigmoids are the probabilities of the method. Every method
+            ranks the texts of an image by their cosines.
         """
         cosine = cosines(image_embeddings, text_embeddings)
         if method == "sigmoid":
-            return tempered_sigmoid(cosine, self.logit_scale)
+            return logits(cosine, self.logit_scale)
         if method == "softmax":
-            return softmax(cosine, self.logit_scale)
+            return softmax_logits(cosine, self.logit_scale)
         background = cosines(image_embeddings, self._background_embedding)
-        return pair_softmax(cosine, background, self.logit_scale)
+        return pair_logits(cosine, background, self.logit_scale)
 
     def is_golden(self, embedding: Tensor) -> bool:
         """Return whether an embedding matches that of the first golden image.

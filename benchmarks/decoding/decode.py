@@ -71,7 +71,7 @@ def main() -> None:
             actual = embed(normalize(mumic(data)[None], preprocess, torch.float32))
             cosines.append((expected * actual).sum().item())
             labels, expected_labels = (
-                classifier.probabilities(embedding)[0] >= thresholds
+                classifier.score_embeddings(embedding).sigmoid()[0] >= thresholds
                 for embedding in (actual, expected)
             )
             changed += int((labels != expected_labels).sum())

@@ -61,7 +61,7 @@ class FaultyClassifier(Classifier):
         if self.fault == "not finite" and self._is_due(1):
             embeddings = scored.embeddings.clone()
             embeddings[0] = torch.nan
-            return ScoredBatch(embeddings, scored.probabilities)
+            return ScoredBatch(embeddings, scored.logits)
         return scored
 
     def decode(self, data: bytes, limits: ImageLimits, preprocess: Preprocess) -> Pixels:

@@ -55,7 +55,10 @@ def main() -> None:
         classifier = Classifier.load(args.checkpoint, device=args.device, precision=precision)
         actual = classifier.embed_images(batch)
         cosine = (actual * expected).sum(dim=1).min().item()
-        difference = classifier.probabilities(actual) - reference.probabilities(expected)
+        difference = (
+            classifier.score_embeddings(actual).sigmoid()
+            - reference.score_embeddings(expected).sigmoid()
+        )
         throughputs = [
             images_per_second(classifier, stack([batch[n % len(batch)] for n in range(size)]))
             for size in args.batch_sizes

@@ -67,7 +67,7 @@ def label_table(
         evidence: the source that each label was learned from.
         rests_on: the source of each label's `serve` threshold.
         targets: (N, C) presence by humans on the photos of the validation split.
-        scores: (N, C) probabilities of the labels on these photos.
+        scores: (N, C) logits of the labels on these photos.
     """
     rows = [["label", "learned from", "`serve` rests on", "positives", "negatives"]]
     rows[0] += ["AP", "serve", "store"]

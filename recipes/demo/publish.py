@@ -8,6 +8,7 @@ import argparse
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from card_tables import evidence_of_labels, label_table, metrics_table, reliability_table
 from prepare import classes_of_labels
@@ -22,6 +23,7 @@ from app.evaluation.metrics import (
     draw_bootstrap_samples,
     macro_map,
     percentile_interval,
+    sigmoid,
 )
 from app.evaluation.metrics.bootstrap import bootstrap_calibration_error
 from app.evaluation.metrics.calibration import reliability_diagram
@@ -66,7 +68,7 @@ def main() -> None:
     rows = data.indices("validation")
     human = data.targets[rows][:, columns].numpy()
     teacher = data.soft_targets[rows][:, columns].float().numpy()
-    validation = predictions(checkpoint, data, "validation").label_probabilities
+    validation = predictions(checkpoint, data, "validation").label_logits
     rules = ThresholdRules()
     fitted = fit_thresholds(human, validation, rules, teacher)
     labels = apply_thresholds(label_set, fitted)
@@ -74,15 +76,15 @@ def main() -> None:
     learned = data.targets[data.indices("train")][:, columns].numpy()
     evidence = evidence_of_labels(labels, learned, set(classes_of_labels(label_set)))
     both = (human == 1).any(axis=0) & (human == 0).any(axis=0)
-    known, scores = human[:, both], validation[:, both]
-    calibration = reliability_diagram(known, scores)
-    errors = bootstrap_calibration_error(known, scores, draw_bootstrap_samples(len(human)))
+    known, probabilities = human[:, both], sigmoid(validation[:, both].astype(np.float64))
+    calibration = reliability_diagram(known, probabilities)
+    errors = bootstrap_calibration_error(known, probabilities, draw_bootstrap_samples(len(human)))
     low, high = percentile_interval(errors)
     _, _, summary = summarise_thresholds(human, validation, fitted, rules, teacher)
     print(summary.text(rules))
 
     own = list(data.classes.values())
-    test = predictions(checkpoint, data, "test").probabilities
+    test = predictions(checkpoint, data, "test").logits
     targets = data.targets[data.indices("test")][:, own].numpy()
     ap = dict(zip(data.classes, average_precision(targets, test).tolist(), strict=True))
     scored = macro_map([ap[name] for name in SCORED])

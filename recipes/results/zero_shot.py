@@ -8,7 +8,7 @@ from runs import Study, mean_and_spread
 
 from app.baselines.comparison import percent
 from app.core.model import Scoring
-from app.evaluation.metrics import average_precision
+from app.evaluation.metrics import average_precision, sigmoid
 from app.evaluation.metrics.ranking import lift_over_chance
 from app.evaluation.report import table_to_markdown
 
@@ -29,13 +29,13 @@ def lines(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
     def measure(model: str, name: str) -> tuple[float, ...]:
         """Return one value for each of `MEASURES`."""
         column = [keys.index(name)]
-        targets, scores = scored.targets[:, column], scored.scores[model][:, column]
+        targets, scores = scored.targets[:, column], scored.logits[model][:, column]
         ap = average_precision(targets, scores)
         lift = lift_over_chance(targets, ap)[0]
         return (
             float(ap[0]),
             float(lift),
-            *(float(np.mean(scores[targets == presence])) for presence in (1, 0)),
+            *(float(np.mean(sigmoid(scores)[targets == presence])) for presence in (1, 0)),
         )
 
     found = {

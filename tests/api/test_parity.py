@@ -25,7 +25,7 @@ def direct(tiny_classifier: Classifier) -> dict[str, float]:
     """Compute the probabilities of the sample photo without a server."""
     values = load_pixels(photo(), ImageLimits(), tiny_classifier.preprocess).values
     embeddings = tiny_classifier.embed_images(values[None])
-    probabilities = tiny_classifier.probabilities(embeddings)[0].tolist()
+    probabilities = tiny_classifier.score_embeddings(embeddings).sigmoid()[0].tolist()
     return dict(zip(tiny_classifier.labels.ids, probabilities, strict=True))
 
 

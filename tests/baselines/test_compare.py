@@ -80,8 +80,8 @@ def test_scoring_methods_match_paper(checkpoint: Checkpoint, photos: Path) -> No
             ["sigmoid", "softmax", "pair"],
             progress=progress,
         )
-    odds = scores["sigmoid"] / (1 - scores["sigmoid"])
-    torch.testing.assert_close(scores["softmax"], odds / odds.sum(dim=1, keepdim=True))
+    logits = scores["sigmoid"]
+    torch.testing.assert_close(scores["softmax"].sigmoid(), logits.softmax(dim=1))
     with Progress(disable=True) as progress:
         neutral = checkpoint_scores(
             classifier,
@@ -90,8 +90,8 @@ def test_scoring_methods_match_paper(checkpoint: Checkpoint, photos: Path) -> No
             ["sigmoid"],
             progress=progress,
         )["sigmoid"]
-    pairs = torch.stack([odds, (neutral / (1 - neutral)).expand_as(odds)]).log().softmax(dim=0)[0]
-    torch.testing.assert_close(scores["pair"], pairs)
+    pairs = torch.stack([logits, neutral.expand_as(logits)]).softmax(dim=0)[0]
+    torch.testing.assert_close(scores["pair"].sigmoid(), pairs)
 
 
 def test_models_are_parsed_as_name_directory_scoring(tmp_path: Path) -> None:

@@ -68,14 +68,14 @@ class AslClassifier:
 
     @torch.inference_mode()
     def score(self, paths: Sequence[Path], *, workers: int = 0) -> Tensor:
-        """Probability of each class on each photo.
+        """Logit of each class on each photo; its sigmoid is the probability.
 
         Args:
             paths: n files, at least one.
             workers: processes that load photos.
 
         Returns:
-            (n, C) float32 in [0, 1], on the CPU, columns in the order of `names`.
+            (n, C) float32, on the CPU, columns in the order of `names`.
 
         Raises:
             DataError: a photo cannot be used.
@@ -84,7 +84,7 @@ class AslClassifier:
         rows = []
         for pixels in pixel_batches(paths, self.preprocess, workers=workers):
             images = normalize(pixels.to(device), self.preprocess, torch.float32)
-            rows.append(torch.sigmoid(self.head(self.visual(images))).cpu())
+            rows.append(self.head(self.visual(images)).cpu())
         return torch.cat(rows)
 
 

@@ -36,7 +36,7 @@ def checkpoint_scores(
         workers: processes that load photos.
 
     Returns:
-        Each method's (n, C) float32 probabilities in [0, 1], on the CPU.
+        Each method's (n, C) float32 logits, on the CPU; their sigmoids are its probabilities.
 
     Raises:
         DataError: a photo cannot be used.

@@ -133,7 +133,7 @@ def score_compared_models(
     return Scored(
         classes=classes,
         targets=data.targets[indices][:, [each.column for each in classes]].numpy(),
-        scores={model.name: scores[model.name].numpy() for model in models},
+        logits={model.name: scores[model.name].numpy() for model in models},
     )
 
 

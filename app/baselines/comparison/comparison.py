@@ -25,12 +25,12 @@ class Scored:
     Attributes:
         classes: the C scored classes.
         targets: (n, C) float32; 1 present, 0 absent, -1 unknown.
-        scores: model name to its (n, C) float32 probabilities in [0, 1].
+        logits: model name to its (n, C) float32 logits.
     """
 
     classes: Sequence[ScoredClass]
     targets: Floats
-    scores: Mapping[str, Floats]
+    logits: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def compare(
     """Measure every model on the same photos, classes and bootstrap draws.
 
     Args:
-        scored: probabilities and targets of n photos and C classes.
+        scored: logits and targets of n photos and C classes.
         top: size of a second subset, the classes with most positives in the manifest (the
             paper's 32 majority classes); None: no second subset.
         resamples: bootstrap draws of the intervals.
@@ -67,6 +67,6 @@ def compare(
             name: compute_measures(
                 scored.targets, values, scored.classes, subsets, k=K, draws=draws
             )
-            for name, values in scored.scores.items()
+            for name, values in scored.logits.items()
         },
     )

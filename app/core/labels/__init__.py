@@ -2,8 +2,10 @@
 
 from app.core.labels.drift import (
     BINS,
+    TENTHS,
     histograms,
     population_stability_index,
+    read_reference_histograms,
     reference_histograms,
 )
 from app.core.labels.label_set import (
@@ -25,6 +27,7 @@ from app.core.labels.selection import (
 
 __all__ = [
     "BINS",
+    "TENTHS",
     "Label",
     "LabelId",
     "LabelSet",
@@ -38,6 +41,7 @@ __all__ = [
     "load_label_set",
     "make_selection",
     "population_stability_index",
+    "read_reference_histograms",
     "reference_histograms",
     "render",
 ]

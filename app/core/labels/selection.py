@@ -1,4 +1,4 @@
-"""Selection of the labels of a response from the probabilities of an image."""
+"""Selection of the labels of a response from the scores of an image."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects labels by their probabilities; created once and applied to many images.
+    """Selects labels by their scores; created once and applied to many images.
 
     Attributes:
         labels: the label set, in column order.
@@ -47,20 +47,22 @@ class Selection:
     thresholded: bool
     max_labels: int | None
 
-    def __call__(self, probabilities: "Tensor") -> list[Tag]:
+    def __call__(self, logits: "Tensor") -> list[Tag]:
         """Select the labels of one image.
 
         Args:
-            probabilities: (C,) float32 in [0, 1].
+            logits: (C,) float32; their sigmoids are the probabilities.
 
         Returns:
-            The selected labels, in descending order of their probability.
+            The selected labels, in descending order of their logits, since several probabilities
+            may round to 1 or to 0.
         """
-        confidences: list[float] = probabilities.tolist()
+        scores: list[float] = logits.tolist()
+        confidences: list[float] = logits.sigmoid().tolist()
         kept = self.candidates
         if self.thresholded:
             kept = [i for i in kept if confidences[i] >= self.thresholds[i]]
-        best_first = sorted(kept, key=lambda i: -confidences[i])
+        best_first = sorted(kept, key=lambda i: -scores[i])
         return [
             Tag(self.labels[i], confidences[i], self.thresholds[i])
             for i in best_first[: self.max_labels]

@@ -11,9 +11,9 @@ from app.core.model.scoring import (
     cosines,
     l2_normalize,
     logits,
-    pair_softmax,
-    softmax,
-    tempered_sigmoid,
+    pair_logits,
+    rank_texts,
+    softmax_logits,
 )
 from app.core.model.text_cache import (
     TextCache,
@@ -35,7 +35,7 @@ __all__ = [
     "fuse_batch_norms",
     "l2_normalize",
     "logits",
-    "pair_softmax",
-    "softmax",
-    "tempered_sigmoid",
+    "pair_logits",
+    "rank_texts",
+    "softmax_logits",
 ]

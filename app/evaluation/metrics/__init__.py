@@ -6,6 +6,9 @@ from app.evaluation.metrics.bootstrap import (
     draw_bootstrap_samples,
     percentile_interval,
 )
+from app.evaluation.metrics.calibration import (
+    sigmoid,
+)
 from app.evaluation.metrics.classes import (
     class_texts,
     scored_classes,
@@ -46,4 +49,5 @@ __all__ = [
     "macro_map",
     "percentile_interval",
     "scored_classes",
+    "sigmoid",
 ]

@@ -16,7 +16,11 @@ from app.evaluation.metrics.bootstrap import (
     bootstrap_weighted_map,
     percentile_interval,
 )
-from app.evaluation.metrics.calibration import ReliabilityDiagram, reliability_diagram
+from app.evaluation.metrics.calibration import (
+    ReliabilityDiagram,
+    reliability_diagram,
+    sigmoid,
+)
 from app.evaluation.metrics.ranking import (
     average_precision,
     global_average_precision,
@@ -111,7 +115,7 @@ class Measures:
 
 def compute_measures(
     targets: Floats,
-    probabilities: Floats,
+    logits: Floats,
     classes: Sequence[ScoredClass],
     subsets: Sequence[Subset],
     *,
@@ -120,9 +124,11 @@ def compute_measures(
 ) -> Measures:
     """Compute the metrics of one checkpoint.
 
+    Ranking metrics use the logits; the calibration uses their sigmoids in float64.
+
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        probabilities: (N, C) in [0, 1].
+        logits: (N, C), finite.
         classes: the classes of the C columns.
         subsets: subsets of the classes.
         k: K of GAP@K.
@@ -131,8 +137,8 @@ def compute_measures(
     Returns:
         The metrics; the reliability diagram covers all known pairs.
     """
-    values = average_precision(targets, probabilities)
-    drawn = bootstrap_average_precision(targets, probabilities, draws)
+    values = average_precision(targets, logits)
+    drawn = bootstrap_average_precision(targets, logits, draws)
     lift = lift_over_chance(targets, values)
     positives, known = (targets == 1).sum(axis=0), (targets >= 0).sum(axis=0)
     return Measures(
@@ -151,14 +157,14 @@ def compute_measures(
             _measure_subset(
                 subset.title,
                 targets[:, subset.members],
-                probabilities[:, subset.members],
+                logits[:, subset.members],
                 _PerClass(values[list(subset.members)], drawn[:, subset.members]),
                 k,
                 draws,
             )
             for subset in subsets
         ),
-        reliability=reliability_diagram(targets, probabilities),
+        reliability=reliability_diagram(targets, sigmoid(logits.astype(np.float64))),
     )
 
 
@@ -171,9 +177,10 @@ class _PerClass:
 
 
 def _measure_subset(
-    title: str, targets: Floats, probabilities: Floats, ap: _PerClass, k: int, draws: Draws
+    title: str, targets: Floats, logits: Floats, ap: _PerClass, k: int, draws: Draws
 ) -> SubsetMeasure:
     positives = (targets == 1).sum(axis=0)
+    probabilities = sigmoid(logits.astype(np.float64))
     return SubsetMeasure(
         title=title,
         classes=int((positives > 0).sum()),
@@ -184,12 +191,12 @@ def _measure_subset(
             weighted_map(ap.values, positives), bootstrap_weighted_map(targets, ap.draws, draws)
         ),
         gap=Estimate(
-            global_average_precision(targets, probabilities),
-            bootstrap_gap(targets, probabilities, draws),
+            global_average_precision(targets, logits),
+            bootstrap_gap(targets, logits, draws),
         ),
         gap_at_k=Estimate(
-            global_average_precision_at_k(targets, probabilities, k),
-            bootstrap_gap_at_k(targets, probabilities, draws, k),
+            global_average_precision_at_k(targets, logits, k),
+            bootstrap_gap_at_k(targets, logits, draws, k),
         ),
         calibration_error=Estimate(
             reliability_diagram(targets, probabilities).calibration_error,

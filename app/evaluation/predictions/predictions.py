@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint, check_golden, load_model
-from app.core.model import cosines, tempered_sigmoid
+from app.core.model import cosines, logits
 from app.errors import OptionError
 from app.evaluation.predictions.embedding import embed_photos, embed_texts
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Embeddings and probabilities of n photos.
+    """Embeddings and scores of n photos.
 
     Attributes:
         checkpoint: the checkpoint that predicted them.
         image_embeddings: (n, D) float32 unit rows.
-        probabilities: (n, C) float32 in [0, 1] of the measured classes.
-        label_probabilities: (n, L) float32 in [0, 1] of the checkpoint's own labels.
+        logits: (n, C) float32 of the measured classes.
+        label_logits: (n, L) float32 of the checkpoint's own labels.
     """
 
     checkpoint: Checkpoint
     image_embeddings: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    label_probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    label_logits: NDArray[np.float32]
 
 
 def checkpoints_by_title(checkpoints: Sequence[Checkpoint]) -> dict[str, Checkpoint]:
@@ -69,7 +69,7 @@ def predict_photos(
         progress: shows the time left.
 
     Returns:
-        Embeddings and probabilities, on the CPU.
+        Embeddings and logits, on the CPU.
 
     Raises:
         CheckpointError: the model does not reproduce its golden embeddings.
@@ -82,10 +82,10 @@ def predict_photos(
     every_text = [*texts, *checkpoint.labels.prompts]
     text_embeddings = embed_texts(model, model.tokenize(every_text).to(device))
     images = embed_photos(model, checkpoint.preprocess, paths, workers=workers, progress=progress)
-    probabilities = tempered_sigmoid(cosines(images, text_embeddings), model.logit_scale)
+    scores = logits(cosines(images, text_embeddings), model.logit_scale).cpu().numpy()
     return Predictions(
         checkpoint,
         images.cpu().numpy(),
-        probabilities[:, : len(texts)].cpu().numpy(),
-        probabilities[:, len(texts) :].cpu().numpy(),
+        logits=scores[:, : len(texts)],
+        label_logits=scores[:, len(texts) :],
     )

@@ -70,7 +70,7 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
             device=choose_placement(request.device, "fp32", transformer=False).device,
             workers=request.workers,
             progress=progress,
-        ).probabilities
+        ).logits
     count = len(labels.labels)
     choices = choose_prompts(
         labels,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from app.core.labels import LabelSet
-from app.evaluation.metrics import ClassMeasure, Measures
+from app.evaluation.metrics import ClassMeasure, Measures, sigmoid
 
 BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#999999", "#000000"
 CHECKPOINT_STYLES = ((BLUE, "o"), (VERMILLION, "D"))
@@ -114,13 +114,13 @@ def plot_reliability(measures: Mapping[str, Measures]) -> Figure:
 
 
 def plot_one_photo(
-    photo: Path, probabilities: Mapping[str, NDArray[np.floating]], label_sets: Sequence[LabelSet]
+    photo: Path, logits: Mapping[str, NDArray[np.floating]], label_sets: Sequence[LabelSet]
 ) -> Figure:
     """Plot the scores of one photo: its best labels, and all labels sorted (figure 3).
 
     Args:
         photo: the file.
-        probabilities: title to (L,) probabilities of the checkpoint's own labels, one or two.
+        logits: title to (L,) logits of the checkpoint's own labels, one or two.
         label_sets: the checkpoints' label sets.
 
     Returns:
@@ -135,11 +135,11 @@ def plot_one_photo(
     left.imshow(np.asarray(upright))
     left.set_axis_off()
     left.set_title(photo.name, fontsize=9)
-    _best_labels(middle, next(iter(probabilities.values())), label_sets[0])
-    middle.set_title(next(iter(probabilities)), fontsize=9)
-    for k, (title, values) in enumerate(probabilities.items()):
+    _best_labels(middle, next(iter(logits.values())), label_sets[0])
+    middle.set_title(next(iter(logits)), fontsize=9)
+    for k, (title, scores) in enumerate(logits.items()):
         colour, marker = CHECKPOINT_STYLES[k]
-        order = np.argsort(-values, kind="stable")
+        order, values = np.argsort(-scores, kind="stable"), sigmoid(scores)
         serve = np.array([label.thresholds.serve for label in label_sets[k].labels])
         passed = values[order] >= serve[order]
         ranks = np.arange(1, len(order) + 1)
@@ -194,8 +194,8 @@ def _dots_with_intervals(
     axes.plot(values, rows, marker, color=colour, markersize=4, linestyle="", label=label)
 
 
-def _best_labels(axes: Axes, probabilities: NDArray[np.floating], label_set: LabelSet) -> None:
-    order = np.argsort(-probabilities, kind="stable")[:TOP_LABELS]
+def _best_labels(axes: Axes, logits: NDArray[np.floating], label_set: LabelSet) -> None:
+    order, probabilities = np.argsort(-logits, kind="stable")[:TOP_LABELS], sigmoid(logits)
     labels = [label_set.labels[i] for i in order]
     rows = range(len(order))
     serve = [label.thresholds.serve for label in labels]

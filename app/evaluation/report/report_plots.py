@@ -61,7 +61,7 @@ def draw_report_plots(
             "per bin.",
             figure_to_png(plot_reliability(measures)),
         )
-        scores = {title: each.label_probabilities[example] for title, each in predictions.items()}
+        scores = {title: each.label_logits[example] for title, each in predictions.items()}
         label_sets = [each.checkpoint.labels for each in predictions.values()]
         yield Plot(
             "one_photo",

@@ -90,7 +90,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
         draws = draw_bootstrap_samples(len(files), resamples=request.resamples, seed=request.seed)
         measures = {
             title: compute_measures(
-                targets, each.probabilities, classes, subsets, k=request.k, draws=draws
+                targets, each.logits, classes, subsets, k=request.k, draws=draws
             )
             for title, each in progress.track(predictions.items(), description="metrics")
         }

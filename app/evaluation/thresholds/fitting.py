@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from app.core.labels import LabelSet, Thresholds
 from app.dataset.labelled import UNKNOWN_TARGET
+from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.store import store_thresholds
 
 Floats = NDArray[np.floating]
@@ -49,16 +50,19 @@ class FittedThresholds:
         store: (C,) in [0, 1], at most `serve`.
         serve_is_fitted: (C,) whether `serve` was fitted to photos, or is the fallback.
         store_is_fitted: (C,) likewise for `store`.
+        saturated: (C,) whether `serve` cannot do what the label's rule asks for, because the
+            probabilities of photos with different logits are all 1, or all 0.
     """
 
     serve: NDArray[np.float64]
     store: NDArray[np.float64]
     serve_is_fitted: NDArray[np.bool_]
     store_is_fitted: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
 
 
 def fit_thresholds(
-    targets: Floats, scores: Floats, rules: ThresholdRules, teacher: Floats | None = None
+    targets: Floats, logits: Floats, rules: ThresholdRules, teacher: Floats | None = None
 ) -> FittedThresholds:
     """Fit both thresholds of every label.
 
@@ -71,10 +75,12 @@ def fit_thresholds(
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
-        scores: (N, C) in [0, 1].
+        logits: (N, C) float32. Their sigmoids, which serving compares with a threshold, are 1 from
+            a logit of about 16.6; no threshold separates photos there.
         rules: the rules.
         teacher: (N, C) in [0, 1], or negative where unknown.
     """
+    scores = sigmoid(logits)
     evidence = targets if teacher is None else merge_teacher_targets(targets, teacher)
     served = has_examples(evidence, rules.min_positives)
     stored = has_examples(targets, rules.min_positives)
@@ -85,12 +91,18 @@ def fit_thresholds(
         for c in range(scores.shape[1])
     ]
     store = (
-        store_thresholds(targets, scores, stored, rules.recall, rules.confidence)
+        store_thresholds(targets, logits, stored, rules.recall, rules.confidence)
         if stored.any()
         else np.full(scores.shape[1], Thresholds().store)
     )
     # Not rounded: scores near 0 or 1 may differ by less than a fixed number of decimals.
-    return FittedThresholds(np.array(serve), np.minimum(store, serve), served, stored)
+    saturated = [
+        _is_saturated(evidence[:, c], logits[:, c], scores[:, c], serve[c], rules, served[c])
+        for c in range(scores.shape[1])
+    ]
+    return FittedThresholds(
+        np.array(serve), np.minimum(store, serve), served, stored, np.array(saturated)
+    )
 
 
 def apply_thresholds(label_set: LabelSet, fitted: FittedThresholds) -> LabelSet:
@@ -149,11 +161,11 @@ def best_f1_threshold(
 
     Args:
         targets: (N,) presence, 1 or 0, or negative where unknown; at least one is 1.
-        scores: (N,) in [0, 1]; scores at or above the threshold pass.
+        scores: (N,), in [0, 1] for a threshold in [0, 1]; scores at or above it pass.
         slack: loss of F1 that is allowed for a stricter threshold, which is safer on other photos.
 
     Returns:
-        The threshold in [0, 1], and its F1.
+        The threshold, and its F1.
     """
     ranked, hits, ends = _ranking(targets, scores)
     f1 = np.where(ends, 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1]), -1.0)
@@ -168,11 +180,11 @@ def precision_threshold(targets: Floats, scores: Floats, wanted: float) -> tuple
 
     Args:
         targets: (N,) presence, 1 or 0, or negative where unknown; at least one is known.
-        scores: (N,) in [0, 1]; scores at or above the threshold pass.
+        scores: (N,), in [0, 1] for a threshold in [0, 1]; scores at or above it pass.
         wanted: target precision, in [0, 1].
 
     Returns:
-        The threshold in [0, 1], and its precision, which may be below `wanted`.
+        The threshold, and its precision, which may be below `wanted`.
     """
     ranked, hits, ends = _ranking(targets, scores)
     precision = np.where(ends, hits / np.arange(1, len(hits) + 1), -1.0)
@@ -206,5 +218,30 @@ def _serve(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
 
 
 def _serve_fallback(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
+    return max(rules.serve_floor, _fallback_quantile(targets, scores, rules))
+
+
+def _fallback_quantile(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
     share = min((targets == 1).mean() + rules.serve_share, 1.0)
-    return max(rules.serve_floor, float(np.quantile(scores, 1 - share)))
+    return float(np.quantile(scores, 1 - share))
+
+
+def _is_saturated(
+    targets: Floats,
+    logits: Floats,
+    scores: Floats,
+    serve: float,
+    rules: ThresholdRules,
+    is_fitted: bool,
+) -> bool:
+    """Return whether a cut between logits would do better than any threshold of probabilities."""
+    if not is_fitted:
+        wanted = (logits >= _fallback_quantile(targets, logits, rules)).sum()
+        return bool(scores.max() == serve and (scores >= serve).sum() > wanted)
+    if rules.precision is not None:
+        _, possible = precision_threshold(targets, logits, rules.precision)
+        _, reached = precision_threshold(targets, scores, rules.precision)
+        return reached < min(possible, rules.precision)
+    _, possible = best_f1_threshold(targets, logits)
+    _, reached = best_f1_threshold(targets, scores)
+    return reached < possible - rules.slack

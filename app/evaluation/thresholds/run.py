@@ -1,5 +1,7 @@
 """Runs `mumic thresholds`: fits each label's thresholds and writes a checkpoint directory."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.progress import Progress
 
@@ -13,6 +15,7 @@ from app.errors import DataError, OptionError
 from app.evaluation.predictions import predict_photos
 from app.evaluation.requests import ThresholdsRequest
 from app.evaluation.thresholds.fitting import (
+    FittedThresholds,
     ThresholdRules,
     apply_thresholds,
     fit_thresholds,
@@ -23,6 +26,8 @@ from app.evaluation.thresholds.summary import (
     summarise_thresholds,
     threshold_table_rows,
 )
+
+MAX_NAMED_LABELS = 10
 
 
 def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
@@ -71,14 +76,14 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     if request.soft_targets:
         teacher = data.soft_targets[indices][:, columns].float().numpy()
     with Progress(console=console) as progress:
-        scores = predict_photos(
+        logits = predict_photos(
             checkpoint,
             [data.photos / data.files[i] for i in indices],
             [],
             device=choose_placement(request.device, "fp32", transformer=False).device,
             workers=request.workers,
             progress=progress,
-        ).label_probabilities
+        ).label_logits
     rules = ThresholdRules(
         min_positives=request.min_positives,
         precision=request.precision,
@@ -86,20 +91,22 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         recall=request.recall,
         confidence=request.confidence,
     )
-    fitted = fit_thresholds(targets, scores, rules, teacher)
-    counts, best, summary = summarise_thresholds(targets, scores, fitted, rules, teacher)
+    fitted = fit_thresholds(targets, logits, rules, teacher)
+    counts, best, summary = summarise_thresholds(targets, logits, fitted, rules, teacher)
     write_relabelled(
         checkpoint,
         apply_thresholds(labels, fitted),
         request.out,
         {
             "thresholds": {"part": split, **summary.as_metrics()},
-            "score_histograms": reference_histograms(labels.ids, scores),
+            "score_histograms": reference_histograms(labels.ids, logits),
         },
     )
     console.print(
         f"wrote {request.out}; serve it with: mumic serve --checkpoint {request.out}", markup=False
     )
+    if fitted.saturated.any():
+        console.print(f"warning: {_saturation_warning(labels.ids, fitted)}", markup=False)
     evidence = serve_evidence(targets, fitted, request.min_positives)
     lines = [
         THRESHOLD_TABLE_HEADER,
@@ -108,3 +115,17 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         summary.text(rules),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _saturation_warning(ids: Sequence[str], fitted: FittedThresholds) -> str:
+    """Return the labels that no threshold can serve as asked, the cause, and what to do."""
+    saturated = [id for id, is_saturated in zip(ids, fitted.saturated, strict=True) if is_saturated]
+    shown = ", ".join(saturated[:MAX_NAMED_LABELS])
+    more = len(saturated) - MAX_NAMED_LABELS
+    return (
+        f"the scores of {len(saturated)} of {len(ids)} labels are saturated: {shown}"
+        f"{f' and {more} more' if more > 0 else ''}. Their probabilities round to the same number "
+        "for photos whose logits differ, and no threshold lies between equal probabilities. The "
+        "rankings of these labels are not affected. Fine-tune the checkpoint with mumic train at a "
+        "lower --initial-logit-scale (mumic tune finds one), then fit the thresholds again"
+    )

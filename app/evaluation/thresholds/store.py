@@ -1,7 +1,7 @@
 """Fits the `store` thresholds: a backfill drops most pairs at almost no loss of recall (section 7).
 
 A quantile of a label's few positives gives no guarantee for unseen photos. So the labels share one
-curve from score to log odds, with an offset per label that is shrunk towards 0, and one cut at the
+curve from logit to log odds, with an offset per label that is shrunk towards 0, and one cut at the
 same log odds for all labels. At equal odds, dropping a pair costs the same recall in each label, so
 no other cut drops more pairs at this recall.
 """
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from app.evaluation.metrics import sigmoid
+
 Floats = NDArray[np.floating]
-EDGE = 1e-7  # scores are clipped to [EDGE, 1 - EDGE], about the resolution of float32 near 1
 FOLDS = 5
 OFFSET_SHRINKAGE = 1.0  # precision of the offsets' normal prior: labels differ by a few logits
 SHARED_SHRINKAGE = 0.01  # keeps the curve finite if scores separate all pairs
@@ -26,26 +27,33 @@ BISECTIONS = 40
 
 @dataclass(frozen=True, slots=True)
 class LogOddsModel:
-    """log odds of presence = slope * logit(score) + base + offset of the label.
+    """log odds of presence = slope * (logit - centre) + base + offset of the label.
 
     Attributes:
+        centre: mean logit of the known pairs, which keeps base and slope independent.
         slope: above 0.
         base: intercept of all labels.
         offsets: (C,) offset of each label.
     """
 
+    centre: float
     slope: float
     base: float
     offsets: NDArray[np.float64]
 
-    def predict(self, scores: Floats) -> NDArray[np.float64]:
-        """Return the (N, C) log odds of (N, C) scores."""
-        return self.slope * _logit(scores) + self.base + self.offsets
+    def predict(self, logits: Floats) -> NDArray[np.float64]:
+        """Return the (N, C) log odds of (N, C) logits."""
+        centred = logits.astype(np.float64) - self.centre
+        return self.slope * centred + self.base + self.offsets
+
+    def logits_at(self, log_odds: float) -> NDArray[np.float64]:
+        """Return the (C,) logits at which each label has these log odds."""
+        return self.centre + (log_odds - self.base - self.offsets) / self.slope
 
 
 def store_thresholds(
     targets: Floats,
-    scores: Floats,
+    logits: Floats,
     fitted: NDArray[np.bool_],
     recall: float,
     confidence: float,
@@ -58,7 +66,7 @@ def store_thresholds(
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) in [0, 1].
+        logits: (N, C), finite.
         fitted: (C,) which labels have an offset of their own; at least one, each with a positive.
             The other labels get the threshold for offset 0; their misses count as well.
         recall: target recall of all known positives pooled, in (0, 1).
@@ -71,14 +79,12 @@ def store_thresholds(
     unseen = np.empty(targets.shape)
     for k in range(FOLDS):
         train, test = fold != k, fold == k
-        unseen[test] = fit_log_odds(targets[train], scores[train], fitted).predict(scores[test])
+        unseen[test] = fit_log_odds(targets[train], logits[train], fitted).predict(logits[test])
     positives = np.sort(unseen[targets == 1])
     cut = positives[allowed_misses(len(positives), recall, confidence)]
-    odds = fit_log_odds(targets, scores, fitted)
-    logits = (cut - odds.base - odds.offsets) / odds.slope
-    thresholds: NDArray[np.float64] = torch.from_numpy(logits).sigmoid().numpy()
-    # Clipping makes all scores below EDGE equal, so a cut there passes all of them.
-    return np.where(thresholds > 2 * EDGE, thresholds, 0.0)
+    cut_logits = fit_log_odds(targets, logits, fitted).logits_at(cut)
+    # In float32, as the probabilities that they are compared with.
+    return sigmoid(cut_logits.astype(np.float32)).astype(np.float64)
 
 
 def allowed_misses(positives: int, recall: float, confidence: float) -> int:
@@ -127,16 +133,18 @@ def _at_most(lost: Tensor, positives: int, recall: float) -> Tensor:
     return chance.exp().cumsum(0)[lost]
 
 
-def fit_log_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> LogOddsModel:
+def fit_log_odds(targets: Floats, logits: Floats, fitted: NDArray[np.bool_]) -> LogOddsModel:
     """Fit the curve to the known pairs of some labels by penalised likelihood (L-BFGS).
 
     Args:
         targets: (N, C) presence, 1 or 0, or negative where unknown.
-        scores: (N, C) in [0, 1].
+        logits: (N, C), finite.
         fitted: (C,) the labels to fit; the offset of the others is 0.
     """
     photo, label = np.nonzero((targets >= 0) & fitted)
-    x = torch.from_numpy(_logit(scores[photo, label]))
+    known = logits[photo, label].astype(np.float64)
+    centre = float(known.mean()) if len(known) else 0.0
+    x = torch.from_numpy(known - centre)
     y = torch.from_numpy((targets[photo, label] == 1).astype(np.float64))
     column = torch.from_numpy(label)
     # log of the slope, the base, the offsets
@@ -145,8 +153,8 @@ def fit_log_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> 
 
     def cost() -> Tensor:
         optimizer.zero_grad()
-        logits = parameters[0].exp() * x + parameters[1] + parameters[2:][column]
-        total = binary_cross_entropy_with_logits(logits, y, reduction="sum")
+        log_odds = parameters[0].exp() * x + parameters[1] + parameters[2:][column]
+        total = binary_cross_entropy_with_logits(log_odds, y, reduction="sum")
         shared, own = parameters[:2].square().sum(), parameters[2:].square().sum()
         total = total + (OFFSET_SHRINKAGE * own + SHARED_SHRINKAGE * shared) / 2
         mean = total / max(len(y), 1)
@@ -155,9 +163,4 @@ def fit_log_odds(targets: Floats, scores: Floats, fitted: NDArray[np.bool_]) -> 
 
     optimizer.step(cost)
     log_slope, base, *offsets = parameters.detach().tolist()
-    return LogOddsModel(math.exp(log_slope), base, np.array(offsets))
-
-
-def _logit(scores: Floats) -> NDArray[np.float64]:
-    inside = np.clip(scores.astype(np.float64), EDGE, 1 - EDGE)
-    return np.log(inside) - np.log1p(-inside)
+    return LogOddsModel(centre, math.exp(log_slope), base, np.array(offsets))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.fitting import (
     FittedThresholds,
     ThresholdRules,
@@ -87,13 +88,13 @@ def count_passing(targets: Floats, scores: Floats, serve: Floats, store: Floats)
 
 
 def count_passing_cross_validated(
-    targets: Floats, scores: Floats, rules: ThresholdRules, teacher: Floats | None = None
+    targets: Floats, logits: Floats, rules: ThresholdRules, teacher: Floats | None = None
 ) -> ThresholdCounts:
     """Count the pairs that pass thresholds fitted without their photo (cross-validation).
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
-        scores: (N, C) in [0, 1].
+        logits: (N, C) float32.
         rules: the rules by which thresholds are chosen.
         teacher: (N, C) a teacher's targets, as for `fit_thresholds`.
     """
@@ -102,9 +103,9 @@ def count_passing_cross_validated(
     for k in np.unique(fold):
         train = fold != k
         train_teacher = None if teacher is None else teacher[train]
-        fitted = fit_thresholds(targets[train], scores[train], rules, train_teacher)
+        fitted = fit_thresholds(targets[train], logits[train], rules, train_teacher)
         serve[fold == k], store[fold == k] = fitted.serve, fitted.store
-    return count_passing(targets, scores, serve, store)
+    return count_passing(targets, sigmoid(logits), serve, store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class ThresholdSummary:
 
 def summarise_thresholds(
     targets: Floats,
-    scores: Floats,
+    logits: Floats,
     fitted: FittedThresholds,
     rules: ThresholdRules,
     teacher: Floats | None = None,
@@ -188,20 +189,21 @@ def summarise_thresholds(
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
-        scores: (N, C) in [0, 1].
+        logits: (N, C) float32.
         fitted: the thresholds.
         rules: the rules by which they were chosen.
         teacher: (N, C) a teacher's targets, as for `fit_thresholds`.
 
     Returns:
-        Counts per label, best possible F1 per label (NaN without a positive), and the summary.
+        Counts per label, best possible F1 of a cut between logits per label (NaN without a
+        positive), and the summary.
     """
-    counts = count_passing(targets, scores, fitted.serve, fitted.store)
-    unseen = count_passing_cross_validated(targets, scores, rules, teacher)
+    counts = count_passing(targets, sigmoid(logits), fitted.serve, fitted.store)
+    unseen = count_passing_cross_validated(targets, logits, rules, teacher)
     judged, some = has_examples(targets, rules.min_positives), counts.positives > 0
     best = np.array(
         [
-            best_f1_threshold(targets[:, c], scores[:, c])[1] if some[c] else math.nan
+            best_f1_threshold(targets[:, c], logits[:, c])[1] if some[c] else math.nan
             for c in range(targets.shape[1])
         ]
     )

@@ -36,11 +36,11 @@ class ScoredImage:
 
     Attributes:
         embedding: (D,) float32, unit length, on the CPU.
-        probabilities: (C,) float32 in [0, 1], on the CPU.
+        logits: (C,) float32, on the CPU.
     """
 
     embedding: Tensor
-    probabilities: Tensor
+    logits: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,13 +212,13 @@ class Batcher:
         self._batch_s += (infer_s - self._batch_s) / 4
         if single and len(batch) == len(self._running) == 1:  # no other batch started meanwhile
             self._single_image_threads.record(threads, infer_s)
-        for entry, embedding, probabilities, is_finite in zip(
-            batch, scored.embeddings, scored.probabilities, finite, strict=True
+        for entry, embedding, logits, is_finite in zip(
+            batch, scored.embeddings, scored.logits, finite, strict=True
         ):
             if entry.result.done():
                 continue
             if is_finite:
-                entry.result.set_result(ScoredImage(embedding, probabilities))
+                entry.result.set_result(ScoredImage(embedding, logits))
             else:
                 logger.error("the model returned an embedding that is not finite")
                 entry.result.set_exception(_inference_error(None))

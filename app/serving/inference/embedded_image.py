@@ -11,12 +11,12 @@ class EmbeddedImage:
 
     Attributes:
         embedding: (D,) float32, unit length.
-        probabilities: (C,) float32 in [0, 1], for the label set.
+        logits: (C,) float32, for the label set.
         width: the photo's original width in pixels, after EXIF orientation.
         height: the photo's original height in pixels, after EXIF orientation.
     """
 
     embedding: Tensor
-    probabilities: Tensor
+    logits: Tensor
     width: int
     height: int

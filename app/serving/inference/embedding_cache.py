@@ -46,7 +46,7 @@ class EmbeddingCache:
         """Add an image and evict the least recently used ones beyond the limit."""
         # Cloned, because a row is a view that keeps its whole batch in memory.
         copied = EmbeddedImage(
-            image.embedding.clone(), image.probabilities.clone(), image.width, image.height
+            image.embedding.clone(), image.logits.clone(), image.width, image.height
         )
         with self._lock:
             if key not in self._entries:
@@ -58,4 +58,4 @@ class EmbeddingCache:
 
 
 def _size_bytes(image: EmbeddedImage) -> int:
-    return image.embedding.nbytes + image.probabilities.nbytes + ENTRY_BYTES
+    return image.embedding.nbytes + image.logits.nbytes + ENTRY_BYTES

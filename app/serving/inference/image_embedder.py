@@ -163,7 +163,7 @@ class ImageEmbedder:
         self._metrics.observe_decode(found.source, timings.decode_s)
         scored = await self._batcher.submit(served.scoring, found.values, virtual_start, timings)
         self._metrics.observe_queue(timings.queue_s)
-        image = EmbeddedImage(scored.embedding, scored.probabilities, found.width, found.height)
+        image = EmbeddedImage(scored.embedding, scored.logits, found.width, found.height)
         if key is not None:
             served.cache.put(key, image)
             self._models.report_cache_size()

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.core.labels import BINS, LabelSet, histograms, population_stability_index
+from app.core.labels import (
+    BINS,
+    TENTHS,
+    LabelSet,
+    histograms,
+    population_stability_index,
+    read_reference_histograms,
+)
 from app.core.model import ScoredBatch
 from app.serving.observability import ScoreMetrics
 
@@ -52,32 +59,35 @@ class ScoreStatistics:
 
         def score_and_count(pixels: Tensor) -> ScoredBatch:
             scored = score(pixels)
-            self.add(scored.probabilities)
+            self.add(scored.logits)
             return scored
 
         return score_and_count
 
-    def add(self, probabilities: Tensor) -> None:
+    def add(self, logits: Tensor) -> None:
         """Count the scores of a batch.
 
         Args:
-            probabilities: (B, C) float32 in [0, 1]; rows that are not finite are ignored.
+            logits: (B, C) float32; rows that are not finite are ignored.
         """
-        rows = probabilities.numpy()
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        counts, positives = histograms(rows), (rows >= self._thresholds).sum(axis=0)
+        logits = logits[logits.isfinite().all(dim=1)]
+        rows, reference = logits.numpy(), self._reference
+        counts = histograms(rows, TENTHS)
+        positives = (logits.sigmoid().numpy() >= self._thresholds).sum(axis=0)
+        by_reference_bin = None if reference is None else histograms(rows, reference[0])
         with self._lock:
             self._unreported += counts
             self._unreported_positives += positives
-            self._recent *= max(0.0, 1 - len(rows) / WINDOW_IMAGES)
-            self._recent += counts
+            if by_reference_bin is not None:
+                self._recent *= max(0.0, 1 - len(rows) / WINDOW_IMAGES)
+                self._recent += by_reference_bin
             now_s = time.monotonic()
             if now_s < self._reported_at_s + self._report_interval_s:
                 return
             self._reported_at_s = now_s
             self._report_counts()
             if self._reference is not None and self._recent[0].sum() >= MIN_DRIFT_IMAGES:
-                drift = population_stability_index(self._recent, self._reference)
+                drift = population_stability_index(self._recent, self._reference[1])
                 self._metrics.set_drift(self._ids, drift)
                 self._drift_reported = True
 
@@ -99,20 +109,18 @@ class ScoreStatistics:
         self._unreported_positives[:] = 0
 
 
-def _reference(ids: list[str], card_metrics: Mapping[str, Any]) -> NDArray[np.floating[Any]] | None:
-    """Return the card's (C, BINS) histograms of validation scores; None if it has none."""
+def _reference(
+    ids: list[str], card_metrics: Mapping[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
+    """Return edges and counts of the card's histograms of validation scores; None without any."""
     stored = card_metrics.get(HISTOGRAMS)
     if stored is None:
         return None
-    try:
-        reference = np.array([stored[id] for id in ids], dtype=np.float64)
-    except (KeyError, TypeError, ValueError, IndexError):
-        reference = np.empty(0)
-    if reference.shape != (len(ids), BINS) or (reference < 0).any():
+    reference = read_reference_histograms(ids, stored)
+    if reference is None:
         logger.warning(
             "score drift is not reported: the card's %s do not have %d counts for each label",
             HISTOGRAMS,
             BINS,
         )
-        return None
     return reference

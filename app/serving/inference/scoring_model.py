@@ -52,5 +52,5 @@ class ScoringModel:
         halves = [self.score_within_memory(part) for part in (pixels[:half], pixels[half:])]
         return ScoredBatch(
             torch.cat([scored.embeddings for scored in halves]),
-            torch.cat([scored.probabilities for scored in halves]),
+            torch.cat([scored.logits for scored in halves]),
         )

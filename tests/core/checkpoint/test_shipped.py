@@ -16,8 +16,8 @@ MAX_BYTES = 45 * 10**6
 
 def labels_of(classifier: Classifier, name: str) -> list[str]:
     pixels = load_pixels(encoded(sample(name), "PNG"), ImageLimits(), classifier.preprocess)
-    probabilities = classifier.probabilities(classifier.embed_images(pixels.values[None]))
-    return [tag.label.id for tag in make_selection(classifier.labels)(probabilities[0])]
+    logits = classifier.score_embeddings(classifier.embed_images(pixels.values[None]))
+    return [tag.label.id for tag in make_selection(classifier.labels)(logits[0])]
 
 
 def test_shipped_checkpoint_is_small() -> None:
@@ -64,10 +64,10 @@ def test_batch_of_32_gives_same_scores(shipped_classifier: Classifier) -> None:
     data = [encoded(sample(name), "PNG") for name in ("chelsea", "coffee", "china", "flower")] * 8
     limits, preprocess = ImageLimits(), shipped_classifier.preprocess
     batch = torch.stack([load_pixels(item, limits, preprocess).values for item in data])
-    together = shipped_classifier.probabilities(shipped_classifier.embed_images(batch))
+    together = shipped_classifier.score_embeddings(shipped_classifier.embed_images(batch))
     alone = torch.cat(
         [
-            shipped_classifier.probabilities(shipped_classifier.embed_images(row[None]))
+            shipped_classifier.score_embeddings(shipped_classifier.embed_images(row[None]))
             for row in batch[:4]
         ]
     )

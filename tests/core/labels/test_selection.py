@@ -32,14 +32,14 @@ LABELS = LabelSet(
         label("bedroom", "Rooms", 0.5),
     ),
 )
-PROBABILITIES = torch.tensor([0.5, 0.3, 0.7, 0.9, 0.1])
+LOGITS = torch.tensor([0.5, 0.3, 0.7, 0.9, 0.1]).logit()
 IDS = LABELS.ids
 CATEGORIES = LABELS.categories
 
 
-def ids(probabilities: Tensor = PROBABILITIES, **options: Any) -> list[str]:
+def ids(logits: Tensor = LOGITS, **options: Any) -> list[str]:
     selection = make_selection(LABELS, **options)
-    return [tag.label.id for tag in selection(probabilities)]
+    return [tag.label.id for tag in selection(logits)]
 
 
 def test_label_is_selected_at_its_own_threshold() -> None:
@@ -51,14 +51,14 @@ def test_min_confidence_replaces_every_threshold() -> None:
     assert ids(min_confidence=0.7) == ["mountain", "sea"]
     assert len(ids(min_confidence=0.0)) == len(IDS)
     assert ids(min_confidence=1.0) == []
-    assert ids(torch.ones(5), min_confidence=1.0) == IDS
+    assert ids(torch.full((5,), 20.0), min_confidence=1.0) == IDS
 
 
 def test_tag_has_confidence_and_threshold() -> None:
-    best, *_ = make_selection(LABELS)(PROBABILITIES)
+    best, *_ = make_selection(LABELS)(LOGITS)
     assert (best.label.id, best.threshold) == ("mountain", 0.5)
     assert best.confidence == pytest.approx(0.9)
-    best, *_ = make_selection(LABELS, min_confidence=0.25)(PROBABILITIES)
+    best, *_ = make_selection(LABELS, min_confidence=0.25)(LOGITS)
     assert best.threshold == 0.25
 
 
@@ -73,7 +73,16 @@ def test_all_scores_ignores_thresholds() -> None:
 
 
 def test_equal_scores_keep_label_set_order() -> None:
-    assert ids(torch.full((5,), 0.8)) == IDS
+    assert ids(torch.full((5,), 1.5)) == IDS
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_labels_of_equal_probability_are_ordered_by_logit(sign: float) -> None:
+    logits = sign * torch.tensor([140.0, 130.0, 150.0, 120.0, 160.0])
+    best_first = ["bedroom", "sea", "pool", "sauna", "mountain"][:: int(sign)]
+    assert len(set(logits.sigmoid().tolist())) == 1
+    assert ids(logits, all_scores=True) == best_first
+    assert ids(logits, min_confidence=0.0, max_labels=2) == best_first[:2]
 
 
 def test_include_options_form_union() -> None:
@@ -101,14 +110,14 @@ def test_exclude_options_apply_after_include_options() -> None:
 )
 def test_unknown_name_raises_with_suggestion(option: str, name: str, hint: str) -> None:
     with pytest.raises(OptionError) as caught:
-        ids(PROBABILITIES, **{option: [name]})
+        ids(LOGITS, **{option: [name]})
     assert caught.value.field == option
     assert hint in str(caught.value)
 
 
 def test_selection_is_reusable() -> None:
     selection = make_selection(LABELS, max_labels=1)
-    photos = torch.eye(5)
+    photos = 4 * torch.eye(5)
     assert [selection(row)[0].label.id for row in photos] == IDS
 
 
@@ -117,7 +126,7 @@ some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
 
 
 @given(
-    probabilities=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
+    logits=st.lists(st.floats(-200, 200, width=32), min_size=5, max_size=5),
     min_confidence=st.none() | st.floats(0, 1, width=32),
     max_labels=st.none() | st.integers(1, 6),
     all_scores=st.booleans(),
@@ -127,7 +136,7 @@ some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
     exclude_categories=some_categories,
 )
 def test_selection_equals_naive_loop(
-    probabilities: list[float],
+    logits: list[float],
     min_confidence: float | None,
     max_labels: int | None,
     all_scores: bool,
@@ -137,7 +146,8 @@ def test_selection_equals_naive_loop(
     exclude_categories: list[str],
 ) -> None:
     kept = []
-    for entry, probability in zip(LABELS.labels, probabilities, strict=True):
+    probabilities = torch.tensor(logits).sigmoid().tolist()
+    for entry, logit, probability in zip(LABELS.labels, logits, probabilities, strict=True):
         named = entry.id in include_labels or entry.category in include_categories
         if (include_labels or include_categories) and not named:
             continue
@@ -145,8 +155,8 @@ def test_selection_equals_naive_loop(
             continue
         threshold = entry.thresholds.serve if min_confidence is None else min_confidence
         if all_scores or probability >= threshold:
-            kept.append((entry.id, probability))
-    kept.sort(key=lambda pair: -pair[1])
+            kept.append((logit, entry.id, probability))
+    kept.sort(key=lambda triple: -triple[0])
 
     tags = make_selection(
         LABELS,
@@ -157,5 +167,6 @@ def test_selection_equals_naive_loop(
         include_categories=include_categories,
         exclude_labels=exclude_labels,
         exclude_categories=exclude_categories,
-    )(torch.tensor(probabilities))
-    assert [(tag.label.id, tag.confidence) for tag in tags] == kept[:max_labels]
+    )(torch.tensor(logits))
+    expected = [(id, probability) for _, id, probability in kept[:max_labels]]
+    assert [(tag.label.id, tag.confidence) for tag in tags] == expected

@@ -72,8 +72,8 @@ def test_logits_are_cosines_divided_by_temperature(cosine: Tensor, logit_scale: 
 
 @examples
 @given(cosine_matrices(), LOGIT_SCALES)
-def test_tempered_sigmoid_is_equation_2(cosine: Tensor, logit_scale: float) -> None:
-    found = scoring.tempered_sigmoid(cosine, logit_scale)
+def test_sigmoid_of_logits_is_equation_2(cosine: Tensor, logit_scale: float) -> None:
+    found = scoring.logits(cosine, logit_scale).sigmoid()
     naive = 1 / (1 + np.exp(-naive_logits(cosine, logit_scale)))
     np.testing.assert_allclose(found, naive, atol=1e-5)
 
@@ -81,51 +81,98 @@ def test_tempered_sigmoid_is_equation_2(cosine: Tensor, logit_scale: float) -> N
 @examples
 @given(cosine_matrices(), LOGIT_SCALES)
 def test_softmax_is_over_texts_of_one_image(cosine: Tensor, logit_scale: float) -> None:
-    found = scoring.softmax(cosine, logit_scale)
+    found = scoring.softmax_logits(cosine, logit_scale).sigmoid()
     np.testing.assert_allclose(found, naive_softmax(cosine, logit_scale), atol=1e-5)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(len(cosine)))
 
 
 @examples
+@given(cosine_matrices(), LOGIT_SCALES)
+def test_softmax_logits_are_log_odds(cosine: Tensor, logit_scale: float) -> None:
+    found = scoring.softmax_logits(cosine, logit_scale)
+    exact = naive_logits(cosine, logit_scale)
+    for row, column in np.ndindex(*cosine.shape):
+        others = np.delete(exact[row], column)
+        if len(others):
+            wanted = exact[row, column] - np.logaddexp.reduce(others)
+            assert found[row, column].item() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
+
+
+def test_softmax_logits_of_single_text_are_finite() -> None:
+    found = scoring.softmax_logits(torch.tensor([[0.3], [-0.3]]), 3.0)
+    assert torch.isfinite(found).all()
+    assert found.sigmoid().tolist() == [[1.0], [1.0]]
+
+
+@examples
 @given(cosine_matrices(), COSINES, LOGIT_SCALES)
-def test_pair_softmax_equals_softmax_of_two_logits(
+def test_sigmoid_of_pair_logits_is_softmax_of_two(
     cosine: Tensor, background: float, logit_scale: float
 ) -> None:
-    found = scoring.pair_softmax(cosine, torch.full((len(cosine), 1), background), logit_scale)
+    backgrounds = torch.full((len(cosine), 1), background)
+    found = scoring.pair_logits(cosine, backgrounds, logit_scale).sigmoid()
     for row, column in np.ndindex(*cosine.shape):
         pair = torch.tensor([[cosine[row, column].item(), background]])
         wanted = naive_softmax(pair, logit_scale)[0, 0]
         assert found[row, column].item() == pytest.approx(wanted, abs=1e-5)
 
 
-def test_pair_softmax_uses_background_of_same_image() -> None:
+def test_pair_logits_use_background_of_same_image() -> None:
     cosine, background = torch.tensor([[0.3], [0.3]]), torch.tensor([[0.3], [0.1]])
-    even, above = scoring.pair_softmax(cosine, background, 3.0)[:, 0].tolist()
-    assert even == pytest.approx(0.5)
-    assert above > 0.9
+    even, above = scoring.pair_logits(cosine, background, 3.0)[:, 0].tolist()
+    assert even == 0
+    assert above == pytest.approx(0.2 * math.exp(3), rel=1e-6)
+
+
+METHODS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "sigmoid": scoring.logits,
+    "softmax": scoring.softmax_logits,
+    "pair": lambda cosine, scale: scoring.pair_logits(cosine, torch.zeros(len(cosine), 1), scale),
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+@pytest.mark.parametrize("middle", [0.3, -0.3])
+def test_logits_separate_equal_probabilities(
+    method: Callable[[Tensor, float], Tensor], middle: float
+) -> None:
+    other_text = torch.zeros(3, 1)
+    cosine = torch.cat([torch.tensor([[middle], [middle + 0.01], [middle - 0.01]]), other_text], 1)
+    found = method(cosine, math.log(400))[:, 0]
+    assert found.sigmoid().tolist() == [float(middle > 0)] * 3
+    assert found.argsort(descending=True).tolist() == [1, 0, 2]
 
 
 @examples
-@given(COSINES, COSINES, LOGIT_SCALES)
-def test_scores_are_monotonic_in_cosine(a: float, b: float, logit_scale: float) -> None:
-    low, high = sorted((a, b))
-    scores = scoring.tempered_sigmoid(torch.tensor([[low, high]]), logit_scale)[0]
-    assert scores[0] <= scores[1]
-    torch.testing.assert_close(
-        scoring.tempered_sigmoid(torch.tensor([[-low]]), logit_scale)[0, 0], 1 - scores[0]
-    )
+@given(cosine_matrices(), LOGIT_SCALES)
+def test_logits_rank_texts_of_image_by_cosine(cosine: Tensor, logit_scale: float) -> None:
+    for method in METHODS.values():
+        scores = method(cosine, logit_scale).double()
+        for row, values in zip(cosine.double(), scores, strict=True):
+            below = row[:, None] < row - 1e-5
+            assert bool((values[:, None] < values)[below].all())
 
 
-@pytest.mark.parametrize("score", [scoring.tempered_sigmoid, scoring.softmax])
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 @examples
 @given(cosine=cosine_matrices(), logit_scale=st.floats(-20, 80, width=32))
-def test_scores_are_probabilities_at_any_temperature(
-    score: Callable[[Tensor, float], Tensor], cosine: Tensor, logit_scale: float
+def test_logits_are_finite_at_any_temperature(
+    method: Callable[[Tensor, float], Tensor], cosine: Tensor, logit_scale: float
 ) -> None:
-    found = score(cosine, logit_scale)
+    found = method(cosine, logit_scale)
     assert found.dtype == torch.float32
     assert found.shape == cosine.shape
-    assert bool(((found >= 0) & (found <= 1)).all())
+    assert bool(torch.isfinite(found).all())
+
+
+def test_ranked_texts_are_ordered_by_logit() -> None:
+    assert scoring.rank_texts(torch.tensor([20.0, -200.0, 30.0, -150.0, 30.0])) == [
+        (2, 1.0),
+        (4, 1.0),
+        (0, 1.0),
+        (3, 0.0),
+        (1, 0.0),
+    ]
 
 
 def test_logit_scale_may_be_parameter() -> None:

@@ -68,4 +68,4 @@ def test_least_recently_used_images_are_evicted() -> None:
     assert kept is not None
     assert torch.equal(kept.embedding, batch[0])
     assert kept.embedding.untyped_storage().nbytes() == DIMENSION * 4  # not its whole batch
-    assert kept.probabilities.untyped_storage().nbytes() == CLASSES * 4
+    assert kept.logits.untyped_storage().nbytes() == CLASSES * 4

@@ -1,5 +1,7 @@
 """Score histograms by label, and their drift from the validation scores."""
 
+import bisect
+import json
 import math
 import re
 from typing import Any
@@ -13,7 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from app.core.classifier import Classifier
-from app.core.labels import BINS, histograms, population_stability_index
+from app.core.labels import (
+    BINS,
+    TENTHS,
+    histograms,
+    population_stability_index,
+    read_reference_histograms,
+    reference_histograms,
+)
 from app.core.labels.drift import MIN_SHARE
 from app.main import create_app
 from app.serving.inference import score_statistics
@@ -26,18 +35,36 @@ from tests.support.tiny import live_server
 
 Array = np.ndarray[Any, Any]
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 1000)).filter(lambda row: row.sum() > 0)
-SIXTEENTHS = st.integers(0, 16).map(
-    lambda n: n / 16
-)  # exact in float32, so no score moves over a bin edge
+LOGITS = st.floats(-200, 200, width=32)
+ROWS = arrays(np.float32, st.tuples(st.integers(0, 9), st.just(3)), elements=LOGITS)
+EDGES = arrays(np.float32, (BINS - 1, 3), elements=LOGITS).map(lambda edges: np.sort(edges, axis=0))
 
 
-@given(arrays(np.float32, st.tuples(st.integers(0, 9), st.just(3)), elements=SIXTEENTHS))
-def test_histograms_count_every_score_once(rows: Array) -> None:
+@given(ROWS, EDGES)
+def test_histograms_count_every_score_once(rows: Array, edges: Array) -> None:
     naive = np.zeros((3, BINS), dtype=np.int64)
     for row in rows:
         for label, score in enumerate(row):
-            naive[label, min(int(float(score) * BINS), BINS - 1)] += 1
-    assert (histograms(rows) == naive).all()
+            naive[label, bisect.bisect_right(edges[:, label].tolist(), score)] += 1
+    assert (histograms(rows, edges) == naive).all()
+
+
+def test_tenths_are_equal_bins_of_probability() -> None:
+    probabilities = (torch.arange(BINS) + 0.5) / BINS
+    counts = histograms(probabilities.logit()[:, None].numpy(), TENTHS)
+    assert counts.tolist() == [[1] * BINS]
+
+
+def test_reference_histograms_have_equal_counts_of_saturated_scores() -> None:
+    logits = np.random.default_rng(0).uniform(20, 30, (200, 2)).astype(np.float32)
+    stored = json.loads(json.dumps(reference_histograms(["a", "b"], logits)))
+    found = read_reference_histograms(["b", "a"], stored)
+    assert found is not None
+    edges, counts = found
+    assert counts.tolist() == [[20] * BINS] * 2
+    assert (histograms(logits[:, ::-1], edges) == counts).all()
+    moved = population_stability_index(histograms(logits[:, ::-1] + 3, edges), counts)
+    assert (moved > 0.25).all()
 
 
 @given(COUNTS, COUNTS)
@@ -72,9 +99,10 @@ def test_drift_is_reported_once_there_are_enough_images(
     card_metrics = {"score_histograms": dict.fromkeys(labels.ids, all_low)}
     statistics = ScoreStatistics(labels, card_metrics, metrics.scores)
 
-    def add(score: float, batches: int) -> str:
+    def add(probability: float, batches: int) -> str:
+        logits = torch.full((100, len(labels.ids)), probability).logit()
         for _ in range(batches):
-            statistics.add(torch.full((100, len(labels.ids)), score))
+            statistics.add(logits)
         return metrics.render().decode()
 
     assert not samples(add(0.05, 4), "mumic_label_score_drift")
@@ -99,14 +127,30 @@ def test_retired_statistics_report_counts_but_no_drift(
         labels, {"score_histograms": dict.fromkeys(labels.ids, [1] * BINS)}, metrics.scores
     )
     for images in (600, 20):
-        statistics.add(torch.full((images, len(labels.ids)), 0.5))
+        statistics.add(torch.zeros(images, len(labels.ids)))
     assert samples(metrics.render().decode(), "mumic_label_score_drift")
     statistics.retire()
     for _ in range(2):
-        statistics.add(torch.full((3, len(labels.ids)), 0.5))
+        statistics.add(torch.zeros(3, len(labels.ids)))
     text = metrics.render().decode()
     assert np.isnan(list(samples(text, "mumic_label_score_drift").values())).all()
     assert set(samples(text, "mumic_label_scores_total").values()) == {626}
+
+
+def test_drift_of_saturated_scores_is_reported(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_statistics, "REPORT_INTERVAL_S", 0)
+    ids, metrics = tiny_classifier.labels.ids, Metrics()
+    draw = torch.Generator().manual_seed(0)
+    validation = 25 + torch.randn(600, len(ids), generator=draw)
+    assert (validation.sigmoid() == 1).all()
+    card_metrics = {"score_histograms": reference_histograms(ids, validation.numpy())}
+    statistics = ScoreStatistics(tiny_classifier.labels, card_metrics, metrics.scores)
+    for shift, low, high in ((0, 0.0, 0.1), (3, 0.25, math.inf)):
+        statistics.add(shift + 25 + torch.randn(600, len(ids), generator=draw))
+        drift = samples(metrics.render().decode(), "mumic_label_score_drift").values()
+        assert all(low <= value < high for value in drift)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"pool": [1]}, [1, 2], "x"])
@@ -122,7 +166,7 @@ def test_invalid_reference_is_logged_and_ignored(
 def test_non_finite_scores_are_not_counted(tiny_classifier: Classifier) -> None:
     labels = tiny_classifier.labels
     metrics = Metrics()
-    rows = torch.full((3, len(labels.ids)), 0.5)
+    rows = torch.zeros(3, len(labels.ids))
     rows[1, 0] = torch.nan
     ScoreStatistics(labels, {}, metrics.scores).add(rows)
     scores = samples(metrics.render().decode(), "mumic_label_scores_total")

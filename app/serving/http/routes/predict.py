@@ -37,7 +37,7 @@ def predict_router(engine: Engine, dependencies: RequestDependencies) -> APIRout
         response.headers["Server-Timing"] = timing
 
         def build(id: str, image: EmbeddedImage) -> PredictResult:
-            return predict_result(id, image.width, image.height, selection(image.probabilities))
+            return predict_result(id, image.width, image.height, selection(image.logits))
 
         return PredictResponse(
             model=model_info(served.classifier), results=build_results(uploads, outcomes, build)

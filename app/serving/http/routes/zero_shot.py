@@ -5,6 +5,7 @@ from collections import Counter
 from fastapi import APIRouter, Request, Response
 
 from app.core.labels import render
+from app.core.model import rank_texts
 from app.errors import OptionError
 from app.serving.http.openapi import image_operation
 from app.serving.http.responses import answer_within, build_results, embed_uploads
@@ -53,14 +54,13 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
                 scores = served.classifier.zero_shot(
                     image.embedding[None], text_embeddings, options.scoring
                 )[0]
-                best, order = scores.sort(descending=True, stable=True)
                 return ZeroShotResult(
                     id=id,
                     width=image.width,
                     height=image.height,
                     scores=[
-                        Score(label=options.labels[i], confidence=confidence)
-                        for i, confidence in zip(order.tolist(), best.tolist(), strict=True)
+                        Score(label=options.labels[column], confidence=confidence)
+                        for column, confidence in rank_texts(scores)
                     ],
                 )
 
