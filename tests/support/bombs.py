@@ -11,6 +11,7 @@ from functools import cache
 
 from PIL import Image
 
+from tests.support.icc import huge_table, many_stages
 from tests.support.photos import encoded, png
 
 HUGE_PX = 30_000
@@ -213,6 +214,9 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
             for n in range(1, 65)
         )
     ),
+    "TIFF, table of a profile": lambda: encoded(SMALL, "TIFF", icc_profile=huge_table(b"mft2")),
+    "WEBP, table of a profile": lambda: encoded(SMALL, "WEBP", icc_profile=huge_table(b"mAB ")),
+    "PNG, stages of a profile": lambda: encoded(SMALL, "PNG", icc_profile=many_stages()),
     "GIF, frames": lambda: frames("GIF", 300),
     "PNG, frames": lambda: frames("PNG", 300),
     "WEBP, frames": lambda: frames("WEBP", 300),

@@ -57,7 +57,7 @@ def find_transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransfo
     """
     if not profile or len(profile) > MAX_PROFILE_BYTES:
         return None
-    space = "CMYK" if mode == "CMYK" else Image.getmodebase(mode)
+    space = {"CMYK": "CMYK", "P": "RGB"}.get(mode, Image.getmodebase(mode))
     input_mode = _INPUT_MODES.get((space, profile[16:20]))
     if input_mode is None:
         return None

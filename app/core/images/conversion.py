@@ -15,7 +15,7 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
     """Convert to mode RGB in sRGB: 16 bits scaled to 8, transparency composited over white.
 
     Args:
-        image: the decoded image, in any mode of Pillow. Its pixels can be overwritten.
+        image: the decoded image, in any mode of Pillow.
         profile: ICC profile of its colours; None means sRGB, or the naive formula for CMYK.
 
     Raises:
@@ -36,13 +36,9 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
         image = image.convert("LA")
     if "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA", "RGBa"):
         return _opaque_to_rgb(image, transform)
-    if transform is not None and transform.input_mode == "L":
-        grey, alpha = image.convert("LA").split()
-        foreground = transform.apply(grey)
-    else:
-        foreground = alpha = image if image.mode == "RGBA" else image.convert("RGBA")
-        if transform is not None:
-            transform.apply_in_place(foreground)
+    foreground = alpha = image if image.mode == "RGBA" else image.convert("RGBA")
+    if transform is not None:
+        foreground = transform.apply(foreground.convert(transform.input_mode))
     background = Image.new("RGB", image.size, "white")
     background.paste(foreground, mask=alpha)
     return background
