@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from app import __version__
 from app.core.classifier import Classifier
 from app.core.runtime import keep_freed_memory, set_torch_threads
 from app.serving.http import (
+    ADMIN_TOKEN,
+    METRICS_TOKEN,
+    TAGS,
     ApiKeys,
     Check,
-    RequestContext,
+    add_middleware,
     add_problem_handlers,
     admin_router,
     api_key,
@@ -26,8 +31,8 @@ from app.serving.http import (
     health_router,
     metrics_router,
     model_router,
+    operation_id,
     predict_router,
-    problem_responses,
     token,
     zero_shot_router,
 )
@@ -50,7 +55,22 @@ NO_TELEMETRY: TelemetryConfig = {
 
 
 class MumicApp(FastAPI):
-    """FastAPI with an OpenAPI document that includes the bodies parsed outside FastAPI."""
+    """FastAPI with a complete OpenAPI document, behind an optional path prefix.
+
+    The document includes the bodies parsed outside FastAPI. All addresses in it and on /docs are
+    relative, so the app works below any prefix that a proxy removes.
+
+    Attributes:
+        root_prefix: removed from the path of a request; for proxies that keep it.
+    """
+
+    root_prefix = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, with or without the prefix in its path."""
+        if scope["type"] == "http" and scope["path"].startswith(f"{self.root_prefix}/"):
+            scope["path"] = scope["path"].removeprefix(self.root_prefix)
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the document, which is built once."""
@@ -123,10 +143,11 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     tracing = _start_tracing(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         engine.start()
         with reloader.on_hangup():
-            yield
+            # For the responses that connections write without the app.
+            yield {"allow_origins": settings.cors_allow_origins}
         await engine.close()
         if tracing:
             tracing.flush()
@@ -135,16 +156,20 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         title="MuMIC",
         version=__version__,
         summary="Tags photos with any labels",
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        servers=[{"url": "./"}],  # relative to the document: works behind a path prefix
         redirect_slashes=False,  # a redirect would send clients to the host of their Host header
         telemetry=NO_TELEMETRY | tracing.telemetry if tracing else NO_TELEMETRY,
     )
+    app.root_prefix = settings.root_path
     budget = ByteBudget(
         settings.max_queued_bytes, engine.admission.retry_after_s, metrics.requests.set_body_bytes
     )
-    app.add_middleware(RequestContext, metrics=metrics, budget=budget)
+    add_middleware(app, metrics, budget, settings.cors_allow_origins)
     if tracing:
         app.add_middleware(tracing.complete_spans)
     add_problem_handlers(app)
@@ -171,9 +196,9 @@ def _add_routes(
         app.include_router(router, **_require(clients))
     app.include_router(docs_router())
     app.include_router(health_router(engine))
-    monitors = _bearer_token(settings.metrics_token, "MetricsToken")
+    monitors = _bearer_token(settings.metrics_token, METRICS_TOKEN)
     app.include_router(metrics_router(metrics, engine), **_require(monitors))
-    operators = _bearer_token(settings.admin_token, "AdminToken")
+    operators = _bearer_token(settings.admin_token, ADMIN_TOKEN)
     if operators and settings.workers == 1:  # a request reaches only one of several workers
         app.include_router(admin_router(engine, reloader), **_require(operators))
 
@@ -186,15 +211,13 @@ def _start_tracing(settings: Settings) -> "Tracing | None":
     return Tracing()
 
 
-def _bearer_token(secret: SecretStr | None, scheme_name: str) -> Check | None:
-    return None if secret is None else token(secret.get_secret_value(), scheme_name)
+def _bearer_token(secret: SecretStr | None, scheme: HTTPBearer) -> Check | None:
+    return None if secret is None else token(secret.get_secret_value(), scheme)
 
 
 def _require(check: Check | None) -> dict[str, Any]:
-    """Return `include_router` arguments that enforce a check and document its 401 response."""
-    if check is None:
-        return {}
-    return {"dependencies": [Depends(check)], "responses": problem_responses(401)}
+    """Return `include_router` arguments that enforce a check."""
+    return {} if check is None else {"dependencies": [Depends(check)]}
 
 
 def _prepare_process(settings: Settings) -> int:

@@ -176,7 +176,7 @@ def _schema(parameter: dict[str, Any]) -> tuple[str, str, str]:
     return (
         kind or schema.get("type", ""),
         "" if default == [] else f"`{str(default).lower() if default is False else default}`",
-        schema.get("description") or parameter.get("description", ""),
+        parameter["description"].partition(" (only")[0],  # where it is sent has its own column
     )
 
 

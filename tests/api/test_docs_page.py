@@ -40,8 +40,18 @@ def test_redoc_does_not_exist(client: httpx.Client) -> None:
     assert client.get("/redoc").status_code == 404
 
 
-def test_default_request_of_page_succeeds(client: httpx.Client) -> None:
-    for path in ("/predict", "/embed", "/zero-shot"):
-        operation = client.get("/openapi.json").json()["paths"][path]["post"]
-        assert next(iter(operation["requestBody"]["content"])) == "image/*"
-        assert not any("default" in each["schema"] for each in operation["parameters"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+def test_preselected_example_of_page_succeeds(client: httpx.Client, path: str) -> None:
+    operation = client.get("/openapi.json").json()["paths"][path]["post"]
+    content = operation["requestBody"]["content"]
+    assert next(iter(content)) == "application/json"
+    answer = client.post(path, json=content["application/json"]["example"])
+    assert answer.status_code == 200
+    assert [result["status"] for result in answer.json()["results"]] == ["ok"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+def test_page_sends_no_query_by_default(client: httpx.Client, path: str) -> None:
+    operation = client.get("/openapi.json").json()["paths"][path]["post"]
+    for parameter in operation["parameters"]:
+        assert not {"default", "example", "examples"} & (parameter | parameter["schema"]).keys()

@@ -97,12 +97,80 @@ def test_every_body_format_is_described(document: dict[str, Any], path: str) -> 
     operation = document["paths"][path]["post"]
     content = operation["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json", "image/*"}
-    form = content["multipart/form-data"]["schema"]["properties"]
+    form = resolve(document, content["multipart/form-data"]["schema"])["properties"]
     json_form = resolve(document, content["application/json"]["schema"])["properties"]
     query = {each["name"] for each in operation["parameters"] if each["in"] == "query"}
     assert "images" in form and "images" in json_form
     assert set(form) - {"images"} == query
     assert query <= set(json_form)
+
+
+def test_operation_ids_are_short_and_stable(document: dict[str, Any]) -> None:
+    ids = {
+        path: operation["operationId"]
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+    }
+    assert ids == {path: path[1:].replace("-", "_") for path in (*IMAGE_PATHS, *READ_PATHS)}
+
+
+def test_server_url_is_relative_to_document(document: dict[str, Any]) -> None:
+    assert document["servers"] == [{"url": "./"}]
+
+
+def test_security_schemes_are_described_as_optional(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["ApiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert {name: scheme["type"] for name, scheme in schemes.items()} == {
+        "ApiKey": "apiKey",
+        "ApiKeyAsBearer": "http",
+        "MetricsToken": "http",
+    }
+    keys: list[dict[str, Any]] = [{}, {"ApiKey": []}, {"ApiKeyAsBearer": []}]
+    for path, security in (
+        ("/predict", keys),
+        ("/labels", keys),
+        ("/metrics", [{}, {"MetricsToken": []}]),
+        ("/healthz", None),
+        ("/readyz", None),
+    ):
+        for operation in document["paths"][path].values():
+            assert operation.get("security") == security
+            assert ("401" in operation["responses"]) == (security is not None)
+
+
+@pytest.mark.parametrize("path", IMAGE_PATHS)
+def test_files_have_format_and_media_type(document: dict[str, Any], path: str) -> None:
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    form = resolve(document, content["multipart/form-data"]["schema"])["properties"]
+    for schema in (form["images"]["items"], content["image/*"]["schema"]):
+        assert schema == {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": "application/octet-stream",
+        }
+
+
+@pytest.mark.parametrize("path", IMAGE_PATHS)
+def test_lists_in_forms_are_repeated_fields(document: dict[str, Any], path: str) -> None:
+    form = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
+    properties = resolve(document, form["schema"])["properties"]
+    lists = {name for name, field in properties.items() if field.get("type") == "array"}
+    assert form["encoding"].keys() == lists - {"images"}
+    assert all(each == {"style": "form", "explode": True} for each in form["encoding"].values())
+
+
+def test_optional_values_need_no_anyof(document: dict[str, Any]) -> None:
+    assert not [node for node in nodes(document) if {"type": "null"} in node.get("anyOf", [])]
+    problem = document["components"]["schemas"]["ProblemDetails"]["properties"]
+    assert (problem["field"], problem["results"]["type"]) == ({"type": "string"}, "array")
+
+
+def test_only_readiness_answers_draining(document: dict[str, Any]) -> None:
+    for path, draining in (("/healthz", False), ("/readyz", True)):
+        description = document["paths"][path]["get"]["responses"]["503"]["description"]
+        assert ("`draining`" in description) == draining
+        assert "`not_ready`" in description
 
 
 def test_every_documented_option_exists(document: dict[str, Any]) -> None:

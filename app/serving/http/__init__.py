@@ -1,17 +1,20 @@
 """Routes, authentication, errors and the OpenAPI document."""
 
 from app.serving.http.auth import (
+    ADMIN_TOKEN,
+    METRICS_TOKEN,
     ApiKeys,
     Check,
     api_key,
     token,
 )
 from app.serving.http.middleware import (
-    RequestContext,
+    add_middleware,
 )
 from app.serving.http.openapi import (
+    TAGS,
     describe,
-    problem_responses,
+    operation_id,
 )
 from app.serving.http.problems import (
     add_problem_handlers,
@@ -40,9 +43,12 @@ from app.serving.http.routes.zero_shot import (
 )
 
 __all__ = [
+    "ADMIN_TOKEN",
+    "METRICS_TOKEN",
+    "TAGS",
     "ApiKeys",
     "Check",
-    "RequestContext",
+    "add_middleware",
     "add_problem_handlers",
     "admin_router",
     "api_key",
@@ -52,8 +58,8 @@ __all__ = [
     "health_router",
     "metrics_router",
     "model_router",
+    "operation_id",
     "predict_router",
-    "problem_responses",
     "token",
     "zero_shot_router",
 ]

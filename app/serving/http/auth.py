@@ -21,6 +21,8 @@ Bearer = HTTPAuthorizationCredentials | None
 # openapi.json lists these schemes by name.
 KEY = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
 KEY_AS_BEARER = HTTPBearer(scheme_name="ApiKeyAsBearer", auto_error=False)
+METRICS_TOKEN = HTTPBearer(scheme_name="MetricsToken", auto_error=False)
+ADMIN_TOKEN = HTTPBearer(scheme_name="AdminToken", auto_error=False)
 logger = logging.getLogger("mumic.serving")
 
 
@@ -83,14 +85,13 @@ def api_key(keys: ApiKeys) -> Check:
     return check
 
 
-def token(expected: str, scheme_name: str) -> Check:
+def token(expected: str, scheme: HTTPBearer) -> Check:
     """Build a dependency that requires `Authorization: Bearer TOKEN`.
 
     Args:
         expected: the token.
-        scheme_name: name of the security scheme in openapi.json.
+        scheme: its security scheme in openapi.json.
     """
-    scheme = HTTPBearer(scheme_name=scheme_name, auto_error=False)
 
     async def check(bearer: Annotated[Bearer, Security(scheme)]) -> None:
         if not hmac.compare_digest(_sent(bearer).encode(), expected.encode()):

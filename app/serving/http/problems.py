@@ -88,7 +88,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def answer_framework_error(request: Request, error: HTTPException) -> Response:
         kind = FRAMEWORK_PROBLEMS.get(error.status_code, INTERNAL_ERROR)
         headers = dict(error.headers or {})
-        allowed = headers.get("Allow")
+        if allowed := headers.get("Allow"):
+            allowed = headers["Allow"] = _allowed_methods(allowed)
+            if request.method == "OPTIONS":  # the router has no routes for it
+                return Response(status_code=204, headers=headers)
         hint = f"allowed: {allowed}" if allowed else "GET /openapi.json lists all paths"
         detail = f"{request.method} {request.url.path[:100]}: {error.detail}; {hint}"
         return _response(request, kind, detail, headers=headers)
@@ -136,6 +139,12 @@ def _response(
     request.state.code = kind.code  # for the access log
     body = problem.model_dump_json(exclude_none=True)
     return Response(body, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _allowed_methods(methods: str) -> str:
+    """Add the methods that every route has to those that the router knows."""
+    names = {name.strip() for name in methods.split(",")} | {"OPTIONS"}
+    return ", ".join(sorted(names | ({"HEAD"} if "GET" in names else set())))
 
 
 def _request_id(request: Request) -> str:

@@ -12,7 +12,7 @@ TOO_LARGE_TEXT = b"The request's path and headers have more than %d bytes." % HE
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(TOO_LARGE_TEXT), TOO_LARGE_TEXT)
+    b"content-length: %d\r\nconnection: close\r\n" % len(TOO_LARGE_TEXT)
 )
 
 
@@ -189,8 +189,17 @@ class BoundedConnection(HttpToolsProtocol):
             end()
 
     def _answer_too_large(self) -> None:
-        self.transport.write(TOO_LARGE)
+        self.transport.write(TOO_LARGE + self._cors_header() + b"\r\n" + TOO_LARGE_TEXT)
         self.transport.close()
+
+    def _cors_header(self) -> bytes:
+        """Return the header with which a browser shows this response to an allowed page."""
+        allowed = self.app_state.get("allow_origins", ())
+        for name, origin in self.headers:
+            if name == b"origin" and {"*", origin.decode("latin-1")} & set(allowed):
+                value = b"*" if "*" in allowed else origin
+                return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % value
+        return b""
 
     def _hang_up(self) -> None:
         self.transport.abort()

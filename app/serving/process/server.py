@@ -16,6 +16,8 @@ from app.settings import Settings
 # Longer than the usual 60 s of load balancers. The client must close idle connections first: if the
 # server did, it could lose a request that is just being sent.
 KEEP_ALIVE_S = 75
+# Addresses that mean "all interfaces", with one at which this machine reaches them.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Port(socket.socket):
@@ -46,7 +48,8 @@ def bind(host: str, port: int) -> Port:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise OptionError("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
+        address = _host_and_port(host, port)
+        raise OptionError("port", f"cannot listen on {address}: {error.strerror}") from error
     return bound
 
 
@@ -117,11 +120,20 @@ def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, s
         bound: its socket.
         model: the labels of the metric `mumic_model_info`.
     """
+    port = bound.getsockname()[1]
+    addresses = f"http://{_host_and_port(settings.host, port)}"
+    if loopback := LOOPBACK.get(settings.host):
+        addresses += f", on this machine http://{_host_and_port(loopback, port)}"
     return (
-        f"MuMIC listens on http://{settings.host}:{bound.getsockname()[1]}: "
+        f"MuMIC listens on {addresses}: "
         f"checkpoint {model['name']} {model['version']} ({settings.checkpoint}), "
         f"{model['device']} {model['precision']}"
     )
+
+
+def _host_and_port(host: str, port: int) -> str:
+    """Write an address as in a URL: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _bind_shared(family: int, address: tuple[Any, ...]) -> Port:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
+from pydantic.json_schema import SkipJsonSchema
 
 from app.core.classifier import Classifier
 from app.core.labels import Tag
@@ -11,6 +12,8 @@ from app.errors import ImageError, ImageErrorCode
 
 # float32 carries about seven significant digits.
 DIGITS = 6
+# A field without a value is omitted from the response.
+Omitted = SkipJsonSchema[None]
 Probability = Annotated[float, AfterValidator(lambda value: round(value, DIGITS))]
 
 
@@ -101,8 +104,8 @@ class EmbedResult(BaseModel):
 
     id: str
     status: Literal["ok"] = "ok"
-    width: int | None = None
-    height: int | None = None
+    width: int | Omitted = None
+    height: int | Omitted = None
     dimension: int
     embedding: list[float] | str
 
@@ -196,5 +199,5 @@ class ProblemDetails(BaseModel):
     detail: str
     code: str
     request_id: str
-    field: str | None = None
-    results: list[FailedResult] | None = None
+    field: str | Omitted = None
+    results: list[FailedResult] | Omitted = None

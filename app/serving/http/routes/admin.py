@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from app.errors import OptionError
+from app.errors import DrainingError, OptionError, RefusedCheckpointError
 from app.serving.http.openapi import problem_responses
 from app.serving.inference import Engine, Reloader
 from app.serving.schemas import ModelInfo, model_info
@@ -25,7 +25,7 @@ def admin_router(engine: Engine, reloader: Reloader) -> APIRouter:
         "/reload",
         summary="Load another checkpoint, or reload the current one from disk",
         response_model=ModelInfo,
-        responses=problem_responses(422, 503),
+        responses=problem_responses(OptionError, RefusedCheckpointError, DrainingError),
     )
     async def reload(request: Request, checkpoint: Checkpoint = "") -> ModelInfo:
         # A mistyped name must not reload the default checkpoint.

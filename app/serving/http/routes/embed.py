@@ -30,7 +30,9 @@ def embed_router(engine: Engine, dependencies: RequestDependencies) -> APIRouter
         summary="Embed photos or texts",
         response_model=EmbedResponse,
         response_model_exclude_none=True,
-        **image_operation(EmbedOptions, EmbedBody, answers={NPY: {}}),
+        **image_operation(
+            EmbedOptions, EmbedBody, example={"encoding": "float"}, answers={NPY: {}}
+        ),
     )
     async def embed(request: Request, response: Response) -> EmbedResponse | Response:
         uploads, options = await read_uploads(request, EmbedOptions, EmbedBody, dependencies)

@@ -23,7 +23,7 @@ def health_router(engine: Engine) -> APIRouter:
         "/healthz",
         summary="The process is alive and its model is not stuck",
         response_model=Health,
-        responses=problem_responses(503),
+        responses=problem_responses(NotReadyError),
     )
     async def healthz() -> Health:
         if engine.images.longest_batch_s > STUCK_S:
@@ -34,7 +34,7 @@ def health_router(engine: Engine) -> APIRouter:
         "/readyz",
         summary="The model is loaded and a golden image gets its expected embedding",
         response_model=Health,
-        responses=problem_responses(503),
+        responses=problem_responses(DrainingError, NotReadyError),
     )
     async def readyz(request: Request) -> Health:
         if getattr(request.state, "stopping", False):  # open requests are still answered
@@ -49,7 +49,12 @@ def metrics_router(metrics: Metrics, engine: Engine) -> APIRouter:
     """Build the router of GET /metrics."""
     router = APIRouter(tags=["information"])
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+    @router.get(
+        "/metrics",
+        name="metrics",
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+    )
     def read_metrics() -> Response:  # not async: FastAPI runs it in a thread (about 2000 lines)
         engine.models.report_device_memory()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

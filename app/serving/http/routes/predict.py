@@ -25,7 +25,7 @@ def predict_router(engine: Engine, dependencies: RequestDependencies) -> APIRout
         "/predict",
         summary="Tag photos with the checkpoint's labels",
         response_model=PredictResponse,
-        **image_operation(PredictOptions, PredictBody),
+        **image_operation(PredictOptions, PredictBody, example={"max_labels": 5}),
     )
     async def predict(request: Request, response: Response) -> PredictResponse:
         uploads, options = await read_uploads(request, PredictOptions, PredictBody, dependencies)

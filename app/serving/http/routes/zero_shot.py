@@ -30,7 +30,9 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
         "/zero-shot",
         summary="Score photos against any label texts",
         response_model=ZeroShotResponse,
-        **image_operation(ZeroShotOptions, ZeroShotBody),
+        **image_operation(
+            ZeroShotOptions, ZeroShotBody, example={"labels": ["beach", "swimming pool"]}
+        ),
     )
     async def zero_shot(request: Request, response: Response) -> ZeroShotResponse:
         uploads, options = await read_uploads(request, ZeroShotOptions, ZeroShotBody, dependencies)
