@@ -1,10 +1,12 @@
 """The inference engine: the objects that the routes share, and their start and stop."""
 
 from app.core.classifier import Classifier
+from app.core.runtime import choose_inference_workers
 from app.serving.inference.admission import Admission
 from app.serving.inference.image_embedder import ImageEmbedder
 from app.serving.inference.served_model import ServedModels, make_served_model
 from app.serving.inference.text_embedder import TextEmbedder
+from app.serving.inference.throughput import Throughput
 from app.serving.observability import Metrics
 from app.settings import Settings
 
@@ -28,9 +30,16 @@ class Engine:
     def __init__(
         self, classifier: Classifier, settings: Settings, metrics: Metrics, cores: int
     ) -> None:
-        self.admission = Admission(settings.max_queued_images, metrics.images.set_in_flight)
         self.models = ServedModels(make_served_model(classifier, settings, metrics), metrics)
-        self.images = ImageEmbedder(self.models, self.admission, settings, metrics, cores)
+        workers = choose_inference_workers(classifier.placement, cores)
+        busy_images = workers.count * self.models.current.scoring.max_batch_size
+        self.admission = Admission(
+            settings.max_queued_images,
+            metrics.images.set_in_flight,
+            Throughput(min(busy_images, settings.max_queued_images), workers.count),
+            max_retry_after_s=settings.request_timeout_s,
+        )
+        self.images = ImageEmbedder(self.models, self.admission, settings, metrics, workers)
         self.texts = TextEmbedder(self.admission, metrics, cores)
 
     def start(self) -> None:

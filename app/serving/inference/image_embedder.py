@@ -9,7 +9,7 @@ from typing import TypeVar
 from app.core.images import ImageLimits, Pixels, load_pixels
 from app.core.runtime import (
     DaemonThreads,
-    choose_inference_workers,
+    InferenceWorkers,
     set_torch_threads,
     use_own_stream,
 )
@@ -35,7 +35,7 @@ class ImageEmbedder:
         admission: bounds the images in flight.
         settings: limits and sizes.
         metrics: counts images and batches.
-        cores: CPU cores that torch may use.
+        workers: the number of inference workers and the threads of each.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ImageEmbedder:
         admission: Admission,
         settings: Settings,
         metrics: Metrics,
-        cores: int,
+        workers: InferenceWorkers,
     ) -> None:
         self._models = models
         self._admission = admission
@@ -58,7 +58,7 @@ class ImageEmbedder:
         self._decoding = FairSemaphore(settings.decode_threads + 1)
         placement = models.current.classifier.placement
         self._batcher = Batcher(
-            choose_inference_workers(placement, cores),
+            workers,
             self._observe_batch,
             partial(use_own_stream, placement),
         )
@@ -95,13 +95,21 @@ class ImageEmbedder:
             InferenceError: the model failed on a batch with one of the images.
             DrainingError: the service is stopping.
         """
-        with self._admission.admit(len(sources)):
+        with self._admission.admit(len(sources)) as finish_image:
             accepted_s = time.perf_counter()
             for timing in timings:
                 timing.accepted = accepted_s
+
+            async def embed_one(
+                source: Source, virtual_start: int, timing: Timings
+            ) -> EmbeddedImage | ImageError:
+                outcome = await self._embed_one(served, source, virtual_start, timing)
+                finish_image()
+                return outcome
+
             arrival = self._batcher.virtual_time
             tasks = [
-                asyncio.create_task(self._embed_one(served, source, virtual_start, timing))
+                asyncio.create_task(embed_one(source, virtual_start, timing))
                 for virtual_start, (source, timing) in enumerate(
                     zip(sources, timings, strict=True), arrival
                 )
@@ -186,6 +194,7 @@ class ImageEmbedder:
 
     def _observe_batch(self, images: int, seconds: float) -> None:
         self._metrics.observe_batch(images, seconds)
+        self._admission.observe_batch(images, seconds)
         self._models.report_device_memory()  # of several processes, a scrape reaches only one
 
 
