@@ -181,9 +181,16 @@ class Classifier:
         """
         return self._text_cache(texts)
 
-    def count_cached(self, texts: Sequence[str]) -> int:
-        """Count the texts whose embeddings are in the text cache."""
-        return self._text_cache.count(texts)
+    def cached_text_embeddings(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Return the embeddings of those texts that are in the text cache, computing none.
+
+        Args:
+            texts: any texts.
+
+        Returns:
+            (D,) float32 unit rows on the CPU, by text.
+        """
+        return self._text_cache.find(texts)
 
     @torch.inference_mode()
     def zero_shot(

@@ -5,6 +5,7 @@ The client shares the machine with the server: httptools parses responses with l
 """
 
 import contextlib
+import json
 import socket
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -150,6 +151,16 @@ def jpeg_request(photo: bytes, query: str = "") -> bytes:
         query: query string without the question mark.
     """
     return predict_request("image/jpeg", photo, query=query)
+
+
+def json_request(path: str, **members: object) -> bytes:
+    """Return a POST request whose body is a JSON object."""
+    body = json.dumps(members).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def multipart(photos: Sequence[bytes]) -> bytes:

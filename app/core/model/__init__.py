@@ -19,12 +19,10 @@ from app.core.model.text_cache import (
     TextCache,
 )
 from app.core.model.towers import (
-    TEXT_BATCH_SIZE,
     MumicModel,
 )
 
 __all__ = [
-    "TEXT_BATCH_SIZE",
     "FusionError",
     "MumicModel",
     "ScoredBatch",

@@ -25,10 +25,13 @@ class TextCache:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def count(self, texts: Sequence[str]) -> int:
-        """Count the texts that are in the cache."""
+    def find(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Return the (D,) rows of those texts that are in the cache, without computing any."""
         with self._lock:
-            return sum(text in self._rows for text in texts)
+            found = {text: self._rows[text] for text in texts if text in self._rows}
+            for text in found:
+                self._rows.move_to_end(text)
+        return found
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, computing only those that are not in the cache.
@@ -39,10 +42,7 @@ class TextCache:
         Returns:
             (N, D) float32 unit rows, in the order of the texts.
         """
-        with self._lock:
-            found = {text: self._rows[text] for text in texts if text in self._rows}
-            for text in found:
-                self._rows.move_to_end(text)
+        found = self.find(texts)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
             # Cloned, since a view would keep its whole batch alive.

@@ -1,5 +1,6 @@
 """The bounded LRU cache of text embeddings."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -93,3 +94,24 @@ def test_concurrent_threads_get_correct_rows() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(200)))
     assert len(cache) <= 8
+
+
+def test_cached_text_does_not_wait_for_another_thread() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def embed(texts: Sequence[str]) -> Tensor:
+        if "cold" in texts:
+            started.set()
+            assert go.wait(20)
+        return Embedder()(texts)
+
+    cache = TextCache(embed, 10)
+    cache(["sea"])
+    cold = threading.Thread(target=cache, args=(["cold"],))
+    cold.start()
+    assert started.wait(20)
+    assert cache(["sea"]).tolist() == [Embedder.row("sea")]
+    assert list(cache.find(["sea", "cold"])) == ["sea"]
+    go.set()
+    cold.join()
+    assert list(cache.find(["sea", "cold"])) == ["sea", "cold"]
