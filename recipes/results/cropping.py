@@ -10,9 +10,11 @@ from rich.progress import track
 from runs import Study, console, mean_and_spread
 
 from app.baselines.comparison import METRICS, compare, metrics_of, percent
+from app.core.images import ImageLimits, decode
 from app.evaluation.report import table_to_markdown
 
 QUALITY = 95  # of the JPEG files of the crops
+MIN_SIDE_PX = 65_535  # full size
 
 
 def write_centre_crops(study: Study, out: Path) -> Path:
@@ -26,8 +28,10 @@ def write_centre_crops(study: Study, out: Path) -> Path:
         if path.is_file():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(data.photos / file) as opened:
-            photo = ImageOps.exif_transpose(opened).convert("RGB")
+        pixels = decode(
+            (data.photos / file).read_bytes(), ImageLimits(), min_side_px=MIN_SIDE_PX
+        ).pixels
+        photo = Image.fromarray(pixels)
         side = min(photo.size)
         square = ImageOps.fit(photo, (side, side))
         square.save(path, "JPEG", quality=QUALITY, subsampling=0)

@@ -13,6 +13,7 @@ from app.core.files import atomic_file
 from app.dataset.photos import decode_photos
 from app.errors import DataError, DiskError, OptionError
 from app.training.config import BestBy, TrainConfig
+from app.training.data import features
 from app.training.run import TrainingResult, evaluate, train
 from app.training.run.validation import selection_metric
 from tests.support.disk import limited_file_size
@@ -179,6 +180,23 @@ def test_damaged_feature_cache_is_named(
     cache.write_bytes(b"half")
     with pytest.raises(DataError, match=r"features\.safetensors: not a file of features"):
         train(init, data, config, tmp_path / "run", progress=progress, feature_cache=cache)
+
+
+def test_feature_cache_of_other_decoder_is_replaced(
+    tmp_path: Path,
+    photos: Path,
+    init: Checkpoint,
+    progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, cache = data_of(tmp_path, photos), tmp_path / "features.safetensors"
+    config = replace(CONFIG, freeze_image=True, epochs=1)
+    written = []
+    for number, decoder in enumerate(["old", "old", "new"]):
+        monkeypatch.setattr(features, "decoder_fingerprint", lambda decoder=decoder: decoder)
+        train(init, data, config, tmp_path / str(number), progress=progress, feature_cache=cache)
+        written.append(cache.stat().st_ino)
+    assert written[0] == written[1] != written[2]
 
 
 def test_disk_full_leaves_no_partial_feature_cache(

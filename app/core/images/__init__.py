@@ -1,5 +1,11 @@
 """Image decoding and preprocessing: formats, limits, decoding, resizing, normalisation."""
 
+from app.core.images.decoding import (
+    decode,
+)
+from app.core.images.fingerprint import (
+    decoder_fingerprint,
+)
 from app.core.images.limits import (
     ImageLimits,
 )
@@ -17,6 +23,8 @@ __all__ = [
     "ImageLimits",
     "Pixels",
     "Preprocess",
+    "decode",
+    "decoder_fingerprint",
     "load_pixels",
     "normalize",
     "stack",

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from app.core.images import ImageLimits, decode
 from app.core.labels import LabelSet
 from app.evaluation.metrics import ClassMeasure, Measures, sigmoid
 
@@ -129,8 +130,9 @@ def plot_one_photo(
     """
     figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
-    with Image.open(photo) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright = Image.fromarray(
+        decode(photo.read_bytes(), ImageLimits(), min_side_px=PHOTO_PX).pixels
+    )
     upright.thumbnail((PHOTO_PX, PHOTO_PX))
     left.imshow(np.asarray(upright))
     left.set_axis_off()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from app.core.files import atomic_file
-from app.core.images import Preprocess, normalize
+from app.core.images import Preprocess, decoder_fingerprint, normalize
 from app.core.model import MumicModel
 from app.dataset.photos import PhotoDataset, iterate_batches
 from app.errors import DataError, OptionError
@@ -49,7 +49,8 @@ def cached_features(
         model: has a timm image tower.
         paths: N photos.
         preprocess: the checkpoint's.
-        cache: is read if it holds the features of the same weights and photos, else written.
+        cache: is read if it holds the features of the same weights and photos, decoded by the same
+            code, else written.
         progress: shows the time left.
         workers: processes that load photos.
         pixels: (N, 3, S, S) uint8, the decoded photos, if they are in memory.
@@ -94,7 +95,7 @@ def _read(cache: Path, key: str) -> Tensor | None:
 
 
 def _key(trunk: nn.Module, paths: Sequence[Path], preprocess: Preprocess) -> str:
-    digest = hashlib.sha256(repr(preprocess).encode())
+    digest = hashlib.sha256(repr((preprocess, decoder_fingerprint())).encode())
     for path in paths:
         digest.update(f"{path} {path.stat().st_size}\n".encode())
     for name, weight in trunk.state_dict().items():
