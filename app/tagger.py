@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels, stack
-from app.core.labels import Tag, make_selection, render
+from app.core.labels import Tag, make_selection, render_distinct
 from app.core.model import Scoring, rank_texts
 from app.errors import ImageError, OptionError
 from app.settings import SHIPPED_CHECKPOINT
@@ -231,8 +231,9 @@ class Tagger:
                 `pair` (each label against the text `a photo`).
 
         Raises:
-            OptionError: there is no label, a label is empty or repeated, the template contains no
-                `{}`, the scoring is unknown, or a path is not a file.
+            OptionError: there is no label, a label is empty, two labels are the same text to the
+                tokenizer, the template contains no `{}`, the scoring is unknown, or a path is
+                not a file.
             TextError: a text is longer than the tokenizer's context.
         """
         _check_list("labels", labels, str)
@@ -241,13 +242,11 @@ class Tagger:
             raise OptionError("labels", "give at least one label")
         if not all(label.strip() for label in labels):
             raise OptionError("labels", "a label must not be empty")
-        if len(set(labels)) < len(labels):
-            raise OptionError("labels", "give each label once")
         if not isinstance(template, str):
             raise OptionError("template", f"must be a text, got {template!r}")
         if scoring not in get_args(Scoring):
             raise OptionError("scoring", f"must be {_words(get_args(Scoring))}, got {scoring!r}")
-        texts = self.classifier.embed_texts([render(template, label) for label in labels])
+        texts = self.classifier.embed_texts(render_distinct(template, labels))
 
         def scored(embedding: Tensor) -> tuple[LabelScore, ...]:
             scores = self.classifier.zero_shot(embedding[None], texts, scoring)[0]

@@ -159,7 +159,9 @@ def test_zero_shot_refuses_invalid_options(tagger: mumic.Tagger, options: dict[s
         tagger.zero_shot([], ["pool"], **options)
 
 
-@pytest.mark.parametrize("labels", [[], ["cat", "cat"], "cat", [""], [1]])
+@pytest.mark.parametrize(
+    "labels", [[], ["cat", "cat"], ["cat", "Cat"], ["b & b", "b &amp; b"], "cat", [""], [1]]
+)
 def test_zero_shot_refuses_invalid_labels(tagger: mumic.Tagger, labels: list[str]) -> None:
     with pytest.raises(OptionError, match="labels"):
         tagger.zero_shot([photo()], labels)

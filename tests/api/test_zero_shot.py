@@ -25,6 +25,7 @@ from tests.support.requests import (
 )
 
 LABELS = ["cat", "cup of coffee", "temple", "flower", "swimming pool"]
+SCORINGS = ["sigmoid", "softmax", "pair"]
 
 
 def score(client: httpx.Client, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -73,7 +74,7 @@ def test_pair_is_softmax_of_label_and_background(client: httpx.Client) -> None:
         assert confidences(result)[label] == pytest.approx(pair[1] / pair.sum(), abs=1e-4)
 
 
-@pytest.mark.parametrize("scoring", ["sigmoid", "softmax", "pair"])
+@pytest.mark.parametrize("scoring", SCORINGS)
 @pytest.mark.parametrize("build_body", BODY_BUILDERS)
 def test_every_body_format_gets_equal_sorted_scores(
     client: httpx.Client, build_body: BodyBuilder, scoring: str
@@ -103,6 +104,21 @@ def test_braces_in_label_are_literal(client: httpx.Client) -> None:
 def test_labels_are_stripped(client: httpx.Client) -> None:
     (result,) = score(client, json_body(photo(), labels=["  beach \n"]))
     assert list(confidences(result)) == ["beach"]
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("cat", "Cat"), ("caf\u00e9", "cafe\u0301"), ("b & b", "b &amp; b"), ("room5", "room 5")],
+)
+def test_labels_that_are_one_text_are_refused(
+    client: httpx.Client, one: str, other: str, scoring: str
+) -> None:
+    answer = client.post(
+        "/zero-shot", **json_body(photo(), labels=["dog", one, other], scoring=scoring)
+    )
+    assert (answer.status_code, answer.json()["field"]) == (422, "labels")
+    assert f"{one!r} and {other!r} are the same text" in answer.json()["detail"]
 
 
 def test_1000_labels_are_scored(client: httpx.Client) -> None:

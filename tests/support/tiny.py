@@ -1,6 +1,7 @@
 """A tiny CLIP model that tests build, and a live server around it."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from open_clip.model import CustomTextCLIP
 
 from app.core.checkpoint import write_checkpoint
+from app.core.classifier import Classifier
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
 from app.serving.process import Server, bind, server_config
@@ -76,6 +78,14 @@ def write_tiny(
         dtype=torch.float32,
     )
     return directory
+
+
+class SaturatedClassifier(Classifier):
+    """A real classifier with a temperature so low that its probabilities are exactly 0 or 1."""
+
+    def __init__(self, real: Classifier) -> None:
+        vars(self).update(vars(real))
+        self.logit_scale = math.log(2000)
 
 
 @contextlib.contextmanager

@@ -19,10 +19,16 @@ from app.core.labels.label_set import (
     load_label_set,
     render,
 )
+from app.core.labels.prompts import (
+    render_distinct,
+)
 from app.core.labels.selection import (
     Selection,
     Tag,
     make_selection,
+)
+from app.core.labels.tokenizer_words import (
+    tokenizer_words,
 )
 
 __all__ = [
@@ -44,4 +50,6 @@ __all__ = [
     "read_reference_histograms",
     "reference_histograms",
     "render",
+    "render_distinct",
+    "tokenizer_words",
 ]

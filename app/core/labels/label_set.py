@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from app.core.files import DUMPER, Problem, ProblemsError, load_yaml, unknown_name_message
+from app.core.labels.tokenizer_words import tokenizer_words
 from app.errors import LabelSetError, OptionError
 
 __all__ = [
@@ -198,10 +199,15 @@ def _inconsistencies(label_set: LabelSet) -> Iterator[Problem]:
         if first != i:
             message = f"{label.id!r} is already the id of labels[{first}]"
             yield Problem(("labels", i, "id"), message, ("labels", first, "id"))
-        # The tokenizer ignores case.
-        first = prompts.setdefault(prompt.lower(), i)
+        first = prompts.setdefault(tokenizer_words(prompt), i)
         if first != i:
+            other = label_set.prompts[first]
             message = f"has the same prompt as labels[{first}], {prompt!r}; change one's text"
+            if prompt != other:
+                message = (
+                    f"its prompt {prompt!r} is the same text to the tokenizer as {other!r} of "
+                    f"labels[{first}]; change one of them"
+                )
             yield Problem(
                 ("labels", i, label.prompt),
                 message,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.core.files import nearest_names
-from app.core.labels import LabelSet
+from app.core.labels import LabelSet, tokenizer_words
 from app.dataset.labelled.soft_targets import UNKNOWN_TARGET, read_soft_targets
 from app.dataset.labelled.targets import TargetExpansion, TextColumns
 from app.dataset.manifest import (
@@ -32,7 +32,7 @@ class LabelledPhotos:
         row_numbers: N row numbers in the manifest, from 1.
         photos: the folder that the files are relative to.
         splits: N splits.
-        texts: L prompts; no two are equal when case is ignored.
+        texts: L prompts; no two are the same text to the tokenizer.
         targets: (N, L) float32; 1 present, 0 absent, -1 unknown.
         soft_targets: (N, L) float16 in [0, 1] from a teacher, or -1 where unknown.
         positive_weights: (L,) float32.
@@ -58,9 +58,9 @@ class LabelledPhotos:
         )
 
     def columns_of(self, texts: Iterable[str]) -> Tensor:
-        """Return the (t,) int64 columns of some texts; case is ignored."""
-        column = {text.casefold(): i for i, text in enumerate(self.texts)}
-        return torch.tensor([column[text.casefold()] for text in texts], dtype=torch.int64)
+        """Return the (t,) int64 columns of texts that the tokenizer reads as these."""
+        column = {tokenizer_words(text): i for i, text in enumerate(self.texts)}
+        return torch.tensor([column[tokenizer_words(text)] for text in texts], dtype=torch.int64)
 
     def select(self, indices: Sequence[int]) -> Self:
         """Return the data with only the photos at some positions."""

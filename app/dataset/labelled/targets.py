@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from app.core.labels import LabelSet, render
+from app.core.labels import LabelSet, render, tokenizer_words
 from app.dataset.manifest import ManifestRow, NameDefinition, labels_implied_by
 
 
 class TextColumns:
-    """Assigns a column to each text, in the order of first use; case is ignored."""
+    """Assigns a column to each text that the tokenizer tells apart, in the order of first use."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts: list[str] = []
@@ -17,10 +17,11 @@ class TextColumns:
 
     def add(self, text: str) -> int:
         """Return the column of a text; add one for a new text."""
-        if text.casefold() not in self._index:
-            self._index[text.casefold()] = len(self.texts)
+        words = tokenizer_words(text)
+        if words not in self._index:
+            self._index[words] = len(self.texts)
             self.texts.append(text)
-        return self._index[text.casefold()]
+        return self._index[words]
 
 
 class TargetExpansion:

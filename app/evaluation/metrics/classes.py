@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from app.core.labels import LabelSet, render
+from app.core.labels import LabelSet, render, tokenizer_words
 from app.dataset.labelled import LabelledPhotos
 from app.dataset.manifest import NameDefinition
 from app.errors import OptionError
@@ -34,9 +34,9 @@ def scored_classes(
     """
     category = {label.id: label.category for label in label_set.labels}
     if names is None or source == "labels":
-        column_of = {text.casefold(): column for column, text in enumerate(data.texts)}
+        column_of = {tokenizer_words(text): column for column, text in enumerate(data.texts)}
         prompts = zip(label_set.ids, label_set.prompts, strict=True)
-        columns = {id: column_of[prompt.casefold()] for id, prompt in prompts}
+        columns = {id: column_of[tokenizer_words(prompt)] for id, prompt in prompts}
         categories = category
     else:
         columns = dict(data.classes)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import LabelSet, render
+from app.core.labels import LabelSet, render, tokenizer_words
 from app.evaluation.metrics import (
     average_precision,
     bootstrap_average_precision,
@@ -101,7 +101,7 @@ def choose_prompts(
             reason = "kept: within noise"
         elif better == label.prompt:
             reason = "kept: better"
-        elif (label.name if better == "name" else label.description).casefold() in taken[c]:
+        elif tokenizer_words(label.name if better == "name" else label.description) in taken[c]:
             reason = f"kept: its {better} is a text of another label"
         else:
             chosen, reason = better, "changed: better"
@@ -132,7 +132,10 @@ def apply_prompt_choices(label_set: LabelSet, choices: Sequence[PromptChoice]) -
 
 
 def _texts_of_others(label_set: LabelSet) -> list[set[str]]:
-    own = [{label.name.casefold(), label.description.casefold()} for label in label_set.labels]
+    own = [
+        {tokenizer_words(label.name), tokenizer_words(label.description)}
+        for label in label_set.labels
+    ]
     return [
         {text for other, texts in enumerate(own) if other != c for text in texts}
         for c in range(len(own))

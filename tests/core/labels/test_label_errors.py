@@ -104,8 +104,18 @@ def load_errors(tmp_path: Path) -> LoadErrors:
         (
             "  - {id: hall, name: Hall, category: X, prompt: description,\n"
             "     description: ' rOOM '}\n",
-            "my.yaml:5: labels[1].description: has the same prompt as labels[0], 'a photo with"
-            " rOOM'; change one's text (line 3)",
+            "my.yaml:5: labels[1].description: its prompt 'a photo with rOOM' is the same text to"
+            " the tokenizer as 'a photo with room' of labels[0]; change one of them (line 3)",
+        ),
+        (
+            "  - {id: hall, name: Ro&#111;m, category: X, description: x}\n",
+            "my.yaml:4: labels[1].name: its prompt 'a photo with ro&#111;m' is the same text to"
+            " the tokenizer as 'a photo with room' of labels[0]; change one of them (line 3)",
+        ),
+        (
+            "  - {id: hall, name: room, category: X, description: x}\n",
+            "my.yaml:4: labels[1].name: has the same prompt as labels[0], 'a photo with room';"
+            " change one's text (line 3)",
         ),
         (
             "template: a photo\n",

@@ -1,10 +1,10 @@
 """POST /zero-shot: score photos against label texts of the request."""
 
-from collections import Counter
+import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from app.core.labels import render
+from app.core.labels import render_distinct
 from app.core.model import rank_texts
 from app.errors import OptionError
 from app.serving.http.openapi import image_operation
@@ -41,10 +41,8 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
             raise OptionError(
                 "labels", f"{len(options.labels)} were sent; at most {most} are allowed"
             )
-        if repeated := [label for label, n in Counter(options.labels).items() if n > 1]:
-            raise OptionError("labels", f"{repeated[0]!r} is given twice; give each label once")
-        prompts = [render(options.template, label) for label in options.labels]
-
+        # Off the event loop: cleaning a thousand texts takes up to seconds.
+        prompts = await asyncio.to_thread(render_distinct, options.template, options.labels)
         served = engine.models.current
 
         async def work() -> ZeroShotResponse:
