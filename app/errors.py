@@ -114,7 +114,16 @@ class MalformedBodyError(BodyError):
 
 
 class UnsupportedMediaError(BodyError):
-    """The content type is not supported."""
+    """The content type or the content coding is not supported.
+
+    Args:
+        message: what was sent and what to send instead.
+        accept_encoding: the supported content codings, if the coding is the reason.
+    """
+
+    def __init__(self, message: str, accept_encoding: str | None = None) -> None:
+        super().__init__(message)
+        self.accept_encoding = accept_encoding
 
 
 class SlowBodyError(BodyError):

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from tests.support.project import PROJECT
 
-CAPPED = {"uvicorn", "starlette", "python-multipart", "torch", "torchvision"}
+CAPPED = {"uvicorn", "starlette", "torch", "torchvision"}
 # Distribution, module, owner within the module ("" for the module itself), and names.
 USED = [
     (
@@ -56,15 +56,6 @@ USED = [
         "target start ping is_ready wait_until_ready kill join server pid exitcode process "
         "child_conn config",
     ),
-    (
-        "starlette",
-        "starlette.formparsers",
-        "MultiPartParser",
-        "parse stream on_part_data on_part_end on_headers_finished on_end _current_part",
-    ),
-    ("starlette", "starlette.formparsers", "MultipartPart", "file data content_disposition"),
-    ("starlette", "starlette.formparsers", "MultiPartException", "message"),
-    ("python-multipart", "python_multipart.multipart", "", "parse_options_header"),
     ("torch", "torch", "ops.mkldnn", "_convolution_pointwise"),
     ("torch", "torch.fx", "Tracer", "trace call_module getattr is_leaf_module"),
     ("torch", "torch.nn.utils.fusion", "", "fuse_conv_bn_weights"),

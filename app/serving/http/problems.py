@@ -51,7 +51,7 @@ PROBLEM_KINDS: dict[type[MumicError], ProblemKind] = {
     SlowBodyError: ProblemKind(408, "body_too_slow", "The body did not arrive in time"),
     BodyTooLargeError: ProblemKind(413, "body_too_large", "The body is too large"),
     UnsupportedMediaError: ProblemKind(
-        415, "unsupported_media_type", "The content type is not supported"
+        415, "unsupported_media_type", "The content type or coding is not supported"
     ),
     OptionError: ProblemKind(422, "invalid_option", "An option is not allowed"),
     TextError: ProblemKind(422, "invalid_text", "A text cannot be used"),
@@ -110,6 +110,8 @@ def problem_response(request: Request, kind: ProblemKind, error: MumicError) -> 
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedMediaError) and error.accept_encoding:
+        headers["Accept-Encoding"] = error.accept_encoding
     results = None
     if isinstance(error, UnusableImagesError):
         results = [failed_result(id, failure) for id, failure in error.failures]

@@ -5,8 +5,8 @@ calls in its thread pool. A body never uses more memory than its limit and never
 """
 
 import asyncio
-import base64
-import binascii
+import codecs
+import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from app.errors import (
     SlowBodyError,
     UnsupportedMediaError,
 )
+from app.serving.request.base64_text import decode_base64
 from app.serving.request.deadline import allowed_s, remaining_s
 from app.serving.request.multipart import IMAGES_FIELD, File, read_form
 from app.serving.request.options import Opts, parse_options, validated
@@ -36,6 +37,8 @@ from app.settings import Settings
 # images need. It is checked by counting commas and brackets, also those within texts.
 MAX_JSON_VALUES = 100_000
 JSON = "application/json"
+# Not every client knows the type of its bytes; S3's default is the second.
+UNTYPED = ("application/octet-stream", "binary/octet-stream")
 RunInThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -112,6 +115,7 @@ async def _read(
 ) -> tuple[list[Upload], Opts]:
     settings = dependencies.settings
     media_type = _media_type(request)
+    _refuse_content_coding(request)
     if media_type != JSON or json_body.model_fields[IMAGES_FIELD].is_required():
         # Refuse first: reading the body is the most expensive part of a refusal.
         dependencies.refuse_when_full()
@@ -121,18 +125,27 @@ async def _read(
         return [] if images is None else await _json_uploads(request, images, dependencies), body
     if media_type == "multipart/form-data":
         _refuse_query(request, "form fields")
-        files, fields = await read_form(
-            request.headers, _limited(request, settings.max_request_bytes)
-        )
-        return _file_uploads(files, settings), parse_options(options, fields)
-    if media_type.startswith("image/"):
-        parsed = parse_options(options, _query(request))
         data = await _read_bytes(request, settings)
-        return [Upload("0", lambda: data)], parsed
+        form = await read_form(request.headers["content-type"], data)
+        return _file_uploads(form.files, settings), parse_options(options, form.fields)
+    if media_type.startswith("image/") or media_type in UNTYPED:
+        parsed = parse_options(options, request.query_params.multi_items())
+        data = await _read_bytes(request, settings)
+        return [Upload("0", partial(bytes, data))], parsed
     raise UnsupportedMediaError(
         f"the content type is {media_type[:60] or 'missing'!r}; send multipart/form-data with "
-        f"parts named {IMAGES_FIELD!r}, application/json, or one image as image/jpeg, ..."
+        f"parts named {IMAGES_FIELD!r}, application/json, or the bytes of one image as image/jpeg "
+        "(with curl: -H 'Content-Type: image/jpeg' --data-binary @photo.jpg)"
     )
+
+
+def _refuse_content_coding(request: Request) -> None:
+    codings = request.headers.get("content-encoding", "").lower()
+    if codings.strip() not in ("", "identity"):
+        raise UnsupportedMediaError(
+            f"the body has the content encoding {codings[:40]!r}; send it without compression",
+            accept_encoding="identity",
+        )
 
 
 async def _read_json(
@@ -145,9 +158,11 @@ async def _read_json(
         if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
             raise MalformedBodyError(f"the JSON body may have at most {MAX_JSON_VALUES} values")
         try:
-            return from_json(data, allow_inf_nan=False)
+            return from_json(data.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
         except ValueError as error:
-            raise MalformedBodyError(f"the body is not JSON: {error}") from error
+            encoding = json.detect_encoding(data[:4])
+            hint = "" if encoding.startswith("utf-8") else f" (in {encoding}?); send UTF-8"
+            raise MalformedBodyError(f"the body is not JSON: {error}{hint}") from error
 
     parsed = await dependencies.run_in_thread(parse)
     if not isinstance(parsed, dict):
@@ -158,12 +173,11 @@ async def _read_json(
 
 
 def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _query(request: Request) -> dict[str, list[str]]:
-    query = request.query_params
-    return {name: query.getlist(name) for name in query}
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = media_type == "text/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+    return JSON if is_json else media_type
 
 
 def _refuse_query(request: Request, place: str) -> None:
@@ -191,9 +205,10 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
     request.state.received = True
 
 
-async def _read_bytes(request: Request, settings: Settings) -> bytes:
-    chunks = [chunk async for chunk in _limited(request, settings.max_request_bytes)]
-    data = b"".join(chunks)
+async def _read_bytes(request: Request, settings: Settings) -> bytearray:
+    data = bytearray()  # grows in place: joined chunks would be in memory twice
+    async for chunk in _limited(request, settings.max_request_bytes):
+        data += chunk
     if not data:
         raise MalformedBodyError("the body is empty")
     return data
@@ -201,35 +216,51 @@ async def _read_bytes(request: Request, settings: Settings) -> bytes:
 
 def _file_uploads(files: Sequence[File], settings: Settings) -> list[Upload]:
     _check_count(len(files), settings)
-    ids = _ids([file.name for file in files])
-    return [Upload(id, partial(b"".join, file.chunks)) for id, file in zip(ids, files, strict=True)]
+    ids = _unique_ids([file.name for file in files])
+    return [
+        Upload(id, partial(file.read, settings.max_image_bytes))
+        for id, file in zip(ids, files, strict=True)
+    ]
 
 
-def _ids(names: Sequence[str | None]) -> list[str]:
-    """Choose unique ids: each file's name, or its index if the name is missing or repeated.
+def _unique_ids(names: Sequence[str | None]) -> list[str]:
+    """Choose the ids of images.
 
-    If any index is used, a name that equals an index is not used as an id.
+    An image is called by its name, or by its index if it has none. If a name is given again, or an
+    index is also a name, `#2`, `#3`, ... is added; a name that an image really has is not used.
     """
-    counts = Counter(names)
-    if not all(names) or len(counts) < len(names):
-        counts.update(map(str, range(len(names))))
-    return [name if name and counts[name] == 1 else str(index) for index, name in enumerate(names)]
+    reserved = {name for name in names if name is not None}
+    used: set[str] = set()
+    copies: Counter[str] = Counter()
+    ids = []
+    for index, name in enumerate(names):
+        base = id = str(index) if name is None else name
+        is_free = id not in (reserved if name is None else used)
+        while not is_free:
+            copies[base] += 1
+            id = f"{base}#{copies[base] + 1}"
+            is_free = id not in used and id not in reserved
+        used.add(id)
+        ids.append(id)
+    return ids
 
 
 async def _json_uploads(
     request: Request, images: Sequence[JsonImage], dependencies: RequestDependencies
 ) -> list[Upload]:
     _check_count(len(images), dependencies.settings)
-    ids = [str(index) if image.id is None else image.id for index, image in enumerate(images)]
-    id, count = Counter(ids).most_common(1)[0]
-    if count > 1:
-        raise OptionError(IMAGES_FIELD, f"{count} images have the id {id!r}; ids must be unique")
+    ids = [image.id for image in images]
+    for id, count in Counter(ids).most_common(2):
+        if count > 1 and id is not None:
+            raise OptionError(
+                IMAGES_FIELD, f"{count} images have the id {id!r}; ids must be unique"
+            )
     sources = [
         partial(_json_bytes, image, dependencies.settings.max_image_bytes) for image in images
     ]
     if dependencies.fetcher is not None:
         sources = await _with_fetched(request, images, sources, dependencies.fetcher)
-    return [Upload(id, source) for id, source in zip(ids, sources, strict=True)]
+    return [Upload(id, source) for id, source in zip(_unique_ids(ids), sources, strict=True)]
 
 
 async def _with_fetched(
@@ -276,10 +307,4 @@ def _check_count(images: int, settings: Settings) -> None:
 def _json_bytes(image: JsonImage, max_bytes: int) -> bytes:
     if image.data is None:
         raise ImageError("url_not_allowed", "image URLs are disabled; send the data as base64")
-    if len(image.data) * 3 // 4 > max_bytes + 2:
-        raise ImageError("too_many_bytes", f"an image may have at most {max_bytes} bytes")
-    try:
-        return base64.b64decode(image.data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        hint = "; send only the part after the comma" if image.data.startswith("data:") else ""
-        raise ImageError("invalid_base64", f"data is not base64: {error}{hint}") from error
+    return decode_base64(image.data, max_bytes)

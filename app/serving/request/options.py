@@ -1,6 +1,7 @@
 """Validates options from a body or a query, with helpful errors."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,24 +12,60 @@ from app.serving.schemas import JsonImage, Options
 
 Opts = TypeVar("Opts", bound=Options)
 MAX_QUOTED_CHARS = 60
+LIST_ITEM = re.compile(r"([a-z_]+)\[[0-9]*\]")  # as PHP and axios send lists
 
 
-def parse_options(model: type[Opts], fields: Mapping[str, Sequence[str]]) -> Opts:
-    """Read options from the text fields of a form or query; lists are repeated fields.
+def parse_options(model: type[Opts], fields: Iterable[tuple[str, Any]]) -> Opts:
+    """Read options from the fields of a form or a query.
+
+    A list is a repeated field (`labels=pool&labels=sauna`), also with brackets (`labels[]`,
+    `labels[0]`), or one field with commas (`labels=pool,sauna`). Empty fields are ignored.
+
+    Args:
+        model: the options.
+        fields: names and values in the order in which they were sent. A value is a text, or any
+            JSON value from a part of a form that is JSON.
 
     Raises:
         OptionError: a name is unknown, a field that is not a list is repeated, or a value is not
             allowed.
     """
+    given: dict[str, list[Any]] = {}
+    lists: set[str] = set()  # sent as a list, even if it has one item
+    for sent_name, value in fields:
+        name = _list_name(model, sent_name) or sent_name
+        if name in model.model_fields and value in ("", None):
+            continue
+        is_list = isinstance(value, list) and _is_list(model, name)
+        given.setdefault(name, []).extend(value if is_list else [value])
+        if is_list or name != sent_name:
+            lists.add(name)
     raw: dict[str, Any] = {}
-    for name, values in fields.items():
-        repeated = name in model.model_fields and "tuple" in str(
-            model.model_fields[name].annotation
-        )
-        if not repeated and len(values) > 1:
+    for name, values in given.items():
+        if _is_list(model, name):
+            raw[name] = values if name in lists or len(values) > 1 else _items(values[0])
+        elif len(values) > 1:
             raise OptionError(_shortened(name), f"given {len(values)} times; give it once")
-        raw[name] = list(values) if repeated else values[0]
+        else:
+            raw[name] = values[0]
     return validated(model, raw)
+
+
+def _list_name(model: type[Options], name: str) -> str:
+    """Return the name of the list whose item a field with brackets is; empty for other fields."""
+    match = LIST_ITEM.fullmatch(name)
+    return match[1] if match and _is_list(model, match[1]) else ""
+
+
+def _is_list(model: type[Options], name: str) -> bool:
+    return name in model.model_fields and "tuple" in str(model.model_fields[name].annotation)
+
+
+def _items(value: Any) -> list[Any]:
+    """Split a text at its commas; without commas it is one item as it is."""
+    if not isinstance(value, str) or "," not in value:
+        return [value]
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def validated(model: type[Opts], raw: Mapping[str, Any]) -> Opts:

@@ -1,5 +1,6 @@
 """Schemas of request options and bodies; openapi.yaml is generated from them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -129,11 +130,36 @@ class PredictOptions(Options):
             min_confidence=self.min_confidence,
             max_labels=self.max_labels,
             include_labels=self.include_labels,
-            include_categories=self.include_categories,
+            include_categories=_rejoined(self.include_categories, label_set.categories),
             exclude_labels=self.exclude_labels,
-            exclude_categories=self.exclude_categories,
+            exclude_categories=_rejoined(self.exclude_categories, label_set.categories),
             all_scores=self.all_scores,
         )
+
+
+def _rejoined(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Join the items of a list again that are one known name: a form splits at every comma.
+
+    Args:
+        names: the items of a list of categories.
+        known: all categories.
+    """
+    with_commas = {_without_blanks_at_commas(name): name for name in known if "," in name}
+    longest = 1 + max((name.count(",") for name in with_commas), default=0)
+    joined: list[str] = []
+    index = 0
+    while index < len(names):
+        for count in range(longest, 0, -1):
+            text = _without_blanks_at_commas(",".join(names[index : index + count]))
+            if text in with_commas or count == 1:
+                joined.append(with_commas.get(text, names[index]))
+                index += count
+                break
+    return joined
+
+
+def _without_blanks_at_commas(text: str) -> str:
+    return ",".join(item.strip() for item in text.split(","))
 
 
 class EmbedOptions(Options):
@@ -168,7 +194,7 @@ class JsonImage(JsonOptions):
     model_config = ConfigDict(json_schema_extra=exactly_one_of("data", "url"))
 
     id: str | None = Field(None, min_length=1, max_length=256, description="echoed in the result")
-    data: str | None = Field(None, description="the file, base64")
+    data: str | None = Field(None, description="the file as base64, or a data: URL of it")
     url: str | None = Field(None, description="disabled unless the operator allows it")
 
     @model_validator(mode="after")
@@ -178,10 +204,27 @@ class JsonImage(JsonOptions):
         return self
 
 
+def _image_from_text(item: object) -> object:
+    match item:
+        case dict() | JsonImage():
+            return item
+        case str() if item[:8].lower().startswith(("http://", "https://")):
+            raise ValueError('a URL is sent as {"url": "https://..."}')
+        case str():
+            return {"data": item}
+    raise ValueError('an image is a base64 text, or an object with "data" or "url"')
+
+
+# A text is short for an object with `data`.
+ImageItem = Annotated[
+    JsonImage, BeforeValidator(_image_from_text, json_schema_input_type=JsonImage | str)
+]
+
+
 class JsonImages(JsonOptions):
     """The images of a JSON request."""
 
-    images: tuple[JsonImage, ...] = Field(
+    images: tuple[ImageItem, ...] = Field(
         strict=False,
         fail_fast=True,
         json_schema_extra={"minItems": 1},
@@ -198,7 +241,7 @@ class EmbedBody(EmbedOptions, JsonOptions):
 
     model_config = ConfigDict(json_schema_extra=exactly_one_of("images", "texts"))
 
-    images: tuple[JsonImage, ...] | None = Field(
+    images: tuple[ImageItem, ...] | None = Field(
         None,
         strict=False,
         fail_fast=True,
