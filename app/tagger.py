@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.images import ImageLimits, Pixels, load_pixels, stack
+from app.core.images import ImageLimits, Pixels, load_pixels, read_photo_file, stack
 from app.core.labels import Tag, make_selection, render_distinct
 from app.core.model import Scoring, rank_texts
 from app.errors import ImageError, OptionError
@@ -293,11 +293,13 @@ class Tagger:
                     yield id, _Output(photo.width, photo.height, next(rows))
 
     def _decode(self, image: Image) -> Pixels | ImageError:
-        data = image if isinstance(image, bytes) else Path(image).read_bytes()
         try:
+            data = image if isinstance(image, bytes) else read_photo_file(Path(image), self._limits)
             return load_pixels(data, self._limits, self.classifier.preprocess)
         except ImageError as error:
             return error
+        except OSError as error:
+            raise OptionError("images", f"cannot read {image!s}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

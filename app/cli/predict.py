@@ -1,45 +1,162 @@
 """`mumic predict`."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from app.cli.console import console
 from app.cli.options import Checkpoint, Device, Precision
 from app.cli.settings import read_settings
+from app.errors import OptionError
+
+if TYPE_CHECKING:
+    from app.tagger import ScoredPhoto, TaggedPhoto
+
+Names = list[str] | None
 
 
 def predict_command(
-    photos: Annotated[list[Path], typer.Argument(help="photo files")],
-    as_json: Annotated[bool, typer.Option("--json", help="the answer of POST /predict")] = False,
+    photos: Annotated[
+        list[str], typer.Argument(help="photo files, folders, or - for a photo on stdin")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="the answer of POST /predict or POST /zero-shot")
+    ] = False,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="one threshold for all labels")
+    ] = None,
+    max_labels: Annotated[int | None, typer.Option(min=1, help="most labels a photo")] = None,
+    include_label: Annotated[Names, typer.Option(help="label id to keep (repeatable)")] = None,
+    include_category: Annotated[Names, typer.Option(help="category to keep (repeatable)")] = None,
+    exclude_label: Annotated[Names, typer.Option(help="label id to remove (repeatable)")] = None,
+    exclude_category: Annotated[Names, typer.Option(help="category to remove (repeatable)")] = None,
+    all_scores: Annotated[
+        bool, typer.Option("--all-scores", help="every label, whatever its threshold")
+    ] = False,
+    label: Annotated[
+        Names, typer.Option(help="score this text instead of the checkpoint's labels (repeatable)")
+    ] = None,
+    labels_file: Annotated[
+        Path | None, typer.Option(help="file of such texts, one per line, UTF-8")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="text around each of them [a photo with {}]")
+    ] = None,
+    scoring: Annotated[
+        Literal["sigmoid", "softmax", "pair"] | None,
+        typer.Option(help="how to score them [sigmoid]"),
+    ] = None,
     checkpoint: Checkpoint = None,
     device: Device = None,
     precision: Precision = None,
 ) -> None:
-    """Tag photo files with the checkpoint's labels, without a server."""
+    """Tag photo files and folders, without a server.
+
+    A photo that cannot be used has an error in its result, the others are tagged, and the exit
+    code is 1. Folders are searched for photos, including inner folders.
+    """
+    own_labels = _read_labels(label, labels_file)
+    filters = {
+        "include_labels": include_label or [],
+        "include_categories": include_category or [],
+        "exclude_labels": exclude_label or [],
+        "exclude_categories": exclude_category or [],
+    }
+    if own_labels is None and (template is not None or scoring is not None):
+        raise OptionError("label", "--template and --scoring need --label or --labels-file")
+    if own_labels is not None and (all_scores or any(filters.values())):
+        raise OptionError(
+            "label", "own labels cannot be combined with --include-*, --exclude-* or --all-scores"
+        )
+    settings = read_settings(checkpoint=checkpoint, device=device, precision=precision)
+
+    from app.cli.photo_inputs import PhotoInputs
+    from app.cli.predict_output import error_of, json_document, lines
     from app.core.images import ImageLimits
     from app.main import load_classifier
-    from app.serving.schemas import PredictResponse, failed_result, model_info, predict_result
     from app.tagger import Tagger
 
-    settings = read_settings(checkpoint=checkpoint, device=device, precision=precision)
+    text_cache_size = max(settings.text_cache_size, len(own_labels or ()))  # read for each batch
+    classifier = load_classifier(settings.model_copy(update={"text_cache_size": text_cache_size}))
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    tagger = Tagger(load_classifier(settings), limits=limits, batch_size=settings.max_batch_size)
-    tagged = tagger.tag(photos)
-    if as_json:
-        results = [
-            failed_result(photo.id, photo.error)
-            if photo.error
-            else predict_result(photo.id, photo.width, photo.height, photo.tags)
-            for photo in tagged
-        ]
-        response = PredictResponse(model=model_info(tagger.classifier), results=results)
-        sys.stdout.write(response.model_dump_json(indent=2) + "\n")
-    else:
-        for photo in tagged:
-            tags = ", ".join(f"{tag.label.name} {tag.confidence:.2f}" for tag in photo.tags)
-            text = f"error: {photo.error.message}" if photo.error else tags
-            sys.stdout.write(f"{photo.id}\t{text or 'no label reaches its threshold'}\n")
-    if any(photo.error for photo in tagged):
+    batch_size = settings.max_batch_size or classifier.batch_size
+    tagger = Tagger(classifier, limits=limits, batch_size=batch_size)
+
+    def run(files: list[bytes]) -> "Sequence[TaggedPhoto | ScoredPhoto]":
+        if own_labels is None:
+            return tagger.tag(
+                files,
+                min_confidence=min_confidence,
+                max_labels=max_labels,
+                all_scores=all_scores,
+                **filters,
+            )
+        scored = tagger.zero_shot(
+            files,
+            own_labels,
+            template="a photo with {}" if template is None else template,
+            scoring=scoring or "sigmoid",
+        )
+        return [_select(photo, min_confidence or 0.0, max_labels) for photo in scored]
+
+    run([])  # refuses invalid options before the first result
+    inputs = PhotoInputs(photos, limits)
+    remaining = iter(inputs)
+    done = failed = 0
+    with json_document(classifier) if as_json else lines() as write:
+        while batch := list(islice(remaining, batch_size)):
+            results = iter(run([each.content for each in batch if isinstance(each.content, bytes)]))
+            for each in batch:
+                result = next(results) if isinstance(each.content, bytes) else each.content
+                write(each.id, result)
+                failed += error_of(result) is not None
+            sys.stdout.flush()
+            done += len(batch)
+    _report(done, failed, inputs.skipped)
+    if failed or not done:
         raise typer.Exit(1)
+
+
+def _read_labels(labels: Names, file: Path | None) -> list[str] | None:
+    """Return the labels of the options, without white space around them; None if there are none.
+
+    Raises:
+        OptionError: the file cannot be read, or a label is not UTF-8.
+    """
+    if labels is None and file is None:
+        return None
+    texts = list(labels or ())
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise OptionError("labels_file", f"cannot read {file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise OptionError("labels_file", f"{file} is not UTF-8: {error}") from error
+        texts += [line for line in lines if line.strip()]
+    for text in texts:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise OptionError("label", f"{text!r} is not UTF-8")
+    return [text.strip() for text in texts]
+
+
+def _select(photo: "ScoredPhoto", min_confidence: float, max_labels: int | None) -> "ScoredPhoto":
+    kept = [score for score in photo.scores if score.confidence >= min_confidence]
+    return replace(photo, scores=tuple(kept[:max_labels]))
+
+
+def _report(done: int, failed: int, skipped: Counter[str]) -> None:
+    """Print on stderr what the results do not show."""
+    if skipped:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
+        console.print(f"skipped in folders, not photos: {kinds}", markup=False)
+    if not done:
+        console.print("mumic: no photo was found", markup=False)
+    elif failed:
+        console.print(f"mumic: {failed} of {done} photos cannot be used", markup=False)

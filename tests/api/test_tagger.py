@@ -9,6 +9,7 @@ import pytest
 
 import app
 import mumic
+from app.core.images import ImageLimits
 from app.errors import OptionError, TextError
 from tests.support.photos import NAMES
 from tests.support.requests import json_body, multipart, photo, truncated
@@ -180,3 +181,27 @@ def test_package_exports_its_names() -> None:
     assert mumic.__version__ == app.__version__
     assert all(hasattr(mumic, name) for name in mumic.__all__)
     assert (Path(mumic.__file__).parent / "py.typed").is_file()
+
+
+def test_unreadable_file_is_named(
+    tagger: mumic.Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo())
+
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("app.tagger.read_photo_file", refuse)
+    with pytest.raises(OptionError, match=r"cannot read .+photo\.jpg: Permission denied"):
+        tagger.tag([path])
+
+
+def test_file_beyond_the_limit_has_an_error(tagger: mumic.Tagger, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo())
+    small = mumic.Tagger(tagger.classifier, limits=ImageLimits(max_bytes=1000))
+    (result,) = small.tag([path])
+    assert result.error is not None
+    assert result.error.code == "too_many_bytes"
+    assert f"{len(photo()):,} bytes" in result.error.message

@@ -1,6 +1,5 @@
 """The command line: output, exit codes and one-line errors."""
 
-import json
 import os
 import re
 import select
@@ -51,42 +50,6 @@ def assert_one_line(stderr: str, *words: str) -> None:
     assert "Traceback" not in stderr
     for word in words:
         assert word in stderr
-
-
-def test_predict_prints_one_line_per_photo(run: Mumic, files: list[Path]) -> None:
-    ran = run("predict", files[0], files[2])
-    assert (ran.code, ran.err) == (0, "")
-    lines = [line.split("\t") for line in ran.out.splitlines()]
-    assert [path for path, _ in lines] == [str(files[0]), str(files[2])]
-    for _, tags in lines:
-        assert re.fullmatch(r"[^,]+ [01]\.\d\d(, .+ [01]\.\d\d)*", tags)
-
-
-def test_predict_reports_bad_photo_in_order_and_exits_1(run: Mumic, files: list[Path]) -> None:
-    ran = run("predict", *files)
-    assert ran.code == 1
-    lines = ran.out.splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith(f"{files[1]}\terror: the JPEG image is truncated")
-    ran = run("predict", "--json", *files)
-    assert ran.code == 1
-    assert [result["status"] for result in json.loads(ran.out)["results"]] == ["ok", "error", "ok"]
-
-
-def test_predict_accepts_more_photos_than_one_batch(
-    run: Mumic, files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MUMIC_MAX_BATCH_SIZE", "2")
-    ran = run("predict", "--json", *[files[0]] * 5)
-    results = json.loads(ran.out)["results"]
-    assert [result["id"] for result in results] == [str(files[0])] * 5
-    assert ran.code == 0
-
-
-def test_predict_refuses_missing_files(run: Mumic, files: list[Path], tmp_path: Path) -> None:
-    ran = run("predict", files[0], tmp_path / "no.jpg", tmp_path)
-    assert (ran.code, ran.out) == (2, "")
-    assert_one_line(ran.err, "no such file", str(tmp_path / "no.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -192,12 +155,14 @@ def test_untrainable_manifest_is_refused_with_working_advice(
     manifest, out = tmp_path / "photos.csv", tmp_path / "mine"
     arguments = [*command.split(), "--init", tiny_checkpoint, "--manifest", manifest, "--out", out]
     arguments += ["--photos", files[0].parent, "--epochs", "1"]
+    for copy in ("cat2.jpg", "cat3.jpg"):
+        (files[0].parent / copy).write_bytes(files[0].read_bytes())
     for last, words in {
         "test,,pets": "column part: no photo is in the split validation",
         "validation,,pets": "column positive: no photo of the split validation has a name",
-        "validation,pets,": "column positive: the split train has only negative photos for flowers",
+        "validation,pets,\ncat3.jpg,validation,,pets": "column positive: the split train has only negative photos for flowers",
     }.items():
-        rows = f"cat.jpg,train,pets,flowers\ntemple.jpg,{last}\n"
+        rows = f"cat.jpg,train,pets,flowers\ncat2.jpg,train,,pets\ntemple.jpg,{last}\n"
         manifest.write_text(f"file,part,positive,negative\n{rows}")
         ran = run(*arguments)
         assert (ran.code, ran.out) == (1, "")

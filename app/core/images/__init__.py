@@ -13,6 +13,11 @@ from app.core.images.loading import (
     Pixels,
     load_pixels,
 )
+from app.core.images.photo_files import (
+    SkippedFile,
+    find_photos,
+    read_photo_file,
+)
 from app.core.images.preprocessing import (
     Preprocess,
     normalize,
@@ -23,9 +28,12 @@ __all__ = [
     "ImageLimits",
     "Pixels",
     "Preprocess",
+    "SkippedFile",
     "decode",
     "decoder_fingerprint",
+    "find_photos",
     "load_pixels",
     "normalize",
+    "read_photo_file",
     "stack",
 ]

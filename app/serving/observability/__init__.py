@@ -1,6 +1,7 @@
 """Metrics, logs and the timings of each image."""
 
 from app.serving.observability.logs import (
+    CONTROLS,
     LogFormat,
     log_to_stderr,
 )
@@ -18,6 +19,7 @@ from app.serving.observability.timings import (
 )
 
 __all__ = [
+    "CONTROLS",
     "SHARED_DIRECTORY",
     "LogFormat",
     "Metrics",

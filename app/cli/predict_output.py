@@ -1,0 +1,86 @@
+"""The results of `mumic predict` as lines of text or as one JSON document, photo by photo."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel
+
+from app.cli.photo_inputs import UnreadableFile
+from app.core.classifier import Classifier
+from app.errors import ImageError
+from app.serving.observability import CONTROLS
+from app.serving.schemas import Score, ZeroShotResult, failed_result, model_info, predict_result
+from app.tagger import ScoredPhoto, TaggedPhoto
+
+Result = TaggedPhoto | ScoredPhoto | ImageError | UnreadableFile
+WriteResult = Callable[[str, Result], None]
+UNREADABLE = "unreadable"  # the error code; a server has no such files
+
+
+def write_line(id: str, result: Result) -> None:
+    """Print the id, a tab, and labels with confidences or the error; escape control characters."""
+    if error := error_of(result):
+        text = f"error: {error.message}"
+    elif isinstance(result, ScoredPhoto):
+        text = ", ".join(f"{score.label} {score.confidence:.2f}" for score in result.scores)
+    elif isinstance(result, TaggedPhoto):
+        text = ", ".join(f"{tag.label.name} {tag.confidence:.2f}" for tag in result.tags)
+    text = text or "no label reaches its threshold"
+    sys.stdout.write(f"{id.translate(CONTROLS)}\t{text.translate(CONTROLS)}\n")
+
+
+@contextmanager
+def lines() -> Iterator[WriteResult]:
+    """Print a line per photo. What the output's encoding lacks is escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    yield write_line
+
+
+@contextmanager
+def json_document(classifier: Classifier) -> Iterator[WriteResult]:
+    """Print the answer of POST /predict or POST /zero-shot in UTF-8, each result when it is known.
+
+    The document is complete even if the context ends early.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    separator = ""
+    sys.stdout.write(f'{{\n  "model": {_indented(model_info(classifier), 2)},\n  "results": [')
+
+    def write(id: str, result: Result) -> None:
+        nonlocal separator
+        sys.stdout.write(f"{separator}\n    {_indented(_json_result(id, result), 4)}")
+        separator = ","
+
+    try:
+        yield write
+    finally:
+        sys.stdout.write("\n  ]\n}\n" if separator else "]\n}\n")
+
+
+def error_of(result: Result) -> ImageError | UnreadableFile | None:
+    """Return why a photo has no labels; None if it has been processed."""
+    return result.error if isinstance(result, TaggedPhoto | ScoredPhoto) else result
+
+
+def _json_result(id: str, result: Result) -> BaseModel | dict[str, object]:
+    if isinstance(result, UnreadableFile):
+        error = {"code": UNREADABLE, "message": result.message}
+        return {"id": id, "status": "error", "error": error}
+    if isinstance(result, ImageError):
+        return failed_result(id, result)
+    if result.error:
+        return failed_result(id, result.error)
+    if isinstance(result, TaggedPhoto):
+        return predict_result(id, result.width, result.height, result.tags)
+    scores = [Score(label=each.label, confidence=each.confidence) for each in result.scores]
+    return ZeroShotResult(id=id, width=result.width, height=result.height, scores=scores)
+
+
+def _indented(value: BaseModel | dict[str, object], spaces: int) -> str:
+    given = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(given, ensure_ascii=False, indent=2).replace("\n", "\n" + " " * spaces)
