@@ -253,5 +253,5 @@ def _fuse(tower: nn.Module, fuse: Callable[[nn.Module], int]) -> int | None:
     try:
         return fuse(tower)
     except FusionError as error:
-        log.warning("layers of the image tower are not fused, so inference is slower: %s", error)
+        log.warning("Layers of the image tower are not fused, so inference is slower: %s", error)
         return None

@@ -118,7 +118,7 @@ def test_no_key_token_or_photo_is_logged(
     if log_format == "json":
         lines = [json.loads(line) for line in logged.splitlines()]
         assert [line["status"] for line in lines if "status" in line] == statuses
-    for expected in ("POST /predict 200 ", " shop", "the model failed on a batch", "RuntimeError"):
+    for expected in ("POST /predict 200 ", " shop", "The model failed on a batch", "RuntimeError"):
         assert expected in logged
     assert "checkpoint /nowhere is not loaded" in logged
     assert [secret for secret in SECRETS if secret in logged] == []

@@ -141,7 +141,7 @@ class Batcher:
             await asyncio.wait([self._loop_task], timeout=CLOSE_TIMEOUT_S)
             self._loop_task.cancel()
         if self._running:
-            logger.error("a batch that started %.0f s ago is abandoned", self.longest_batch_s)
+            logger.error("A batch that started %.0f s ago is abandoned", self.longest_batch_s)
         for thread in self._threads:
             thread.shutdown()
 
@@ -199,7 +199,7 @@ class Batcher:
         try:
             scored, finite = await asyncio.wrap_future(self._threads[worker].submit(score))
         except Exception as error:  # the loop must survive any error of the model
-            logger.exception("the model failed on a batch of %d", len(batch))
+            logger.exception("The model failed on a batch of %d", len(batch))
             for entry in batch:
                 if not entry.result.done():
                     entry.result.set_exception(_inference_error(error))
@@ -220,7 +220,7 @@ class Batcher:
             if is_finite:
                 entry.result.set_result(ScoredImage(embedding, logits))
             else:
-                logger.error("the model returned an embedding that is not finite")
+                logger.error("The model returned an embedding that is not finite")
                 entry.result.set_exception(_inference_error(None))
         self._on_batch(len(batch), infer_s)  # last: an error in it must not withhold results
 

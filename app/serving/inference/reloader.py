@@ -27,7 +27,7 @@ class Reloader:
     Args:
         engine: the engine that serves.
         settings: name the default checkpoint.
-        metrics: receives the new checkpoint's scores.
+        metrics: receives the new checkpoint's scores and the outcome of each reload.
         load: reads a checkpoint directory and verifies its golden inputs.
     """
 
@@ -59,25 +59,32 @@ class Reloader:
         settings = self._settings.model_copy(update={"checkpoint": path})
         async with self._reloading:
             try:
-                loaded = await asyncio.wrap_future(
-                    run_in_new_thread(1, lambda: self._load(settings))
-                )
-                new = make_served_model(loaded, settings, self._metrics)
-                await check_golden_image(self._engine.images, new, settings.request_timeout_s)
-            except DrainingError:
+                loaded = await self._load_and_serve(settings)
+            except RefusedCheckpointError:
+                self._metrics.model.count_reload(succeeded=False)
                 raise
-            except (MumicError, OSError) as error:
-                logger.warning("the checkpoint %s is not loaded: %s", path, error)
-                raise RefusedCheckpointError(f"{error}; {STILL_SERVED}") from error
-            except Exception as error:  # such as a lack of memory for two checkpoints
-                logger.exception("the checkpoint %s is not loaded", path)
-                raise RefusedCheckpointError(
-                    f"it failed with {type(error).__name__}; the log has the traceback; "
-                    f"{STILL_SERVED}"
-                ) from error
-            self._engine.models.replace(new)
+            self._metrics.model.count_reload(succeeded=True)
         card = loaded.checkpoint.card
-        logger.info("checkpoint %s %s (%s) is served from now on", card.name, card.version, path)
+        logger.info("Checkpoint %s %s (%s) is served from now on", card.name, card.version, path)
+
+    async def _load_and_serve(self, settings: Settings) -> Classifier:
+        path = settings.checkpoint
+        try:
+            loaded = await asyncio.wrap_future(run_in_new_thread(1, lambda: self._load(settings)))
+            new = make_served_model(loaded, settings, self._metrics)
+            await check_golden_image(self._engine.images, new, settings.request_timeout_s)
+        except DrainingError:
+            raise
+        except (MumicError, OSError) as error:
+            logger.warning("The checkpoint %s is not loaded: %s", path, error)
+            raise RefusedCheckpointError(f"{error}; {STILL_SERVED}") from error
+        except Exception as error:  # such as a lack of memory for two checkpoints
+            logger.exception("The checkpoint %s is not loaded", path)
+            raise RefusedCheckpointError(
+                f"it failed with {type(error).__name__}; the log has the traceback; {STILL_SERVED}"
+            ) from error
+        self._engine.models.replace(new)
+        return loaded
 
     @contextmanager
     def on_hangup(self) -> Iterator[None]:

@@ -119,7 +119,7 @@ def _reference(
     reference = read_reference_histograms(ids, stored)
     if reference is None:
         logger.warning(
-            "score drift is not reported: the card's %s do not have %d counts for each label",
+            "Score drift is not reported: the card's %s do not have %d counts for each label",
             HISTOGRAMS,
             BINS,
         )

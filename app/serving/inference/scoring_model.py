@@ -44,7 +44,7 @@ class ScoringModel:
         half = math.ceil(len(pixels) / 2)
         self.max_batch_size = min(self.max_batch_size, half)
         logger.warning(
-            "out of device memory with %d images; batches have at most %d from now on",
+            "Out of device memory with %d images; batches have at most %d from now on",
             len(pixels),
             self.max_batch_size,
         )

@@ -318,6 +318,22 @@ class ModelMetrics:
             "inference is slower, and the log has the reason.",
             "livemin",
         )
+        self._reloads = _counter(
+            registry,
+            "mumic_checkpoint_reloads_total",
+            "Reloads of the checkpoint by outcome: ok or failed.",
+            "outcome",
+        )
+        for outcome in ("ok", "failed"):
+            self._reloads.labels(outcome)
+        self._last_reload_successful = _gauge(
+            registry,
+            "mumic_checkpoint_last_reload_successful",
+            "1 if the last reload of the checkpoint succeeded or there was none, else 0: the "
+            "previous checkpoint is still served.",
+            "livemin",
+        )
+        self._last_reload_successful.set(1)
         self._device_memory = {
             kind: _gauge(registry, f"mumic_device_memory_{kind}_bytes", text, aggregation, "device")
             for kind, text, aggregation in DEVICE_MEMORY
@@ -339,6 +355,11 @@ class ModelMetrics:
         self._current = self._info.labels(name, version, labels_version, device, precision)
         self._current.set(1)
         self._fused.set(fused)
+
+    def count_reload(self, *, succeeded: bool) -> None:
+        """Count a reload of the checkpoint."""
+        self._reloads.labels("ok" if succeeded else "failed").inc()
+        self._last_reload_successful.set(succeeded)
 
     def set_device_memory(self, device: str, sizes_bytes: Mapping[str, int]) -> None:
         """Set the memory of a device, by the kinds of `DEVICE_MEMORY`."""

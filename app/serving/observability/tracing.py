@@ -89,7 +89,7 @@ class Tracing:
         thread.join(FLUSH_TIMEOUT_S)
         if thread.is_alive():
             logger.warning(
-                "spans are lost: the collector did not accept them in %g s", FLUSH_TIMEOUT_S
+                "Spans are lost: the collector did not accept them in %g s", FLUSH_TIMEOUT_S
             )
 
 

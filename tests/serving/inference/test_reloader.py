@@ -91,6 +91,8 @@ def test_invalid_checkpoint_keeps_old_one(checkpoints: tuple[Path, Path], tmp_pa
     weights.write_bytes(weights.read_bytes()[:-100])
     with reloadable(checkpoints[0]) as client:
         before = scores(client)
+        assert metric(client, 'mumic_checkpoint_reloads_total{outcome="failed"}') == 0
+        assert metric(client, "mumic_checkpoint_last_reload_successful") == 1
         for directory, detail in [(broken, "not a complete"), (tmp_path / "none", "no such")]:
             body = {"checkpoint": str(directory)}
             answer = client.post("/admin/reload", headers=HEADERS, params=body)
@@ -102,6 +104,11 @@ def test_invalid_checkpoint_keeps_old_one(checkpoints: tuple[Path, Path], tmp_pa
         assert (answer.status_code, answer.json()["field"]) == (422, "chekpoint")
         assert scores(client) == before
         assert client.get("/readyz").status_code == 200
+        assert metric(client, 'mumic_checkpoint_reloads_total{outcome="failed"}') == 2
+        assert metric(client, "mumic_checkpoint_last_reload_successful") == 0
+        assert client.post("/admin/reload", headers=HEADERS).status_code == 200
+        assert metric(client, 'mumic_checkpoint_reloads_total{outcome="ok"}') == 1
+        assert metric(client, "mumic_checkpoint_last_reload_successful") == 1
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_invalid_reference_is_logged_and_ignored(
 ) -> None:
     labels = tiny_classifier.labels
     statistics = ScoreStatistics(labels, {"score_histograms": wrong}, Metrics().scores)
-    assert "score drift is not reported" in caplog.text
+    assert "Score drift is not reported" in caplog.text
     statistics.add(torch.rand(8, len(labels.ids)))
 
 

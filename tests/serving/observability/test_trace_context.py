@@ -149,7 +149,7 @@ def test_stuck_collector_delays_neither_requests_nor_shutdown(
             for _ in range(5):  # more than the queue holds
                 assert client.post("/predict", **raw(photo())).status_code == 200
         assert not collector.exports
-        assert "spans are lost" in caplog.text
+        assert "Spans are lost" in caplog.text
         collector.go.set()
         wait_until(lambda: len(collector.exports) > 0)
         assert collector.spans()[0][0]["service.name"] == "tagger"
