@@ -1,8 +1,11 @@
 """The requests of the commands `mumic data ...`, one model each."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from app.dataset.requests import TableRequest
 
 DEFAULT_THRESHOLD = 0.6  # section 3.2
 LOCAL_FILES_URL = "/data/local-files/?d="  # Label Studio's address of local files
@@ -20,6 +23,7 @@ class CandidatesRequest(DataRequest):
     embeddings: Path = Field(description="safetensors: the archive's embeddings")
     properties: Path = Field(description="table: file and the column of --by")
     by: str = Field(description="column to stratify by, e.g. property_type")
+    file_column: str = Field("file", description="column of the photo's file")
     count: int = Field(ge=0, description="photos to sample over the strata")
     out: Path = Field(description="table to write, .csv or .parquet")
     rare: tuple[str, ...] = Field(
@@ -38,6 +42,7 @@ class TasksRequest(DataRequest):
     """Write a Label Studio project."""
 
     candidates: Path = Field(description="table with a column file")
+    file_column: str = Field("file", description="column of the photo's file")
     photos: Path = Field(description="folder that the files are in")
     out: Path = Field(description="folder: config.xml, tasks.json, questions.yaml")
     labels: Path | None = Field(None, description="a label set; default: the built-in travel set")
@@ -49,8 +54,8 @@ class TasksRequest(DataRequest):
     )
 
 
-class ConsolidateRequest(DataRequest):
-    """Turn votes into targets."""
+class ConsolidateRequest(TableRequest):
+    """Turn votes into targets; the names of columns are those of the golden set."""
 
     votes: Path = Field(
         description="table: file, label, votes, annotators; or Label Studio's .json"
@@ -81,11 +86,19 @@ class ConsolidateRequest(DataRequest):
     report: Path | None = Field(None, description="table to write: every label at every threshold")
 
 
-class SplitRequest(DataRequest):
+class SplitRequest(TableRequest):
     """Assign the splits of a manifest."""
 
-    targets: Path = Field(description="table: file, positive, negative")
+    targets: Path = Field(description="table: file, positive and, optionally, negative")
     photos: Path = Field(description="folder that the files are in")
     out: Path = Field(description="manifest to write, .csv or .parquet")
+    unlisted: Literal["unknown", "negative"] | None = Field(
+        None,
+        description="labels that a row does not list: unknown (default), or negative: the photo "
+        "is known to lack them",
+    )
+    one_hot: bool = Field(
+        False, description="each column but the file's is a label: 1 present, 0 absent"
+    )
     shares: str = Field("80/10/10", description="train/validation/test")
     seed: int = Field(0, ge=0)

@@ -109,7 +109,9 @@ def test_split_command_writes_manifest_and_counts(
     assert {row.negative for row in rows} == {frozenset({"garden"})}
     lines = [line.split() for line in ran.out.splitlines()]
     assert lines[0][::2] == ["photos", *(str(list(splits.values()).count(name)) for name in SPLITS)]
-    assert sum(map(int, lines[1][2::2])) == 10
+    assert [line[0] for line in lines[1:]] == ["garden", "pool"]
+    assert [cell for cell in lines[1] if cell.endswith("-")] == ["16-", "2-", "2-"]
+    assert sum(int(cell[:-1]) for cell in lines[2] if cell.endswith("+")) == 10
 
 
 @pytest.mark.parametrize("shares", ["80/20", "a/b/c", "0/50/50", "80/-10/30", "inf/1/1"])

@@ -255,12 +255,21 @@ def test_undecodable_photo_is_named(
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes((photos / "cat.png").read_bytes()[:500])
-    data = (write_manifest(tmp_path, "broken.png,test,cat,dog|flower\n"), tmp_path, names)
+    (tmp_path / "whole.png").write_bytes((photos / "cat.png").read_bytes())
+    rows = "broken.png,test,cat,dog|flower\nwhole.png,test,dog,cat\n"
+    data = (write_manifest(tmp_path, rows), tmp_path, names)
     given = [each.format(asl=asl, mumic=checkpoint.directory) for each in models]
     run = run_compare(monkeypatch, capsys, data, *given, "--workers", "1")
     assert run.code == 1
     assert run.err.splitlines()[-1].startswith(f"mumic: {broken}: cannot be used")
     assert "Traceback" not in run.err
+
+
+ROWS_OF_PETS = """\
+cat.png,train,pets,
+cat2.png,validation,pets,temple
+flower.png,validation,,pets
+"""
 
 
 def test_class_unknown_to_asl_model_is_named(
@@ -271,7 +280,7 @@ def test_class_unknown_to_asl_model_is_named(
     checkpoint: Checkpoint,
     asl: Path,
 ) -> None:
-    manifest = write_manifest(tmp_path, "cat.png,train,pets,\ncat2.png,validation,pets,temple\n")
+    manifest = write_manifest(tmp_path, ROWS_OF_PETS)
     run = mumic(
         *(monkeypatch, capsys, "compare", f"m={checkpoint.directory}", f"ASL={asl}"),
         *("--manifest", manifest, "--photos", photos, "--part", "validation", "--device", "cpu"),

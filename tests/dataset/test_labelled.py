@@ -82,7 +82,7 @@ def test_invalid_manifest_is_refused_with_row_and_column(
 
 def test_manifest_without_column_is_refused(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "manifest.csv").write_text("file,part\n")
-    with pytest.raises(DataError, match="no column positive, negative"):
+    with pytest.raises(DataError, match="no column positive; needs file, part, positive"):
         load_labelled_photos(tmp_path / "manifest.csv", photos, LABELS)
 
 
@@ -126,11 +126,11 @@ def test_soft_targets_out_of_range_are_refused(tmp_path: Path, photos: Path) -> 
         data_of(tmp_path, photos, soft_targets=tmp_path / "s")
 
 
-VALIDATION = "cat2.png,validation,cat,\n"
+VALIDATION = "cat2.png,validation,cat,\nflower2.png,validation,,cat\n"
 
 
 def test_class_with_only_negatives_is_refused(tmp_path: Path, photos: Path) -> None:
-    rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,\n" + VALIDATION
+    rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,cat\n" + VALIDATION
     data = data_of(tmp_path, photos, rows)
     assert data.warnings[0] == "column positive: no positive photo in the split train: dog, flower"
     with pytest.raises(DataError, match=r"csv: column positive: .* for dog, flower; add") as e:
@@ -144,7 +144,8 @@ def test_class_with_only_negatives_is_refused(tmp_path: Path, photos: Path) -> N
 
 
 def test_class_without_known_photos_is_allowed(tmp_path: Path, photos: Path) -> None:
-    check_trainable(data_of(tmp_path, photos, "cat.png,train,cat,\n" + VALIDATION), tmp_path)
+    rows = "cat.png,train,cat,\nflower.png,train,,cat\n" + VALIDATION
+    check_trainable(data_of(tmp_path, photos, rows), tmp_path)
 
 
 def test_manifest_without_validation_photos_is_refused(tmp_path: Path, photos: Path) -> None:

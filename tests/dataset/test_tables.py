@@ -24,7 +24,8 @@ def test_written_table_is_read_back(
 ) -> None:
     path = tmp_path_factory.mktemp("tables") / f"table.{ending}"
     write_table(path, ("a", "b"), rows)
-    assert [(each["a"], each["b"]) for each in read_table(path, ("a", "b"))] == rows
+    filled = [row for row in rows if any(map(str.strip, row))]
+    assert [(each["a"], each["b"]) for each in read_table(path, ("a", "b"))] == filled
 
 
 def test_parquet_manifest_equals_csv_manifest(tmp_path: Path, photos: Path) -> None:
@@ -65,8 +66,8 @@ def test_parquet_numbers_become_shortest_text(tmp_path: Path) -> None:
         (b"a,c\n1,2\n", r"no column b; needs a, b, has a, c"),
         (b"", r"no column a, b; needs a, b, has none"),
         (b"a,b,b\n1,2,3\n", r"column b occurs twice"),
-        (b"a,b\n1,2\n1,2,3\n", r"row 3: has more cells"),
-        (b"a,b\n\xff,2\n", r"cannot be read"),
+        (b"a,b\n1,2\n1,2,3\n", r"row 3: has 3 cells, more than the 2 columns of the header"),
+        (b"a,b\n\xff,2\n", r"row 2, column a: \\xff is not UTF-8; in Windows-1252 it reads 'ÿ'"),
         (b'a,b\n1,2\n1,"2\n3,4\n5,6\n', r"row 3: cannot be read: .*a quote opened and not closed"),
         (b'a,b\n1,2\n1,"2\n3,4"\n5,6\n', r"row 3, column b: holds a line break"),
         (None, r"cannot be read"),
@@ -87,11 +88,11 @@ def test_unused_column_may_contain_line_breaks(tmp_path: Path) -> None:
     assert [(record.number, record["a"]) for record in records] == [(2, "1"), (5, "2")]
 
 
-@pytest.mark.parametrize("name", ["table.txt", "table"])
+@pytest.mark.parametrize("name", ["table.json", "table"])
 def test_unknown_file_suffix_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         write_table(tmp_path / name, ("a",), [["1"]])
-    with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
+    with pytest.raises(DataError, match=r"must end in \.csv, \.tsv, \.txt or \.parquet"):
         list(read_table(tmp_path / name, ("a",)))
 
 

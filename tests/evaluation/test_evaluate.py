@@ -164,7 +164,9 @@ def test_undecodable_photo_is_reported(
     evaluate: Evaluate, tmp_path: Path, photos: Path, workers: int
 ) -> None:
     (tmp_path / "broken.png").write_bytes((photos / "cat.png").read_bytes()[:500])
-    ran = evaluate("broken.png,test,cat,dog\n", photos=tmp_path, workers=workers)
+    Image.open(photos / "cat.png").save(tmp_path / "whole.png")
+    rows = "broken.png,test,cat,dog\nwhole.png,test,dog,cat\n"
+    ran = evaluate(rows, photos=tmp_path, workers=workers)
     assert_refused(ran, 1, f"mumic: {tmp_path / 'broken.png'}: cannot be used")
     assert "Traceback" not in ran.err
     assert not (tmp_path / "report" / "report.md").exists()

@@ -25,9 +25,9 @@ def test_average_precision_equals_naive_loop(problem: tuple[Floats, Floats]) -> 
     np.testing.assert_allclose(average_precision(targets, scores), expected, atol=1e-9)
 
 
-def test_class_without_known_positive_is_excluded_from_mean() -> None:
-    targets = np.array([[1.0, 0.0, -1.0], [0.0, 0.0, -1.0]])
-    values = average_precision(targets, np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]]))
+def test_class_without_positive_or_negative_is_excluded_from_mean() -> None:
+    targets = np.array([[1.0, 0.0, -1.0, 1.0], [0.0, 0.0, -1.0, 1.0]])
+    values = average_precision(targets, np.array([[0.9, 0.1, 0.2, 0.5], [0.1, 0.8, 0.3, 0.4]]))
     assert values[0] == 1.0
     assert np.isnan(values[1:]).all()
     assert macro_map(values) == 1.0
@@ -38,7 +38,8 @@ def test_class_without_known_positive_is_excluded_from_mean() -> None:
 def test_macro_and_weighted_map_equal_naive_loop(problem: tuple[Floats, Floats]) -> None:
     targets, scores = problem
     columns = zip(targets.T, scores.T, strict=True)
-    defined = [(naive_average_precision(y, s), sum(y == 1)) for y, s in columns if (y == 1).any()]
+    every = [(naive_average_precision(y, s), sum(y == 1)) for y, s in columns]
+    defined = [(ap, positives) for ap, positives in every if not math.isnan(ap)]
     values = average_precision(targets, scores)
     weighted = weighted_map(values, (targets == 1).sum(axis=0))
     if not defined:

@@ -80,7 +80,7 @@ ALLOWED: dict[str, set[str]] = {
     | METRICS
     | {"app.training.config", "app.training.data"},
     "app.training.run": ALL_CORE | DATA | METRICS | TRAINING,
-    "app.training.tuning": ALL_CORE | DATA | TRAINING | {"app.training.run"},
+    "app.training.tuning": ALL_CORE | DATA | METRICS | TRAINING | {"app.training.run"},
     "app.baselines": set(),
     "app.baselines.requests": DATA | {"app.training.requests"},
     "app.baselines.asl": ALL_CORE

@@ -13,7 +13,7 @@ def naive_average_precision(targets: Floats, scores: Floats) -> float:
     """Compute the average precision of one class, with a loop over thresholds."""
     known = [(s, y) for s, y in zip(scores, targets, strict=True) if y >= 0]
     positives = sum(y for _, y in known)
-    if not positives:
+    if positives in (0, len(known)):
         return math.nan
     area, recall_before = 0.0, 0.0
     for threshold in sorted({s for s, _ in known}, reverse=True):
@@ -31,7 +31,7 @@ def naive_gap_at_k(targets: Floats, scores: Floats, k: int) -> float:
         known = [(s, y) for s, y in zip(values, row, strict=True) if y >= 0]
         kept += sorted(known, key=lambda pair: -pair[0])[:k]  # stable: ties keep their order
     positives = int((targets == 1).sum())
-    if not positives:
+    if not positives or not (targets == 0).any():
         return math.nan
     area, hits_before = 0.0, 0.0
     for threshold in sorted({s for s, _ in kept}, reverse=True):

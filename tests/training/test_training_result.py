@@ -54,13 +54,21 @@ def test_result_has_weights_of_best_epoch_in_log(
 def test_auto_selects_by_gap_with_many_known_labels(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos)
     assert selection_metric("auto", data) == "macro_map"
-    many = replace(
-        data, classes={f"n{i}": i for i in range(11)}, targets=torch.zeros(len(data.files), 11)
-    )
+    targets = torch.zeros(len(data.files), 11)
+    targets[data.indices("validation")[0]] = 1
+    many = replace(data, classes={f"n{i}": i for i in range(11)}, targets=targets)
     assert selection_metric("auto", many) == "gap_at_10"
     assert selection_metric("macro-map", many) == "macro_map"
     ten = replace(many, classes={f"n{i}": i for i in range(10)})
     assert selection_metric("auto", ten) == "macro_map"
+
+
+def test_undefined_macro_map_does_not_select(tmp_path: Path, photos: Path) -> None:
+    rows = "cat.png,train,cat,dog\ncat2.png,validation,cat,dog\n"
+    data = data_of(tmp_path, photos, rows)
+    assert selection_metric("auto", data) == "gap_at_10"
+    with pytest.raises(OptionError, match="macro-map is undefined: no label has both"):
+        selection_metric("macro-map", data)
 
 
 def test_empty_validation_split_selects_last_epoch(

@@ -17,7 +17,7 @@ from app.annotation.questions.questions import Question
 from app.annotation.questions.votes import VoteTally
 from app.annotation.requests import LOCAL_FILES_URL
 from app.core.labels import Label
-from app.dataset.manifest import check_name_known, check_photo_exists
+from app.dataset.manifest import PhotoFolder, check_name_known
 from app.errors import DataError
 
 # Ids of questions and labels have no hyphens, so these two cannot collide with them.
@@ -137,13 +137,14 @@ def read_label_studio_export(
             unknown. The message names task and annotation.
     """
     by_id = {question.id: question for question in questions}
+    folder = PhotoFolder(photos)
     answers: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
     for task in _tasks(path):
         where = f"{path}: task {task.id}"
         file = task.data.get("file")
         if not isinstance(file, str):
             raise DataError(f"{where}, data.file: is missing; `mumic data tasks` writes it")
-        check_photo_exists(file, photos, f"{where}, data.file")
+        file = folder.find(file, f"{where}, data.file")
         for annotation in task.annotations:
             if annotation.was_cancelled:
                 continue

@@ -17,7 +17,7 @@ from app.annotation.questions.questions import (
 )
 from app.annotation.requests import TasksRequest
 from app.core.labels import builtin_label_set, load_label_set
-from app.dataset.manifest import photo_file, read_table
+from app.dataset.manifest import PhotoFolder, read_table
 from app.errors import OptionError
 
 
@@ -48,8 +48,12 @@ def run_tasks(request: TasksRequest, console: Console) -> None:
     if new:
         questions = make_questions(labels, questionnaire.exclusive, questionnaire.hard)
         questionnaire = questionnaire.model_copy(update={"questions": questions})
-    candidates = read_table(request.candidates, ("file",))
-    files = list(dict.fromkeys(photo_file(record, request.photos) for record in candidates))
+    column = request.file_column
+    folder = PhotoFolder(request.photos)
+    candidates = read_table(request.candidates, (column,), options={column: "--file-column"})
+    files = list(
+        dict.fromkeys(folder.find(row[column], row.location(column)) for row in candidates)
+    )
     by_id = {label.id: label for label in labels.labels}
     config = label_studio_config(questionnaire.questions, by_id, questionnaire.exclusive)
     write_label_studio_project(request.out, config, label_studio_tasks(files, request.image_url))

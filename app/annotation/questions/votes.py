@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.dataset.manifest import TableRow, check_name_known, photo_file, read_table
+from app.dataset.manifest import PhotoFolder, TableRow, check_name_known, read_table
 from app.errors import DataError
 
 VOTE_COLUMNS = ("file", "label", "votes", "annotators")
@@ -50,10 +50,12 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
             empty. The message names file, row and column.
     """
     rows: dict[tuple[str, str], tuple[int, VoteTally]] = {}
+    folder = PhotoFolder(photos)
     for row in read_table(path, VOTE_COLUMNS):
-        file = photo_file(row, photos)
-        check_name_known(row["label"], row.location("label"), names)
-        tally = VoteTally(file, row["label"], _count(row, "votes"), _count(row, "annotators"))
+        file = folder.find(row["file"], row.location("file"))
+        label = row["label"].strip()
+        check_name_known(label, row.location("label"), names)
+        tally = VoteTally(file, label, _count(row, "votes"), _count(row, "annotators"))
         if tally.annotators == 0:
             raise DataError(f"{row.location('annotators')}: is 0; delete rows without votes")
         if tally.votes > tally.annotators:
@@ -72,7 +74,9 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
 
 
 def _count(row: TableRow, column: str) -> int:
-    text = row[column].strip()
+    text = row[column].strip().removesuffix(".0")  # pandas writes counts as 4.0 if one is missing
     if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{row.location(column)}: {text!r} should be a whole number, 0 or more")
+        raise DataError(
+            f"{row.location(column)}: {row[column]!r} should be a whole number, 0 or more"
+        )
     return int(text)

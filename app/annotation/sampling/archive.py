@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from app.core.model import l2_normalize
-from app.dataset.manifest import TableRow, read_table
+from app.dataset.manifest import TableRow, read_table, same_photo_key
 from app.errors import DataError
 
 
@@ -65,14 +65,17 @@ def read_archive_embeddings(path: Path) -> tuple[list[str], Tensor]:
     return files, embeddings
 
 
-def read_strata(path: Path, column: str, files: Sequence[str]) -> dict[str, str]:
+def read_strata(
+    path: Path, column: str, files: Sequence[str], *, file_column: str = "file"
+) -> dict[str, str]:
     """Read the stratum of each photo of an archive.
 
     Args:
-        path: a table with the columns `file` and `column`; photos that are not in the archive are
-            ignored.
+        path: a table with the two columns; photos that are not in the archive are ignored.
         column: the column with the stratum, such as the property's type.
-        files: the archive's photos.
+        files: the archive's photos; names that differ in Unicode normal form, slashes or `./`
+            only are equal.
+        file_column: the column with the photo.
 
     Returns:
         File to stratum, in the order of `files`.
@@ -81,16 +84,18 @@ def read_strata(path: Path, column: str, files: Sequence[str]) -> dict[str, str]
         DataError: two rows of one photo disagree, or a photo has no row.
     """
     first: dict[str, TableRow] = {}
-    for row in read_table(path, ("file", column)):
-        known = first.setdefault(row["file"], row)
+    for row in read_table(path, (file_column, column), options={file_column: "--file-column"}):
+        file = row[file_column]
+        known = first.setdefault(same_photo_key(file), row)
         if known[column] != row[column]:
             raise DataError(
-                f"{path}: rows {known.number} and {row.number} are both of {row['file']}, column "
+                f"{path}: rows {known.number} and {row.number} are both of {file}, column "
                 f"{column}: {known[column]!r} and {row[column]!r} disagree"
             )
-    if missing := [file for file in files if file not in first]:
+    keys = {file: same_photo_key(file) for file in files}
+    if missing := [file for file, key in keys.items() if key not in first]:
         raise DataError(
-            f"{path}: column file: no row for {missing[0]}, which has an embedding "
+            f"{path}: column {file_column}: no row for {missing[0]}, which has an embedding "
             f"({len(missing)} such photos)"
         )
-    return {file: first[file][column] for file in files}
+    return {file: first[key][column] for file, key in keys.items()}

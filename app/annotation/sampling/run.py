@@ -28,7 +28,7 @@ def run_candidates(request: CandidatesRequest, console: Console) -> None:
         {"embeddings": request.embeddings, "properties": request.properties},
     )
     files, embeddings = read_archive_embeddings(request.embeddings)
-    strata = read_strata(request.properties, request.by, files)
+    strata = read_strata(request.properties, request.by, files, file_column=request.file_column)
     picked_for: dict[str, list[str]] = {
         file: []
         for file in sample_stratified_photos(

@@ -1,6 +1,6 @@
 """Consolidates votes into targets by agreement thresholds (section 3.2)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from app.annotation.questions import VoteTally
@@ -40,6 +40,16 @@ def targets_from_votes(
         )
         for number, file in enumerate(positive, start=1)
     ]
+
+
+def make_unlisted_negative(annotations: Sequence[Annotation]) -> list[Annotation]:
+    """Make each label negative on the photos that do not list it as positive.
+
+    Args:
+        annotations: photos; the labels are those that any of them lists.
+    """
+    labels = frozenset[str]().union(*(each.positive | each.negative for each in annotations))
+    return [replace(each, negative=labels - each.positive) for each in annotations]
 
 
 def add_parent_labels(

@@ -1,9 +1,9 @@
 """Runs `mumic data consolidate` and `mumic data split`."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
 from app.annotation.output_paths import refuse_overwriting
 from app.annotation.questions import (
@@ -22,7 +22,12 @@ from app.annotation.targets.agreement import (
     score_agreement,
     write_agreement_report,
 )
-from app.annotation.targets.consolidation import add_parent_labels, targets_from_votes
+from app.annotation.targets.consolidation import (
+    add_parent_labels,
+    make_unlisted_negative,
+    targets_from_votes,
+)
+from app.annotation.targets.split_counts import split_table_lines, split_warnings
 from app.annotation.targets.splitting import assign_splits
 from app.core.checkpoint import file_hash
 from app.core.labels import builtin_label_set, load_label_set
@@ -33,6 +38,7 @@ from app.dataset.manifest import (
     load_names,
     names_from_labels,
     read_annotations,
+    read_one_hot_annotations,
     write_annotations,
     write_manifest,
 )
@@ -101,7 +107,7 @@ def run_split(request: SplitRequest, console: Console) -> str:
         console: receives notes.
 
     Returns:
-        The number of photos of each label in each split, as text.
+        The number of photos with and without each label in each split, as text.
 
     Raises:
         OptionError: the shares are not valid, or the output is the input.
@@ -109,18 +115,22 @@ def run_split(request: SplitRequest, console: Console) -> str:
     """
     refuse_overwriting({"out": request.out}, {"targets": request.targets})
     shares = dict(zip(SPLITS, _parse_shares(request.shares), strict=True))
-    annotations = read_annotations(request.targets, request.photos)
+    if request.one_hot:
+        annotations = read_one_hot_annotations(
+            request.targets, request.photos, columns=request.columns
+        )
+    else:
+        annotations = read_annotations(request.targets, request.photos, columns=request.columns)
+    if request.unlisted == "negative":
+        annotations = make_unlisted_negative(annotations)
     hashes = {each.file: file_hash(request.photos / each.file) for each in annotations}
     split_of = assign_splits(annotations, hashes, shares, request.seed)
     rows = [in_split(annotation, split_of[annotation.file]) for annotation in annotations]
     write_manifest(request.out, rows)
+    for warning in split_warnings(rows):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
     console.print(f"wrote {request.out}: {len(rows)} photos", markup=False)
-    counts = Counter((label, row.split) for row in rows for label in ("photos", *row.positive))
-    labels = ("photos", *sorted({label for row in rows for label in row.positive}))
-    return "".join(
-        f"{label:24}  {'  '.join(f'{split} {counts[label, split]:6d}' for split in SPLITS)}\n"
-        for label in labels
-    )
+    return "".join(f"{line}\n" for line in split_table_lines(rows))
 
 
 def _read_tallies(
@@ -140,7 +150,7 @@ def _score_golden(
     request: ConsolidateRequest, tallies: Sequence[VoteTally], names: Mapping[str, NameDefinition]
 ) -> Mapping[str, Sequence[AgreementScore]]:
     assert request.golden is not None
-    golden = read_annotations(request.golden, request.photos, names)
+    golden = read_annotations(request.golden, request.photos, names, columns=request.columns)
     scores = score_agreement(tallies, golden, agreement_threshold_steps(tallies, request.threshold))
     if not scores[ALL_LABELS][0].positives + scores[ALL_LABELS][0].negatives:
         raise DataError(f"{request.golden}: none of its photos and labels has a vote")

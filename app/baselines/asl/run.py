@@ -12,6 +12,7 @@ from app.training.run import (
     decodable_photos,
     launch_fabric,
     load_training_data,
+    metric_text,
     print_warnings,
     progress_bars,
 )
@@ -60,4 +61,4 @@ def run_asl_training(request: AslRequest, console: Console) -> None:
             pixels=pixels,
         )
     macro_map = classifier.card.metrics["validation"]["macro_map"]
-    console.print(f"{request.out}: macro mAP on validation {macro_map:.3f}", markup=False)
+    console.print(f"{request.out}: macro mAP on validation {metric_text(macro_map)}", markup=False)

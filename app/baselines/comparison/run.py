@@ -13,7 +13,7 @@ from app.baselines.comparison.tables import as_json, markdown_lines
 from app.baselines.requests import CompareRequest
 from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
-from app.evaluation.metrics import scored_classes
+from app.evaluation.metrics import check_measurable, scored_classes
 
 
 def run_comparison(request: CompareRequest, console: Console) -> str:
@@ -28,21 +28,29 @@ def run_comparison(request: CompareRequest, console: Console) -> str:
 
     Raises:
         OptionError: a model is not valid, or does not have a class of the data.
-        DataError: the photos cannot be read.
+        DataError: the photos cannot be read, or no class can be measured.
         CheckpointError: a checkpoint is damaged.
     """
     models = parse_compared_models(request.models)
     label_set = label_set_of(models)
     names = load_names(request.names, label_set) if request.names else None
     data = load_labelled_photos(
-        request.manifest, request.photos, label_set, names=names, split=request.split
+        request.manifest,
+        request.photos,
+        label_set,
+        names=names,
+        split=request.split,
+        columns=request.columns,
     )
+    classes = scored_classes(data, label_set, names, "names")
+    targets = data.targets[data.indices(request.split)][:, [each.column for each in classes]]
+    check_measurable(targets.numpy(), request.manifest, request.split)
     with Progress(console=console) as progress:
         scored = score_compared_models(
             models,
             data,
             request.split,
-            scored_classes(data, label_set, names, "names"),
+            classes,
             names=names,
             device=request.device,
             workers=request.workers,

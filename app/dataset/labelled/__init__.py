@@ -12,6 +12,8 @@ from app.dataset.labelled.soft_targets import (
 )
 from app.dataset.labelled.trainable import (
     check_trainable,
+    mask_without_negatives,
+    unmeasured_warnings,
 )
 
 __all__ = [
@@ -20,4 +22,6 @@ __all__ = [
     "check_trainable",
     "duplicates_across_splits",
     "load_labelled_photos",
+    "mask_without_negatives",
+    "unmeasured_warnings",
 ]

@@ -17,6 +17,7 @@ from app.dataset.manifest import (
     ManifestRow,
     NameDefinition,
     Split,
+    TableColumns,
     names_from_labels,
     read_manifest,
 )
@@ -84,6 +85,7 @@ def load_labelled_photos(
     leave_out: Collection[str] = (),
     positive_weight: float = 10.0,
     split: Split = "train",
+    columns: TableColumns | None = None,
 ) -> LabelledPhotos:
     """Read a manifest and expand its names to targets for all prompts (`TargetExpansion`).
 
@@ -98,6 +100,7 @@ def load_labelled_photos(
             itself, nor for its label, nor for labels that it implies. Soft targets stay.
         positive_weight: p of texts that are not the prompt of a label.
         split: a split that must not be empty.
+        columns: the names of the manifest's columns, if not the default ones.
 
     Raises:
         DataError: the manifest or the soft targets are not valid; the message names the place.
@@ -107,14 +110,14 @@ def load_labelled_photos(
     for name in leave_out:
         if name not in known:
             raise OptionError("leave-out", f"unknown name {name!r}; {_hint(name, known)}")
-    rows = read_manifest(manifest, photos, known, split=split)
-    columns = TextColumns(label_set.prompts)
-    expansion = TargetExpansion(known, label_set, columns)
+    rows = read_manifest(manifest, photos, known, split=split, columns=columns or TableColumns())
+    text_columns = TextColumns(label_set.prompts)
+    expansion = TargetExpansion(known, label_set, text_columns)
     hidden = sorted({column for name in leave_out for column in expansion.own_columns(name)})
 
     soft_files, soft_texts, soft = read_soft_targets(soft_targets)
-    soft_columns = torch.tensor([columns.add(text) for text in soft_texts], dtype=torch.int64)
-    size = (len(rows), len(columns.texts))
+    soft_columns = torch.tensor([text_columns.add(text) for text in soft_texts], dtype=torch.int64)
+    size = (len(rows), len(text_columns.texts))
     targets = torch.full(size, UNKNOWN_TARGET)
     teacher = torch.full(size, UNKNOWN_TARGET, dtype=torch.float16)
     row_of = {file: i for i, file in enumerate(soft_files)}
@@ -129,13 +132,13 @@ def load_labelled_photos(
 
     weights = torch.full((size[1],), positive_weight)
     for label, prompt in zip(label_set.labels, label_set.prompts, strict=True):
-        weights[columns.add(prompt)] = label.positive_weight
+        weights[text_columns.add(prompt)] = label.positive_weight
     return LabelledPhotos(
         files=tuple(row.file for row in rows),
         row_numbers=tuple(row.row_number for row in rows),
         photos=photos,
         splits=tuple(row.split for row in rows),
-        texts=tuple(columns.texts),
+        texts=tuple(text_columns.texts),
         targets=targets,
         soft_targets=teacher,
         positive_weights=weights,

@@ -2,15 +2,16 @@
 
 from app.dataset.manifest.manifest_file import (
     SPLITS,
+    UNLISTED_ADVICE,
     Annotation,
     ManifestRow,
     Split,
+    TableColumns,
     check_name_known,
-    check_photo_exists,
     in_split,
-    photo_file,
     read_annotations,
     read_manifest,
+    read_one_hot_annotations,
     write_annotations,
     write_manifest,
 )
@@ -19,6 +20,10 @@ from app.dataset.manifest.names import (
     labels_implied_by,
     load_names,
     names_from_labels,
+)
+from app.dataset.manifest.photo_folder import (
+    PhotoFolder,
+    same_photo_key,
 )
 from app.dataset.manifest.tables import (
     TableRow,
@@ -29,22 +34,25 @@ from app.dataset.manifest.tables import (
 
 __all__ = [
     "SPLITS",
+    "UNLISTED_ADVICE",
     "Annotation",
     "ManifestRow",
     "NameDefinition",
+    "PhotoFolder",
     "Split",
+    "TableColumns",
     "TableRow",
     "check_name_known",
-    "check_photo_exists",
     "in_split",
     "join_cell",
     "labels_implied_by",
     "load_names",
     "names_from_labels",
-    "photo_file",
     "read_annotations",
     "read_manifest",
+    "read_one_hot_annotations",
     "read_table",
+    "same_photo_key",
     "write_annotations",
     "write_manifest",
     "write_table",

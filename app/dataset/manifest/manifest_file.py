@@ -1,25 +1,77 @@
 """The manifest: the positive and negative names of each photo, and its split.
 
 A manifest is a CSV or Parquet table (see `app.dataset.manifest.tables`) with the columns `file`
-(relative to the photo folder), `part` (the split: train, validation or test), `positive` and
-`negative`. The cells of the last two hold names separated by `|`. A name in neither cell is unknown
-for that photo. A table without the column `part` is not split yet; its rows are annotations.
+(relative to the photo folder), `part` (the split: train, validation or test), `positive` and,
+optionally, `negative`. The cells of the last two hold names separated by `|`. A name in neither
+cell is unknown for that photo. A table without the column `part` is not split yet; its rows are
+annotations. `TableColumns` gives the columns other names.
 """
 
-import os
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from app.core.files import nearest_names
-from app.dataset.manifest.tables import TableRow, join_cell, read_table, write_table
+from app.dataset.manifest.photo_folder import PhotoFolder
+from app.dataset.manifest.tables import (
+    MISSING_VALUES,
+    SEPARATOR,
+    TableRow,
+    join_cell,
+    read_table,
+    write_table,
+)
 from app.errors import DataError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+# For a table without negatives.
+UNLISTED_ADVICE = (
+    "If the table lists every label that a photo has, so that an unlisted one is absent, make the "
+    "manifest with: mumic data split --unlisted negative"
+)
 ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
+OTHER_SEPARATORS = re.compile(r"[,;/+&]|\s+")
+ONE_HOT_VALUES = {
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("", "-1", "-1.0", *(value.lower() for value in MISSING_VALUES))),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableColumns:
+    """The names of a table's columns, and the separator in its cells.
+
+    Attributes:
+        file: the column of the photo.
+        part: the column of the split.
+        positive: the column of the names that are present.
+        negative: the column of the names that are absent.
+        separator: separates the names in a cell; None: `|`, and a cell of
+            `read_annotations` that seems to have another separator is refused.
+    """
+
+    file: str = "file"
+    part: str = "part"
+    positive: str = "positive"
+    negative: str = "negative"
+    separator: str | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Column to the command-line option that names it."""
+        return {
+            self.file: "--file-column",
+            self.part: "--part-column",
+            self.positive: "--positive-column",
+        }
+
+
+DEFAULT_COLUMNS = TableColumns()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +102,21 @@ AnnotationT = TypeVar("AnnotationT", bound=Annotation)
 
 
 def read_manifest(
-    path: Path, photos: Path, names: Collection[str], *, split: Split = "train"
+    path: Path,
+    photos: Path,
+    names: Collection[str],
+    *,
+    split: Split = "train",
+    columns: TableColumns = DEFAULT_COLUMNS,
 ) -> list[ManifestRow]:
     """Read and check a manifest, and merge rows that repeat a photo.
 
     Args:
-        path: the CSV or Parquet file.
-        photos: the folder that the column `file` is relative to.
+        path: the table.
+        photos: the folder that the column of the file is relative to.
         names: every name that a cell may hold.
         split: a split that must not be empty.
+        columns: the names of the columns.
 
     Returns:
         One row per photo, in the file's order.
@@ -68,23 +126,35 @@ def read_manifest(
             a split is invalid, rows of one photo disagree, or the required split has no photo.
             The message names file, row and column.
     """
+    folder = PhotoFolder(photos)
+    table = read_table(
+        path,
+        (columns.file, columns.part, columns.positive),
+        optional=(columns.negative,),
+        options=columns.options,
+    )
     rows = _merge_duplicates(
-        path, (_parse_row(row, photos, names) for row in read_table(path, COLUMNS))
+        path, (_parse_row(row, folder, names, columns) for row in table), columns
     )
     if not any(row.split == split for row in rows):
-        raise DataError(f"{path}: column part: no photo is in the split {split}")
+        raise DataError(f"{path}: column {columns.part}: no photo is in the split {split}")
     return rows
 
 
 def read_annotations(
-    path: Path, photos: Path, names: Collection[str] | None = None
+    path: Path,
+    photos: Path,
+    names: Collection[str] | None = None,
+    *,
+    columns: TableColumns = DEFAULT_COLUMNS,
 ) -> list[Annotation]:
     """Read and check a table of annotations, and merge rows that repeat a photo.
 
     Args:
-        path: the CSV or Parquet file; a column `part` is ignored.
-        photos: the folder that the column `file` is relative to.
+        path: the table; a column of the split is ignored.
+        photos: the folder that the column of the file is relative to.
         names: every name that a cell may hold; None allows any name.
+        columns: the names of the columns.
 
     Returns:
         One annotation per photo, in the file's order.
@@ -92,8 +162,38 @@ def read_annotations(
     Raises:
         DataError: as for `read_manifest`, except for errors of the splits.
     """
-    rows = read_table(path, ANNOTATION_COLUMNS)
-    return _merge_duplicates(path, (_parse_annotation(row, photos, names) for row in rows))
+    folder = PhotoFolder(photos)
+    rows = read_table(
+        path,
+        (columns.file, columns.positive),
+        optional=(columns.negative,),
+        options=columns.options,
+    )
+    return _merge_duplicates(
+        path, (_parse_annotation(row, folder, names, columns) for row in rows), columns
+    )
+
+
+def read_one_hot_annotations(
+    path: Path, photos: Path, *, columns: TableColumns = DEFAULT_COLUMNS
+) -> list[Annotation]:
+    """Read a table with a column per name, and merge rows that repeat a photo.
+
+    Args:
+        path: the table; each column except those of the file and the split is a name. Its cells
+            are 1 (present), 0 (absent), or empty or -1 (unknown).
+        photos: the folder that the column of the file is relative to.
+        columns: the names of the columns of the file and the split.
+
+    Returns:
+        One annotation per photo, in the file's order.
+
+    Raises:
+        DataError: a photo is missing, a cell has another value, or rows of one photo disagree.
+    """
+    folder = PhotoFolder(photos)
+    rows = read_table(path, (columns.file,), optional=(columns.part,), options=columns.options)
+    return _merge_duplicates(path, (_parse_one_hot(row, folder, columns) for row in rows), columns)
 
 
 def in_split(annotation: Annotation, split: Split) -> ManifestRow:
@@ -139,42 +239,6 @@ def write_annotations(path: Path, annotations: Iterable[Annotation]) -> None:
     )
 
 
-def photo_file(row: TableRow, photos: Path) -> str:
-    """Return the cell `file` of a row, after checking that the photo exists.
-
-    Raises:
-        DataError: as for `check_photo_exists`.
-    """
-    file = row["file"]
-    check_photo_exists(file, photos, row.location("file"))
-    return file
-
-
-def check_photo_exists(file: str, photos: Path, location: str) -> None:
-    """Check that a photo is in the photo folder.
-
-    Args:
-        file: the photo, relative to the folder.
-        photos: the folder.
-        location: the place of the file name in the input, for the message.
-
-    Raises:
-        DataError: the name is empty or leads out of the folder, or there is no such photo.
-    """
-    if not file:
-        raise DataError(f"{location}: is empty")
-    if file.startswith("/") or os.path.normpath(file).startswith(".."):
-        raise DataError(
-            f"{location}: {file} is not below the photo folder; give the path relative to {photos}"
-        )
-    try:
-        exists = (photos / file).is_file()
-    except OSError:  # the name is too long for the file system
-        exists = False
-    if not exists:
-        raise DataError(f"{location}: no photo {photos / file}")
-
-
 def check_name_known(name: str, location: str, known: Collection[str]) -> None:
     """Check that a name is known; the error suggests the closest known names.
 
@@ -186,38 +250,89 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
     Raises:
         DataError: the name is unknown.
     """
-    if name not in known:
+    if name in known:
+        return
+    parts = [part for part in OTHER_SEPARATORS.split(name) if part]
+    if len(parts) > 1 and all(part in known for part in parts):
+        used = OTHER_SEPARATORS.findall(name)[0]
+        hint = f"; are these {len(parts)} names? --separator {used!r} separates them"
+    else:
         near = nearest_names(name, known)
         hint = f"; nearest known: {', '.join(near)}" if near else ""
-        raise DataError(f"{location}: unknown name {name!r}{hint}")
+    raise DataError(f"{location}: unknown name {name!r}{hint}")
 
 
-def _parse_annotation(row: TableRow, photos: Path, names: Collection[str] | None) -> Annotation:
-    file = photo_file(row, photos)
-    found = {column: row.values(column) for column in ("positive", "negative")}
-    if names is not None:
-        for column, values in found.items():
-            for name in sorted(values):
-                check_name_known(name, row.location(column), names)
-    if both := sorted(found["positive"] & found["negative"]):
-        location = row.location("positive", "negative")
+def _parse_annotation(
+    row: TableRow, folder: PhotoFolder, names: Collection[str] | None, columns: TableColumns
+) -> Annotation:
+    file = folder.find(row[columns.file], row.location(columns.file))
+    found = {
+        column: _names_in(row, column, names, columns.separator)
+        for column in (columns.positive, columns.negative)
+    }
+    positive, negative = found[columns.positive], found[columns.negative]
+    if both := sorted(positive & negative):
+        location = row.location(columns.positive, columns.negative)
         raise DataError(f"{location}: both hold {', '.join(both)}")
-    return Annotation(file=file, **found, row_number=row.number)
+    return Annotation(file=file, positive=positive, negative=negative, row_number=row.number)
 
 
-def _parse_row(row: TableRow, photos: Path, names: Collection[str]) -> ManifestRow:
-    split = row["part"]
+def _names_in(
+    row: TableRow, column: str, names: Collection[str] | None, separator: str | None
+) -> frozenset[str]:
+    """Return the names in a cell, after checking that they are known."""
+    if names is not None and row[column].strip() in names:
+        return frozenset([row[column].strip()])  # also a name such as NA or ['x']
+    found = row.values(column, separator or SEPARATOR)
+    for name in sorted(found):
+        if names is not None:
+            check_name_known(name, row.location(column), names)
+        elif separator is None and (used := re.search("[,;]", name)):
+            raise DataError(
+                f"{row.location(column)}: {name!r} holds {used[0]!r}; if it separates labels, give "
+                f"--separator {used[0]!r}, else --separator '|'"
+            )
+    return found
+
+
+def _parse_one_hot(row: TableRow, folder: PhotoFolder, columns: TableColumns) -> Annotation:
+    file = folder.find(row[columns.file], row.location(columns.file))
+    present: dict[str, bool | None] = {}
+    for name, cell in row.cells.items():
+        if name.casefold() in (columns.file.casefold(), columns.part.casefold()):
+            continue
+        if cell.strip().lower() not in ONE_HOT_VALUES:
+            raise DataError(
+                f"{row.location(name)}: {cell!r} is not 1 (present), 0 (absent) or empty "
+                "(unknown); remove columns that are not labels"
+            )
+        present[name] = ONE_HOT_VALUES[cell.strip().lower()]
+    return Annotation(
+        file=file,
+        positive=frozenset(name for name, value in present.items() if value is True),
+        negative=frozenset(name for name, value in present.items() if value is False),
+        row_number=row.number,
+    )
+
+
+def _parse_row(
+    row: TableRow, folder: PhotoFolder, names: Collection[str], columns: TableColumns
+) -> ManifestRow:
+    split = row[columns.part].strip().lower()
     if split not in SPLITS:
-        raise DataError(f"{row.location('part')}: {split!r} is not one of {', '.join(SPLITS)}")
-    return in_split(_parse_annotation(row, photos, names), split)
+        raise DataError(
+            f"{row.location(columns.part)}: {row[columns.part]!r} is not one of {', '.join(SPLITS)}"
+        )
+    return in_split(_parse_annotation(row, folder, names, columns), split)
 
 
-def _merge_duplicates(path: Path, rows: Iterable[AnnotationT]) -> list[AnnotationT]:
+def _merge_duplicates(
+    path: Path, rows: Iterable[AnnotationT], columns: TableColumns
+) -> list[AnnotationT]:
     """Merge the rows of each photo into one that has the names of all of them."""
     by_file: dict[str, AnnotationT] = {}
     for row in rows:
-        photo = os.path.normpath(row.file)  # a.jpg and ./a.jpg are the same photo
-        first = by_file.setdefault(photo, row)
+        first = by_file.setdefault(row.file, row)
         if first is row:
             continue
         location = f"{path}: rows {first.row_number} and {row.row_number} are both of {row.file}"
@@ -226,11 +341,14 @@ def _merge_duplicates(path: Path, rows: Iterable[AnnotationT]) -> list[Annotatio
             and isinstance(row, ManifestRow)
             and first.split != row.split
         ):
-            raise DataError(f"{location}, column part: {first.split} and {row.split} disagree")
+            raise DataError(
+                f"{location}, column {columns.part}: {first.split} and {row.split} disagree"
+            )
         positive, negative = first.positive | row.positive, first.negative | row.negative
         if both := sorted(positive & negative):
             raise DataError(
-                f"{location}, columns positive and negative: disagree on {', '.join(both)}"
+                f"{location}, columns {columns.positive} and {columns.negative}: disagree on "
+                f"{', '.join(both)}"
             )
-        by_file[photo] = replace(first, positive=positive, negative=negative)
+        by_file[row.file] = replace(first, positive=positive, negative=negative)
     return list(by_file.values())

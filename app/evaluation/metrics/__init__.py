@@ -22,9 +22,11 @@ from app.evaluation.metrics.measures import (
 )
 from app.evaluation.metrics.ranking import (
     average_precision,
+    check_measurable,
     global_average_precision,
     global_average_precision_at_k,
     macro_map,
+    measurable,
 )
 from app.evaluation.metrics.subsets import (
     ScoredClass,
@@ -40,6 +42,7 @@ __all__ = [
     "SubsetMeasure",
     "average_precision",
     "bootstrap_average_precision",
+    "check_measurable",
     "class_subsets",
     "class_texts",
     "compute_measures",
@@ -47,6 +50,7 @@ __all__ = [
     "global_average_precision",
     "global_average_precision_at_k",
     "macro_map",
+    "measurable",
     "percentile_interval",
     "scored_classes",
     "sigmoid",

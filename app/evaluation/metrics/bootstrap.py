@@ -64,14 +64,15 @@ def bootstrap_average_precision(
         draws: (R, N).
 
     Returns:
-        (R, C) in [0, 1]; NaN if a draw has no known positive of a class.
+        (R, C) in [0, 1]; NaN if a draw has no known positive or no known negative of a class.
     """
+    negatives = draws @ (targets == 0)
     values = np.empty((len(draws), targets.shape[1]))
     for c in range(targets.shape[1]):
         known = np.zeros(targets.shape, dtype=np.bool_)
         known[:, c] = targets[:, c] >= 0
         values[:, c] = _pooled(targets, scores, known, draws)
-    return values
+    return np.where(negatives > 0, values, math.nan)
 
 
 def bootstrap_macro_map(average_precisions: Values) -> Values:
@@ -81,7 +82,7 @@ def bootstrap_macro_map(average_precisions: Values) -> Values:
         average_precisions: (R, C), from `bootstrap_average_precision`.
 
     Returns:
-        (R,) in [0, 1]; NaN where a draw has no known positive.
+        (R,) in [0, 1]; NaN where all average precisions of a draw are undefined.
     """
     defined = ~np.isnan(average_precisions)
     return _ratio(np.nansum(average_precisions, axis=1), defined.sum(axis=1))
@@ -98,9 +99,9 @@ def bootstrap_weighted_map(
         draws: (R, N).
 
     Returns:
-        (R,) in [0, 1]; NaN where a draw has no known positive.
+        (R,) in [0, 1]; NaN where all average precisions of a draw are undefined.
     """
-    positives = draws @ (targets == 1).astype(np.float64)
+    positives = draws @ (targets == 1).astype(np.float64) * ~np.isnan(average_precisions)
     return _ratio(np.nansum(average_precisions * positives, axis=1), positives.sum(axis=1))
 
 
@@ -115,9 +116,10 @@ def bootstrap_gap(
         draws: (R, N).
 
     Returns:
-        (R,) in [0, 1]; NaN where a draw has no known positive.
+        (R,) in [0, 1]; NaN where a draw has no known positive or no known negative.
     """
-    return _pooled(targets, scores, targets >= 0, draws)
+    negatives = draws @ (targets == 0).sum(axis=1)
+    return np.where(negatives > 0, _pooled(targets, scores, targets >= 0, draws), math.nan)
 
 
 def bootstrap_gap_at_k(
@@ -132,13 +134,15 @@ def bootstrap_gap_at_k(
         k: K, at least 1.
 
     Returns:
-        (R,) in [0, 1]; NaN where a draw has no known positive.
+        (R,) in [0, 1]; NaN where a draw has no known positive or no known negative.
     """
     kept = best_known(targets, scores, k)
     present = targets == 1
+    negatives = draws @ (targets == 0).sum(axis=1)
     found = draws @ (present & kept).sum(axis=1)
     share = _ratio(found, draws @ present.sum(axis=1))
-    return np.where(found > 0, _pooled(targets, scores, kept, draws), 0.0) * share
+    values = np.where(found > 0, _pooled(targets, scores, kept, draws), 0.0) * share
+    return np.where(negatives > 0, values, math.nan)
 
 
 def bootstrap_calibration_error(

@@ -27,6 +27,7 @@ from app.evaluation.metrics.ranking import (
     global_average_precision_at_k,
     lift_over_chance,
     macro_map,
+    measurable,
     weighted_map,
 )
 from app.evaluation.metrics.subsets import ScoredClass, Subset
@@ -65,7 +66,7 @@ class ClassMeasure:
         category: the category.
         positives: number of photos in the split with a positive target.
         known: number of photos in the split with a known target.
-        average_precision: equation 4.
+        average_precision: equation 4; NaN if the class has no positive or no negative.
         lift: (AP - p) / (1 - p), where p is the share of positives; 0 is chance.
     """
 
@@ -76,6 +77,11 @@ class ClassMeasure:
     average_precision: Estimate
     lift: float
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the class has an average precision."""
+        return 0 < self.positives < self.known
+
 
 @dataclass(frozen=True, slots=True)
 class SubsetMeasure:
@@ -83,7 +89,7 @@ class SubsetMeasure:
 
     Attributes:
         title: the name of the subset.
-        classes: number of classes with a known positive in the split.
+        classes: number of classes with a known positive and a known negative in the split.
         positives: number of known positive pairs.
         known: number of known pairs.
         macro_map: equation 5.
@@ -183,7 +189,7 @@ def _measure_subset(
     probabilities = sigmoid(logits.astype(np.float64))
     return SubsetMeasure(
         title=title,
-        classes=int((positives > 0).sum()),
+        classes=int(measurable(targets).sum()),
         positives=int(positives.sum()),
         known=int((targets >= 0).sum()),
         macro_map=Estimate(macro_map(ap.values), bootstrap_macro_map(ap.draws)),

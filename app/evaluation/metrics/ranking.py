@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
+
+from app.dataset.manifest import UNLISTED_ADVICE
+from app.errors import DataError
 
 
 def average_precision(
@@ -18,15 +22,51 @@ def average_precision(
         scores: (N, C) finite scores on any scale, higher is more confident.
 
     Returns:
-        (C,) values in [0, 1]; NaN for a class without a known positive.
+        (C,) values in [0, 1]; NaN for a class that is not `measurable`.
     """
     values = np.full(targets.shape[1], math.nan)
-    for c in range(targets.shape[1]):
+    for c in np.flatnonzero(measurable(targets)):
         known = targets[:, c] >= 0
-        present = targets[known, c] == 1
-        if present.any():
-            values[c] = average_precision_score(present, scores[known, c])
+        values[c] = average_precision_score(targets[known, c] == 1, scores[known, c])
     return values
+
+
+def measurable(targets: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return (C,) whether a class has a known positive and a known negative.
+
+    Any scores rank the images of another class perfectly, or have nothing to find.
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+    """
+    return np.asarray((targets == 1).any(axis=0) & (targets == 0).any(axis=0))
+
+
+def check_measurable(targets: NDArray[np.floating], manifest: Path, split: str) -> None:
+    """Check that a class is `measurable`.
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+        manifest: the manifest's path, for the message.
+        split: the split of the N images, for the message.
+
+    Raises:
+        DataError: no class has a known positive and a known negative.
+    """
+    if not (targets == 1).any():
+        raise DataError(
+            f"{manifest}: no photo of the split {split} is known to have one of the labels, so "
+            "there is nothing to measure"
+        )
+    if not measurable(targets).any():
+        advice = (
+            UNLISTED_ADVICE if not (targets == 0).any() else f"Add photos to the split {split}"
+        )
+        raise DataError(
+            f"{manifest}: no label has both a positive and a negative photo in the split {split}, "
+            "so nothing can be measured: any scores rank photos that all have a label, or all "
+            f"lack it, perfectly. {advice}"
+        )
 
 
 def macro_map(values: Sequence[float] | NDArray[np.floating]) -> float:
@@ -61,11 +101,13 @@ def global_average_precision(targets: NDArray[np.floating], scores: NDArray[np.f
         scores: (N, C) finite scores, comparable across classes; higher is more confident.
 
     Returns:
-        A value in [0, 1]; NaN without a known positive.
+        A value in [0, 1]; NaN without a known positive or without a known negative.
     """
     known = targets >= 0
     present = targets[known] == 1
-    return float(average_precision_score(present, scores[known])) if present.any() else math.nan
+    if present.all() or not present.any():
+        return math.nan
+    return float(average_precision_score(present, scores[known]))
 
 
 def global_average_precision_at_k(
@@ -83,10 +125,10 @@ def global_average_precision_at_k(
         k: K, at least 1. Of equal scores in one image the class that comes first is kept.
 
     Returns:
-        A value in [0, 1]; NaN without a known positive.
+        A value in [0, 1]; NaN without a known positive or without a known negative.
     """
     positives = int((targets == 1).sum())
-    if not positives:
+    if not positives or not (targets == 0).any():
         return math.nan
     kept = best_known(targets, scores, k)
     present = targets[kept] == 1

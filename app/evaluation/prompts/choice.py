@@ -27,9 +27,9 @@ class PromptChoice:
         id: the label's id.
         positives: number of known positives.
         negatives: number of known negatives.
-        name_ap: average precision with the name; NaN without a positive.
-        description_ap: average precision with the description; NaN without a positive.
-        low: lower end of the interval of the gap, description minus name; NaN without a positive.
+        name_ap: average precision with the name; NaN if the label is not measured.
+        description_ap: average precision with the description; likewise.
+        low: lower end of the interval of the gap, description minus name; likewise.
         high: upper end of the interval.
         present: the label's current text.
         chosen: the chosen text.
@@ -46,6 +46,11 @@ class PromptChoice:
     present: Prompt
     chosen: Prompt
     reason: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the label has a known positive and a known negative."""
+        return self.positives > 0 and self.negatives > 0
 
     @property
     def gap(self) -> float:

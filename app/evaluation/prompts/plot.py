@@ -13,7 +13,7 @@ COLOURS = {"changed": "tab:blue", "kept": "tab:gray"}
 
 
 def plot_prompt_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
-    """Draw the gap and interval of each label with a known positive, the largest gap on top.
+    """Draw the gap and interval of each measured label, the largest gap on top.
 
     Args:
         choices: the choices for the labels.
@@ -22,7 +22,7 @@ def plot_prompt_gaps(choices: Sequence[PromptChoice], path: Path) -> None:
     Raises:
         DiskError: the file cannot be written.
     """
-    measured = sorted((c for c in choices if c.positives), key=lambda choice: choice.gap)
+    measured = sorted((c for c in choices if c.is_measured), key=lambda choice: choice.gap)
     figure = Figure(figsize=(8, 1.5 + BAR_HEIGHT_IN * len(measured)), layout="constrained")
     axes = figure.subplots()
     for row, choice in enumerate(measured):

@@ -10,7 +10,8 @@ from app.core.files import refuse_foreign
 from app.core.runtime import choose_placement
 from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
-from app.errors import DataError, OptionError
+from app.errors import OptionError
+from app.evaluation.metrics import check_measurable
 from app.evaluation.predictions import predict_photos
 from app.evaluation.prompts.choice import (
     PromptChoice,
@@ -34,7 +35,7 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
 
     Raises:
         OptionError: an option is out of range.
-        DataError: the photos cannot be read, or no label has a known positive.
+        DataError: the photos cannot be read, or no label can be measured.
         CheckpointError: the checkpoint is damaged, or another directory is at the output.
     """
     if not 0 < request.level < 1:
@@ -53,14 +54,11 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
         labels,
         names=load_names(request.names, labels) if request.names else None,
         split=split,
+        columns=request.columns,
     )
     indices = data.indices(split)
     targets = data.targets[indices][:, data.columns_of(labels.prompts)].numpy()
-    if not (targets == 1).any():
-        raise DataError(
-            f"{request.manifest}: no photo of the split {split} is known to have a label of "
-            f"{request.checkpoint}"
-        )
+    check_measurable(targets, request.manifest, split)
     names, descriptions = name_and_description_texts(labels)
     with Progress(console=console) as progress:
         scores = predict_photos(
@@ -95,12 +93,15 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
 def _table(choices: Sequence[PromptChoice], *, changed: int) -> Iterator[str]:
     yield f"{'label':24} {'pos':>5} {'neg':>5} {'name':>6} {'descr.':>6} {'gap':>7} interval"
     for choice in choices:
-        if choice.positives:
+        if choice.is_measured:
             yield (
                 f"{choice.id:24} {choice.positives:5} {choice.negatives:5} {choice.name_ap:6.3f} "
                 f"{choice.description_ap:6.3f} {choice.gap:+7.3f} "
                 f"{choice.low:+.3f} to {choice.high:+.3f}  {choice.chosen}, {choice.reason}"
             )
-    without = sum(not choice.positives for choice in choices)
+    without = sum(not choice.is_measured for choice in choices)
     yield ""
-    yield f"{changed} of {len(choices)} labels changed; {without} kept without a known positive"
+    yield (
+        f"{changed} of {len(choices)} labels changed; {without} kept without a known positive or "
+        "without a known negative"
+    )

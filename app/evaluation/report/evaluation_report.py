@@ -16,7 +16,7 @@ from app.evaluation.report.tables import (
     class_table,
     summary_tables,
     table_to_markdown,
-    without_positives,
+    unmeasured_classes,
 )
 
 PAGE = """<!doctype html>
@@ -135,7 +135,8 @@ def report_markdown(evaluation: Evaluation, images: Mapping[str, str]) -> str:
     for title, table in summary_tables(measures, evaluation.k):
         parts += [f"### {title}", table_to_markdown(table)]
     parts.append(
-        "*classes*: number of classes with a known positive in this split; means are over these. "
+        "*classes*: number of classes with a known positive and a known negative in this split; "
+        "means are over these. "
         f"*macro mAP*: mean AP; *weighted mAP*: weighted by positives; *GAP*: AP of all pairs in "
         f"one ranking; *GAP@{evaluation.k}*: of each photo's {evaluation.k} best known classes; "
         "*ECE*: expected calibration error, 0 is best."
@@ -143,10 +144,10 @@ def report_markdown(evaluation: Evaluation, images: Mapping[str, str]) -> str:
     parts += ["## Classes", table_to_markdown(class_table(measures), text_columns=2)]
     if len(measures) == 1:
         parts.append(LIFT)
-    if missing := without_positives(next(iter(measures.values()))):
+    for lacking, keys in unmeasured_classes(next(iter(measures.values()))).items():
         parts.append(
-            f"Classes without a known positive in this split, not measured ({len(missing)}): "
-            f"{', '.join(missing)}."
+            f"Classes without a known {lacking} in this split, not measured ({len(keys)}): "
+            f"{', '.join(keys)}."
         )
     for plot in evaluation.plots:
         parts += [f"## {plot.title}", f"![{plot.title}]({images[plot.name]})", plot.caption]

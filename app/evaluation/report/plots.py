@@ -40,13 +40,13 @@ def plot_average_precision(measures: Mapping[str, Measures]) -> Figure:
 
     Args:
         measures: title to metrics of one or two checkpoints on the same classes, at least one of
-            which has a positive. The first checkpoint's AP gives the order.
+            which is measured. The first checkpoint's AP gives the order.
 
     Returns:
         A figure with one row per class, in columns of at most `CLASSES_PER_COLUMN`.
     """
     first = next(iter(measures.values()))
-    order = [i for i, each in enumerate(first.classes) if each.positives]
+    order = [i for i, each in enumerate(first.classes) if each.is_measured]
     order.sort(key=lambda i: -first.classes[i].average_precision.value)
     columns = math.ceil(len(order) / CLASSES_PER_COLUMN)
     rows = math.ceil(len(order) / columns)

@@ -7,8 +7,9 @@ from app.core.checkpoint import read_checkpoint
 from app.core.runtime import choose_placement
 from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
-from app.errors import DataError, OptionError
+from app.errors import OptionError
 from app.evaluation.metrics import (
+    check_measurable,
     class_subsets,
     class_texts,
     compute_measures,
@@ -18,7 +19,7 @@ from app.evaluation.metrics import (
 from app.evaluation.predictions import checkpoints_by_title, predict_photos
 from app.evaluation.report.evaluation_report import Evaluation, write_evaluation_report
 from app.evaluation.report.report_plots import draw_report_plots
-from app.evaluation.report.tables import summary_tables, table_to_text
+from app.evaluation.report.tables import summary_tables, table_to_text, unmeasured_classes
 from app.evaluation.report.training_log import read_logit_scales
 from app.evaluation.requests import EvaluateRequest
 
@@ -35,7 +36,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
 
     Raises:
         OptionError: an option does not fit the data, or the folder cannot be created.
-        DataError: the photos cannot be read, or no class has a known positive.
+        DataError: the photos cannot be read, or no class can be measured.
         CheckpointError: a checkpoint is damaged.
     """
     try:
@@ -50,7 +51,12 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
     split = request.split
     names = load_names(request.names, first.labels) if request.names else None
     data = load_labelled_photos(
-        request.manifest, request.photos, first.labels, names=names, split=split
+        request.manifest,
+        request.photos,
+        first.labels,
+        names=names,
+        split=split,
+        columns=request.columns,
     )
     classes = scored_classes(data, first.labels, names, request.classes)
     subsets = class_subsets(classes, top=request.top, chosen=request.chosen)
@@ -60,11 +66,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
     files = [data.files[i] for i in indices]
     paths = [data.photos / file for file in files]
     targets = data.targets[indices][:, [each.column for each in classes]].numpy()
-    if not (targets == 1).any():
-        raise DataError(
-            f"{request.manifest}: no photo of the split {split} is known to have one of the "
-            "classes, so there is nothing to measure"
-        )
+    check_measurable(targets, request.manifest, split)
     if request.example is not None and request.example not in files:
         raise OptionError(
             "example", f"{request.example!r} is not in the split {split} of {request.manifest}"
@@ -113,6 +115,12 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
             plots=list(progress.track(plots, description="plots")),
         )
     write_evaluation_report(request.out, evaluation)
+    for lacking, keys in unmeasured_classes(next(iter(measures.values()))).items():
+        console.print(
+            f"warning: no average precision, and in no mean, without a known {lacking} in the "
+            f"split {split} ({len(keys)} of {len(classes)} classes): {', '.join(keys)}",
+            markup=False,
+        )
     console.print(f"wrote {request.out / 'report.html'}", markup=False)
     return "".join(
         f"{title}, {split}: {len(files)} photos\n{table_to_text(table)}\n\n"

@@ -43,7 +43,7 @@ def summary_tables(
 
 
 def class_table(measures: Mapping[str, Measures]) -> TextTable:
-    """Return a row per class with a known positive, sorted by the first checkpoint's AP.
+    """Return a row per measured class, sorted by the first checkpoint's AP.
 
     Args:
         measures: title to metrics of one or two checkpoints.
@@ -57,14 +57,23 @@ def class_table(measures: Mapping[str, Measures]) -> TextTable:
     else:
         header += [*(f"AP, {title}" for title in measures), "difference"]
     rows = zip(*(measured.classes for measured in measures.values()), strict=True)
-    defined = [row for row in rows if row[0].positives]
+    defined = [row for row in rows if row[0].is_measured]
     defined.sort(key=lambda row: -row[0].average_precision.value)
     return [header, *map(_class_row, defined)]
 
 
-def without_positives(measured: Measures) -> list[str]:
-    """Return the classes without a known positive, which cannot be measured."""
-    return [each.key for each in measured.classes if not each.positives]
+def unmeasured_classes(measured: Measures) -> dict[str, list[str]]:
+    """Return the classes that cannot be measured, by what they lack: "positive" or "negative".
+
+    A class without any known pair lacks a positive.
+    """
+    lacking = {
+        "positive": [each.key for each in measured.classes if not each.positives],
+        "negative": [
+            each.key for each in measured.classes if each.positives and not each.is_measured
+        ],
+    }
+    return {what: keys for what, keys in lacking.items() if keys}
 
 
 def table_to_text(table: TextTable) -> str:

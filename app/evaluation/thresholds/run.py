@@ -12,6 +12,7 @@ from app.core.runtime import choose_placement
 from app.dataset.labelled import load_labelled_photos
 from app.dataset.manifest import load_names
 from app.errors import DataError, OptionError
+from app.evaluation.metrics import check_measurable
 from app.evaluation.predictions import predict_photos
 from app.evaluation.requests import ThresholdsRequest
 from app.evaluation.thresholds.fitting import (
@@ -23,6 +24,7 @@ from app.evaluation.thresholds.fitting import (
 )
 from app.evaluation.thresholds.summary import (
     THRESHOLD_TABLE_HEADER,
+    fallback_lines,
     summarise_thresholds,
     threshold_table_rows,
 )
@@ -42,7 +44,8 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
 
     Raises:
         OptionError: an option is out of range.
-        DataError: the photos cannot be read, or are too few to fit on.
+        DataError: the photos cannot be read, are too few to fit on, or no label has both a
+            positive and a negative.
         CheckpointError: the checkpoint is damaged, or another directory is at the output.
     """
     for option, value in (("recall", request.recall), ("confidence", request.confidence)):
@@ -58,20 +61,17 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         names=load_names(request.names, labels) if request.names else None,
         soft_targets=request.soft_targets,
         split=split,
+        columns=request.columns,
     )
     indices = data.indices(split)
     columns = data.columns_of(labels.prompts)
     targets = data.targets[indices][:, columns].numpy()
-    if not (targets == 1).any():
-        raise DataError(
-            f"{request.manifest}: no photo of the split {split} is known to have a label of "
-            f"{request.checkpoint}"
-        )
     if len(indices) < 2:
         raise DataError(
             f"{request.manifest}: only one photo is in the split {split}; thresholds are "
             "evaluated on photos that they were not fitted on, so at least two are needed"
         )
+    check_measurable(targets, request.manifest, split)
     teacher = None
     if request.soft_targets:
         teacher = data.soft_targets[indices][:, columns].float().numpy()
@@ -113,6 +113,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         *threshold_table_rows(labels.ids, evidence, fitted, counts, best),
         "",
         summary.text(rules),
+        *fallback_lines(labels.ids, evidence, counts, rules, split),
     ]
     return "".join(f"{line}\n" for line in lines)
 

@@ -20,6 +20,7 @@ from app.evaluation.thresholds.store import recall_lower_bound
 
 Floats = NDArray[np.floating]
 FOLDS = 5
+MAX_NAMED = 10  # labels in a warning
 THRESHOLD_TABLE_HEADER = (
     f"{'label':24} {'evidence':>8} {'pos':>5} {'neg':>5} {'serve':>8} {'F1':>6} {'best':>6} "
     f"{'store':>8} {'recall':>6} {'dropped':>7}"
@@ -48,9 +49,14 @@ class ThresholdCounts:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(C,) F1 of `serve`; NaN without a known positive."""
+        """(C,) F1 of `serve`; NaN without a known positive or without a known negative."""
         served = self.served_positives + self.served_negatives
-        return _ratio(2 * self.served_positives, served + self.positives, self.positives > 0)
+        return _ratio(2 * self.served_positives, served + self.positives, self.measurable)
+
+    @property
+    def measurable(self) -> NDArray[np.bool_]:
+        """(C,) whether a label has a known positive and a known negative."""
+        return np.minimum(self.positives, self.negatives) > 0
 
     @property
     def recall(self) -> NDArray[np.float64]:
@@ -114,13 +120,13 @@ class ThresholdSummary:
 
     Attributes:
         judged: number of labels with enough known positives and negatives.
-        with_positives: number of labels with a known positive.
+        measurable: number of labels with a known positive and a known negative.
         positives: number of known human positives.
         known_pairs: number of known human pairs.
         macro_f1: mean F1 of `serve` over the judged labels.
         best_macro_f1: mean best possible F1 over the judged labels.
-        macro_f1_of_all: mean F1 over all labels with a known positive.
-        best_macro_f1_of_all: mean best possible F1 over all labels with a known positive.
+        macro_f1_of_all: mean F1 over all measurable labels.
+        best_macro_f1_of_all: mean best possible F1 over all measurable labels.
         unseen_macro_f1: `macro_f1` by cross-validation.
         recall: share of all known positives that `store` keeps.
         recall_at_least: lower confidence bound of `recall`.
@@ -131,7 +137,7 @@ class ThresholdSummary:
     """
 
     judged: int
-    with_positives: int
+    measurable: int
     positives: int
     known_pairs: int
     macro_f1: float
@@ -166,8 +172,8 @@ class ThresholdSummary:
         return (
             f"serve: {of_judged}"
             f"       macro F1 {self.macro_f1_of_all:.4f}, best possible "
-            f"{self.best_macro_f1_of_all:.4f}, over all {self.with_positives} with a known "
-            "positive\n"
+            f"{self.best_macro_f1_of_all:.4f}, over all {self.measurable} with a known "
+            "positive and negative\n"
             f"store: drops {self.dropped:.2%} of {self.known_pairs} known pairs and keeps "
             f"{self.recall:.2%} of {self.positives} positives (at least "
             f"{self.recall_at_least:.2%} with confidence {rules.confidence:g})\n"
@@ -200,7 +206,7 @@ def summarise_thresholds(
     """
     counts = count_passing(targets, sigmoid(logits), fitted.serve, fitted.store)
     unseen = count_passing_cross_validated(targets, logits, rules, teacher)
-    judged, some = has_examples(targets, rules.min_positives), counts.positives > 0
+    judged, some = has_examples(targets, rules.min_positives), counts.measurable
     best = np.array(
         [
             best_f1_threshold(targets[:, c], logits[:, c])[1] if some[c] else math.nan
@@ -212,7 +218,7 @@ def summarise_thresholds(
     known = positives + negatives
     summary = ThresholdSummary(
         judged=int(judged.sum()),
-        with_positives=int(some.sum()),
+        measurable=int(some.sum()),
         positives=positives,
         known_pairs=known,
         macro_f1=_mean(counts.f1[judged]),
@@ -247,6 +253,43 @@ def threshold_table_rows(
         f"{fitted.serve[c]:8.4f} {_figure(counts.f1[c])} {_figure(best[c])} "
         f"{fitted.store[c]:8.4f} {_figure(counts.recall[c])} {_figure(counts.dropped[c]):>7}"
         for c, id in enumerate(ids)
+    ]
+
+
+def fallback_lines(
+    ids: Sequence[str],
+    evidence: Sequence[str],
+    counts: ThresholdCounts,
+    rules: ThresholdRules,
+    split: str,
+) -> list[str]:
+    """Return a warning about labels whose `serve` is the fallback; empty if there are none.
+
+    Args:
+        ids: C labels.
+        evidence: the source of each label's `serve`.
+        counts: the counts of known pairs per label.
+        rules: the rules by which the thresholds were chosen.
+        split: the split that they were fitted on.
+    """
+    few = [
+        f"{id} ({counts.positives[c]} positive, {counts.negatives[c]} negative)"
+        for c, id in enumerate(ids)
+        if evidence[c] == "fallback"
+    ]
+    if not few:
+        return []
+    shown = ", ".join(few[:MAX_NAMED])
+    more = f" and {len(few) - MAX_NAMED} more" if len(few) > MAX_NAMED else ""
+    return [
+        "",
+        f"warning: too few photos for {len(few)} of {len(ids)} labels: {shown}{more}. A threshold "
+        f"is fitted from {rules.min_positives} known positives and {rules.min_positives} known "
+        f"negatives on in the split {split} (--min-positives). These labels get a guess, at least "
+        f"{rules.serve_floor:g}, that passes the share of photos known to have the label plus "
+        f"{rules.serve_share:.0%}: such a label will hardly ever be served. Add photos of it, give "
+        f"the split {split} a larger share (mumic data split --shares), or set its threshold in "
+        "labels.yaml and run mumic seal",
     ]
 
 

@@ -13,7 +13,7 @@ from app.training.run.preparation import (
 )
 from app.training.run.setup import create_inputs, initial_model, run_fingerprint
 from app.training.run.state import delete_state, result_disk_errors
-from app.training.run.validation import evaluate
+from app.training.run.validation import evaluate, metric_text
 
 __all__ = [
     "TrainingResult",
@@ -26,6 +26,7 @@ __all__ = [
     "initial_model",
     "launch_fabric",
     "load_training_data",
+    "metric_text",
     "print_warnings",
     "progress_bars",
     "result_disk_errors",

@@ -18,11 +18,12 @@ from app.training.run.preparation import (
     progress_bars,
 )
 from app.training.run.state import delete_state, result_disk_errors
+from app.training.run.validation import metric_text
 
 README = """# {name}
 
 Fine-tuned from {init} by `mumic train` on {photos} photos for {epochs} epochs. Macro mAP on the
-validation split: {validation:.3f}. The settings are in `mumic.json`.
+validation split: {validation}. The settings are in `mumic.json`.
 """
 
 
@@ -94,7 +95,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
                 init=init.card.name,
                 photos=photos,
                 epochs=config.epochs,
-                validation=macro_map,
+                validation=metric_text(macro_map),
             ),
             training={
                 "init": {"name": init.card.name, "version": init.card.version},
@@ -113,7 +114,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
             exif_orientation=init.preprocess.exif_orientation,
         )
     delete_state(run_folder)
-    console.print(f"{request.out}: macro mAP on validation {macro_map:.3f}", markup=False)
+    console.print(f"{request.out}: macro mAP on validation {metric_text(macro_map)}", markup=False)
 
 
 def _check_options(request: TrainRequest) -> None:

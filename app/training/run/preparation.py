@@ -24,6 +24,8 @@ from app.dataset.labelled import (
     check_trainable,
     duplicates_across_splits,
     load_labelled_photos,
+    mask_without_negatives,
+    unmeasured_warnings,
 )
 from app.dataset.manifest import load_names
 from app.dataset.photos import (
@@ -48,6 +50,8 @@ def load_training_data(
 ) -> LabelledPhotos:
     """Load photos, texts and targets, and check that a model can be trained on them.
 
+    Texts with positives but without negatives are not trained (`mask_without_negatives`).
+
     Args:
         request: the manifest and how its names are used.
         checkpoint: its label set gives the texts.
@@ -65,9 +69,10 @@ def load_training_data(
         soft_targets=soft_targets,
         leave_out=request.leave_out,
         positive_weight=positive_weight,
+        columns=request.columns,
     )
     check_trainable(data, request.manifest)
-    return data
+    return mask_without_negatives(data)
 
 
 def launch_fabric(placement: Placement, devices: int, console: Console) -> Fabric:
@@ -91,7 +96,11 @@ def launch_fabric(placement: Placement, devices: int, console: Console) -> Fabri
 
 def print_warnings(data: LabelledPhotos, manifest: Path, console: Console) -> None:
     """Print what is unusual about the data but does not stop a run."""
-    for warning in (*data.warnings, *duplicates_across_splits(data)):
+    for warning in (
+        *data.warnings,
+        *unmeasured_warnings(data),
+        *duplicates_across_splits(data),
+    ):
         _warn(console, f"{manifest}: {warning}")
 
 

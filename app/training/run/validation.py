@@ -16,6 +16,7 @@ from app.evaluation.metrics import (
     global_average_precision,
     global_average_precision_at_k,
     macro_map,
+    measurable,
 )
 from app.evaluation.predictions import embed_photos, embed_texts
 from app.training.config import BestBy
@@ -36,7 +37,8 @@ def validate(
         inputs: the source of batches.
 
     Returns:
-        `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN without a positive.
+        `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN where undefined, as
+        the AP of a class without a positive or without a negative.
     """
     indices = data.indices("validation")
     targets = data.targets[indices][:, list(data.classes.values())].numpy()
@@ -57,7 +59,7 @@ def selection_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
     """The key of `validate` whose best epoch is selected; None: the last epoch is.
 
     Raises:
-        OptionError: a metric is requested, but the validation split has no photos.
+        OptionError: a metric is requested, but is undefined on the validation split.
     """
     indices = data.indices("validation")
     if best_by == "last" or (best_by == "auto" and not len(indices)):
@@ -66,10 +68,23 @@ def selection_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
         raise OptionError(
             "best-by", f"{best_by} needs photos in the split validation, which is empty"
         )
+    targets = data.targets[indices][:, list(data.classes.values())]
+    has_macro_map = bool(measurable(targets.numpy()).any())
+    if best_by == "macro-map" and not has_macro_map:
+        raise OptionError(
+            "best-by",
+            "macro-map is undefined: no label has both a positive and a negative photo in the "
+            "split validation",
+        )
     if best_by != "auto":
         return {"gap-at-10": "gap_at_10", "macro-map": "macro_map"}[best_by]
-    known = data.targets[indices][:, list(data.classes.values())] >= 0
-    return "gap_at_10" if known.sum(dim=1).float().mean() > MANY_LABELS else "macro_map"
+    many = (targets >= 0).sum(dim=1).float().mean() > MANY_LABELS
+    return "gap_at_10" if many or not has_macro_map else "macro_map"
+
+
+def metric_text(value: float) -> str:
+    """Return a metric with three decimals, or a dash where it is undefined."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 @torch.no_grad()
@@ -90,7 +105,7 @@ def evaluate(
         features: (2, N, F), with a frozen trunk of the image tower.
 
     Returns:
-        Class to average precision; NaN where the split has no positive.
+        Class to average precision; NaN where the split has no positive or no negative.
     """
     model.eval()
     indices = data.indices(split)

@@ -11,6 +11,7 @@ from app.training.run import (
     decodable_photos,
     launch_fabric,
     load_training_data,
+    print_warnings,
     progress_bars,
 )
 from app.training.tuning.plot import plot_trials
@@ -41,6 +42,7 @@ def run_tuning(request: TuneRequest, console: Console) -> str:
     search = Search(request.trials, request.random_trials, request.low, high)
     check_search(search, config)
     placement = choose_placement(request.device, config.precision, transformer=False)
+    print_warnings(data, request.manifest, console)
     with progress_bars(console) as progress:
         data, _ = decodable_photos(
             data,

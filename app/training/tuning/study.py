@@ -24,6 +24,7 @@ from rich.progress import Progress
 from app.core.checkpoint import Checkpoint
 from app.dataset.labelled import LabelledPhotos
 from app.errors import DataError, OptionError
+from app.evaluation.metrics import measurable
 from app.training.config import TrainConfig
 from app.training.run import delete_state, train
 from app.training.tuning.search import Search, TrialResult
@@ -68,12 +69,15 @@ def tune(
     Raises:
         OptionError: the range is empty or above the cap, or the folder holds other files or a
             study with other settings.
-        DataError: the validation split has no positive, or a photo cannot be used.
+        DataError: macro mAP is undefined on the validation split, or a photo cannot be used.
     """
     check_search(search, config)
     columns = list(data.classes.values())
-    if not (data.targets[data.indices("validation")][:, columns] == 1).any():
-        raise DataError("no photo of the split validation has a known positive to compare runs by")
+    if not measurable(data.targets[data.indices("validation")][:, columns].numpy()).any():
+        raise DataError(
+            "no label has both a positive and a negative photo in the split validation, so macro "
+            "mAP is undefined and runs cannot be compared"
+        )
     study = _open_study(folder, _settings(init, data, config, search))
     finished = len(results_of(study))
     task = progress.add_task("trials", total=search.trials, completed=finished)
