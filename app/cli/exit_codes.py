@@ -3,6 +3,7 @@
 0: done. 1: the command failed, or failed for some of its photos. 2: the call was wrong.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from app.errors import InputError, MumicError
 EXTRA_OF = dict.fromkeys(
     "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
 ) | {"opentelemetry": "traces"}
+UNKNOWN_PROPAGATOR = re.compile(r"Propagator (.*) not found")  # when OpenTelemetry is imported
 NO_TEMPORARY_DIRECTORY = "No usable temporary directory"  # Python's error text
 
 
@@ -30,6 +32,11 @@ def exit_codes() -> Iterator[None]:
         if NO_TEMPORARY_DIRECTORY not in str(error):
             raise
         _exit(1, f"{error.strerror}; PyTorch needs one: set TMPDIR")
+    except ValueError as error:
+        found = UNKNOWN_PROPAGATOR.match(str(error))
+        if found is None:
+            raise
+        _exit(2, f"OTEL_PROPAGATORS: no propagator {found[1]!r}; default: tracecontext,baggage")
     except ModuleNotFoundError as error:
         name = error.name or ""
         extra = EXTRA_OF.get(name.partition(".")[0])  # a submodule may be the missing one

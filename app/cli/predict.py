@@ -46,11 +46,11 @@ def predict_command(
         Path | None, typer.Option(help="file of such texts, one per line, UTF-8")
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help="text around each of them [a photo with {}]")
+        str | None, typer.Option(help="text around each of them; default: a photo with {}")
     ] = None,
     scoring: Annotated[
         Literal["sigmoid", "softmax", "pair"] | None,
-        typer.Option(help="how to score them [sigmoid]"),
+        typer.Option(help="how to score them; default: sigmoid"),
     ] = None,
     checkpoint: Checkpoint = None,
     device: Device = None,

@@ -189,7 +189,7 @@ BODIES = [
     malformed("another boundary", PART.replace(b"xyz", b"abc"), FORM, "not begin any line"),
     malformed("no boundary", PART, {"content-type": "multipart/form-data"}, "has no boundary"),
     malformed("no part name", b"--xyz\r\n\r\n\r\n--xyz--\r\n", FORM, "has no name"),
-    unsupported("no type", {}, "multipart/form-data"),
+    unsupported("no type", {}, "no content type; send multipart"),
     unsupported("form of curl -d", {"content-type": "application/x-www-form-urlencoded"}, "images"),
     unsupported("gzip", {"content-type": "image/jpeg", "content-encoding": "gzip"}, "'gzip'"),
     unsupported("video", {"content-type": "video/mp4"}, "'video/mp4'"),
@@ -252,6 +252,7 @@ BODIES = [
         path="/zero-shot",
     ),
     Bad("unknown route", {}, 404, "not_found", words="/openapi.json", path="/predct"),
+    Bad("root", {}, 404, "not_found", words="GET /docs", method="GET", path="/"),
     Bad("GET", {}, 405, "method_not_allowed", words="POST", method="GET"),
 ]
 

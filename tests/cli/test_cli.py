@@ -129,6 +129,20 @@ def test_help_does_not_import_torch() -> None:
     assert process.stdout == b"False\n"
 
 
+def test_unknown_propagator_is_one_line_error() -> None:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    ran = subprocess.run(
+        command,
+        env=os.environ | {"OTEL_PROPAGATORS": "tracecontext,b4"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_TO_START,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert_one_line(ran.stderr, "OTEL_PROPAGATORS: no propagator 'b4'")
+
+
 def test_predict_loads_checkpoint_of_train(
     run: Mumic, files: list[Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

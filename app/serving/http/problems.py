@@ -92,7 +92,8 @@ def add_problem_handlers(app: FastAPI) -> None:
             allowed = headers["Allow"] = _allowed_methods(allowed)
             if request.method == "OPTIONS":  # the router has no routes for it
                 return Response(status_code=204, headers=headers)
-        hint = f"allowed: {allowed}" if allowed else "GET /openapi.json lists all paths"
+        known = "GET /docs describes the API, GET /openapi.json lists all paths"
+        hint = f"allowed: {allowed}" if allowed else known
         detail = f"{request.method} {request.url.path[:100]}: {error.detail}; {hint}"
         return _response(request, kind, detail, headers=headers)
 
