@@ -64,12 +64,19 @@ def tiny_model(seed: int = 0) -> MumicModel:
 
 
 def write_tiny(
-    directory: Path, labels: LabelSet | None = None, seed: int = 0, version: str = "1.2.3"
+    directory: Path,
+    labels: LabelSet | None = None,
+    seed: int = 0,
+    version: str = "1.2.3",
+    logit_scale: float | None = None,
 ) -> Path:
     """Write a tiny checkpoint, by default with the built-in label set."""
+    model = tiny_model(seed)
+    if logit_scale is not None:
+        model.logit_scale.data.fill_(logit_scale)
     write_checkpoint(
         directory,
-        tiny_model(seed),
+        model,
         CONFIG,
         labels or builtin_label_set(),
         name="tiny",
