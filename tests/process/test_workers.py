@@ -247,6 +247,35 @@ def test_failed_first_worker_is_reported_once(tmp_path: Path) -> None:
         assert server.log_text == "no such folder\n"
 
 
+@pytest.mark.parametrize("killed", [1, 3])
+def test_worker_killed_at_start_is_replaced(tmp_path: Path, killed: int) -> None:
+    (tmp_path / f"crash-{killed}").touch()
+    with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
+        url = server.url()
+        assert server.log_text.count("(signal 9, Killed); replacing it") == killed
+        wait_until(lambda: len(server.workers()) == WORKERS)
+        assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
+        assert server.stop() in (0, -signal.SIGTERM)
+
+
+def test_worker_killed_while_the_others_start_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
+        wait_until(lambda: len(server.workers()) == WORKERS)  # the first one is ready
+        os.kill(max(server.workers()), signal.SIGKILL)
+        url = server.url()
+        wait_until(lambda: "replacing it" in server.log_text)
+        wait_until(lambda: len(server.workers()) == WORKERS)
+        assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
+
+
+def test_workers_killed_repeatedly_at_start_end_the_server(tmp_path: Path) -> None:
+    (tmp_path / "crash").touch()
+    with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:
+        assert server.process.wait(PATIENCE_S) == 1
+        assert server.log_text.count("replacing it") == 3
+        assert server.log_text.endswith("has exited (signal 9, Killed) at start-up\n")
+
+
 def test_worker_reports_missing_checkpoint_like_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,13 +2,15 @@
 
 `python -m tests.support.light_workers FOLDER` serves with two workers until a signal. Each responds
 with its process id, counts the request and reports one image in flight. While FOLDER contains a
-file `crash`, workers kill themselves at start. If FOLDER does not exist, they exit with an error.
+file `crash`, workers kill themselves at start; a file `crash-N` kills the next N. If FOLDER does
+not exist, they exit with an error.
 """
 
 import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,11 +25,21 @@ from app.serving.process import workers
 from app.settings import Settings
 
 
+def use_up_crash(folder: Path) -> bool:
+    """Rename `crash-N` to `crash-(N - 1)`, and `crash-1` to `used`; False if there is none."""
+    for path in folder.glob("crash-*"):
+        left = int(path.name.partition("-")[2]) - 1
+        with suppress(FileNotFoundError):  # another worker was faster
+            path.rename(folder / (f"crash-{left}" if left else "used"))
+            return True
+    return False
+
+
 def create_app(settings: Settings) -> Starlette:
     """Build the app of one worker."""
     if not settings.checkpoint.is_dir():
         sys.exit("no such folder")
-    if (settings.checkpoint / "crash").exists():
+    if (settings.checkpoint / "crash").exists() or use_up_crash(settings.checkpoint):
         os.kill(os.getpid(), signal.SIGKILL)
     metrics = Metrics()
     names = ("name", "version", "labels_version", "device", "precision")

@@ -31,6 +31,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PING_TIMEOUT_S = 60.0
 # Back-off between replacements of workers that fail to start; doubled each time.
 MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
+MAX_START_REPLACEMENTS = 3  # of workers that exit before all have been ready once
 EXIT_TIMEOUT_S = 10.0  # for a worker whose last request has been answered
 logger = logging.getLogger("mumic.workers")
 
@@ -80,7 +81,10 @@ class _Worker(Process):
 
 
 class _Workers(Multiprocess):
-    """Supervisor: replaces workers that exit; if one fails at the first start, all stop.
+    """Supervisor: replaces workers that exit.
+
+    If the first worker exits with an error before it is ready, or workers exit repeatedly before
+    all are ready, the server stops: the checkpoint or a setting would fail each time.
 
     Attributes:
         stopped_by: the signal that stopped the server, or None.
@@ -104,6 +108,7 @@ class _Workers(Multiprocess):
         self._announced = False
         self._backoff_s = MIN_BACKOFF_S
         self._backoff_ends = 0.0
+        self._start_replacements = 0
         self.stopped_by: signal.Signals | None = None
         self.exit_code = 0
 
@@ -212,23 +217,32 @@ class _Workers(Multiprocess):
         self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
         self.processes[place] = self._start()
 
-    def _give_up(self, process: Process) -> None:
-        """Stop because a worker failed to start; log it if the worker was killed by a signal."""
-        code = process.exitcode or 0
-        if code < 0:
-            logger.error(
-                "Worker %d has exited (%s) at start-up", process.pid, _exit_reason(process)
-            )
-        self.exit_code = max(1, code)
-        self.should_exit.set()
+    def _replace_at_start(self, place: int, ended: Process) -> None:
+        """Replace a worker that exited before all were ready, or stop the server."""
+        code = ended.exitcode or 0
+        failed_first = code > 0 and len(self.processes) == 1  # it has reported the error
+        if failed_first or self._start_replacements == MAX_START_REPLACEMENTS:
+            if code < 0:
+                logger.error(
+                    "Worker %d has exited (%s) at start-up", ended.pid, _exit_reason(ended)
+                )
+            self.exit_code = max(1, code)
+            self.should_exit.set()
+            return
+        self._start_replacements += 1
+        while time.monotonic() < self._backoff_ends and not self.should_exit.wait(0.1):
+            self.handle_signals()
+        if not self.should_exit.is_set():
+            self._replace(place, ended)
 
     def _wait_until_ready(self) -> bool:
-        """Wait until all workers are ready; False after a signal or a failed worker."""
-        for process in self.processes:
-            while not process.wait_until_ready(1, self.should_exit):
+        """Wait until all workers are ready; False after a signal or if the server gives up."""
+        for place in range(len(self.processes)):
+            while not self.processes[place].wait_until_ready(1, self.should_exit):
                 self.handle_signals()  # first: a signal may be the reason why the worker has exited
+                process = self.processes[place]
                 if not self.should_exit.is_set() and process.exitcode is not None:
-                    self._give_up(process)
+                    self._replace_at_start(place, process)
                 if self.should_exit.is_set():
                     return False
         return True
