@@ -63,7 +63,7 @@ class PredictedLabel(BaseModel):
 
 
 class PredictResult(BaseModel):
-    """The labels of one photo, best first."""
+    """The labels of one photo, best first: in order of their logits."""
 
     id: str
     status: Literal["ok"] = "ok"
@@ -118,7 +118,7 @@ class Score(BaseModel):
 
 
 class ZeroShotResult(BaseModel):
-    """The scores of one photo, best first."""
+    """The scores of one photo, best first: in order of their logits."""
 
     id: str
     status: Literal["ok"] = "ok"
