@@ -72,11 +72,11 @@ def api_page() -> str:
         "- `multipart/form-data`: files named `images`; options are form fields.\n"
         '- JSON: `{"images": [{"id": "a", "data": "<base64>"}], "max_labels": 5}`.\n'
         "- the raw bytes of one image; options are query parameters.\n\n"
-        "A list is a repeated field: `labels=pool&labels=sauna`. JPEG, PNG, WebP, GIF, BMP, TIFF\n"
-        "and AVIF are supported; EXIF orientation is applied. An image that cannot be used has an\n"
-        "error in its result, and the other images are processed. If no image can be used, the\n"
-        "response is 422 with the same results. Errors of a whole request are\n"
-        "`application/problem+json` (RFC 9457) with a stable `code`.\n"
+        "[Request bodies](request-bodies.md) says what is accepted. An image that cannot be used\n"
+        "has an error in its result, and the other images are processed. If no image can be used,\n"
+        "the response is 422 with the same results. Labels and scores are in order of their\n"
+        "logits, best first, also where confidences round to 1 or to 0. Errors of a whole request\n"
+        "are `application/problem+json` (RFC 9457) with a stable `code`.\n"
     )
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -100,10 +100,14 @@ def _insert_real_values(options: dict[str, Any]) -> None:
         options["images"] = [files[n % len(files)] for n in range(len(images))]
     if BODY_FORMAT == "application/json" and isinstance(images, list):
         for number, image in enumerate(images):
+            data = base64.b64encode(files[number % len(files)]).decode()
+            if isinstance(image, str):
+                images[number] = data
+                continue
             if image.get("id") is not None:
                 image["id"] = f"{number} {image['id']}"[:256]
             if image.get("url") is None or number == 0:  # at least one image is valid
-                image["data"] = base64.b64encode(files[number % len(files)]).decode()
+                image["data"] = data
                 image["url"] = None
 
 

@@ -132,10 +132,11 @@ async def _read(
         parsed = parse_options(options, request.query_params.multi_items())
         data = await _read_bytes(request, settings)
         return [Upload("0", partial(bytes, data))], parsed
+    sent = f"the content type is {media_type[:60]!r}" if media_type else "there is no content type"
     raise UnsupportedMediaError(
-        f"the content type is {media_type[:60] or 'missing'!r}; send multipart/form-data with "
-        f"parts named {IMAGES_FIELD!r}, application/json, or the bytes of one image as image/jpeg "
-        "(with curl: -H 'Content-Type: image/jpeg' --data-binary @photo.jpg)"
+        f"{sent}; send multipart/form-data with parts named {IMAGES_FIELD!r}, application/json, or "
+        "the bytes of one image as image/jpeg (with curl: -H 'Content-Type: image/jpeg' "
+        "--data-binary @photo.jpg)"
     )
 
 

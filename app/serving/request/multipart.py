@@ -24,7 +24,7 @@ IMAGES = re.compile(r"images(?:\[[0-9]*\])?")  # `images[]` and `images[0]` are 
 MAX_PARTS = 2000
 MAX_FIELD_BYTES = 64 * 1024
 MAX_NAME_CHARS = 256
-MAX_BOUNDARIES = 2 * MAX_PARTS + 1  # in a preamble, or within one part
+MAX_BOUNDARIES = 4 * MAX_PARTS  # delimiters, and texts that begin like one
 MAX_HEADER_BYTES = 16 * 1024  # of one part
 MAX_HEADERS = 32
 
@@ -156,7 +156,8 @@ async def read_form(content_type: str, body: bytearray) -> Form:
 def _parts(body: bytearray, boundary: bytes, form_codec: str) -> Iterator[_Part]:
     """Yield the parts of a body; their data are views of it."""
     marker = b"--" + boundary
-    for found in _occurrences(body, marker, 0):  # whatever precedes the first is a preamble
+    budget = iter(range(MAX_BOUNDARIES))
+    for found in _occurrences(body, marker, 0, budget):  # whatever precedes the first is a preamble
         after = found + len(marker)
         at_line_start = found == 0 or body[found - 1] == ord("\n")
         if at_line_start and body.startswith(b"--", after):
@@ -170,7 +171,7 @@ def _parts(body: bytearray, boundary: bytes, form_codec: str) -> Iterator[_Part]
     rest_of_line = re.compile(rb"(--)|[ \t]*" + end_of_line)
     view, start, is_last = memoryview(body), line_end.end(), False
     while not is_last:
-        for end in _occurrences(body, delimiter, start - len(end_of_line)):
+        for end in _occurrences(body, delimiter, start - len(end_of_line), budget):
             if rest := rest_of_line.match(body, end + len(delimiter)):
                 break
         else:
@@ -179,15 +180,14 @@ def _parts(body: bytearray, boundary: bytes, form_codec: str) -> Iterator[_Part]
         start, is_last = rest.end(), rest[1] is not None
 
 
-def _occurrences(body: bytearray, text: bytes, start: int) -> Iterator[int]:
-    """Yield where a text occurs; most of the time, the first occurrence is the one."""
+def _occurrences(body: bytearray, text: bytes, start: int, budget: Iterator[int]) -> Iterator[int]:
+    """Yield where a text occurs; each occurrence takes an item of the budget."""
     found = body.find(text, start)
-    for _ in range(MAX_BOUNDARIES):
-        if found < 0:
-            return
+    while found >= 0:
+        if next(budget, None) is None:
+            raise _malformed(f"it contains its boundary more than {MAX_BOUNDARIES} times")
         yield found
         found = body.find(text, found + len(text))
-    raise _malformed(f"its boundary occurs more than {MAX_BOUNDARIES} times outside of delimiters")
 
 
 def _part(
@@ -290,7 +290,8 @@ def _text(value: bytes, form_codec: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return value.decode(form_codec or "latin-1", "replace")
+        codec = form_codec if form_codec not in ("", "utf-8") else "latin-1"
+        return value.decode(codec, "replace")
 
 
 def _transfer_encoding(name: str, value: str) -> str:
