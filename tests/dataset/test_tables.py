@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dataset.manifest import read_manifest, read_table, write_table
+from app.dataset.manifest import TableRow, read_manifest, read_table, write_table
 from app.errors import DataError
 from tests.support.command import mumic
 from tests.support.training_set import ROWS, data_of, write_manifest
@@ -79,6 +79,106 @@ def test_invalid_csv_is_refused(tmp_path: Path, content: bytes | None, message: 
         path.write_bytes(content)
     with pytest.raises(DataError, match=rf"table\.csv: .*{message}|{message}"):
         list(read_table(path, ("a", "b")))
+
+
+ROWS_READ = [{"a": "1", "b": "x"}, {"a": "2", "b": ""}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"a,b\n1,x\n2,\n", id="plain"),
+        pytest.param(b",a,b\n0,1,x\n1,2,\n", id="pandas index"),
+        pytest.param(b"Unnamed: 0,a,b\n0,1,x\n1,2,\n", id="index read and written again"),
+        pytest.param(b'"a","b"\n"1","1","x"\n"2","2",""\n', id="R row names"),
+        pytest.param(b",,\na,b,,\n1,x,,\n,,,\n2,,,\n,,\n", id="empty columns and rows"),
+        pytest.param(b"a;b\r\n1;x\r\n2;\r\n", id="semicolons"),
+        pytest.param(b"sep=;\r\na;b\r\n1;x\r\n2;\r\n", id="separator line"),
+        pytest.param(b"a\tb\n1\tx\n2\t\n", id="tabs"),
+        pytest.param(b"a,b\r1,x\r2,\r", id="carriage returns"),
+        pytest.param(b"\xef\xbb\xbfa,b\n1,x\n2,\n", id="byte order mark"),
+        pytest.param("a\tb\r\n1\tx\r\n2\t\r\n".encode("utf-16"), id="UTF-16"),
+        pytest.param(b" A ,B\n1,x\n2,\n", id="header in another case"),
+        pytest.param(b"a,note,b\n1,caf\xe9,x\n2,,\n", id="Latin-1 in an unused column"),
+    ],
+)
+def test_tables_of_other_programs_are_equal(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table.txt"
+    path.write_bytes(content)
+    read = [{"a": row["a"], "b": row["b"]} for row in read_table(path, ("a", "b"))]
+    assert read == ROWS_READ
+
+
+def test_exact_column_wins_over_other_case(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,B\n1,x,y\n")
+    assert [row["b"] for row in read_table(path, ("a", "b"))] == ["x"]
+
+
+def test_header_decides_delimiter_not_cells(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1;2;3,x;y\n")
+    assert [row["b"] for row in read_table(path, ("a", "b"))] == ["x;y"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"PK\x03\x04rest", "is an Excel workbook or another ZIP file"),
+        ("t.xlsx", b"PK\x03\x04rest", "is a workbook; save the sheet as CSV UTF-8"),
+        ("t.csv", b"PAR1rest", "is a Parquet file; rename it"),
+        ("t.csv", "a,b\n1,x\n".encode("utf-16-le"), "has NUL characters"),
+        ("t.csv", b"a,b,\n1,x,stray\n", r"row 2: cell 3, 'stray', is in a column without a name"),
+        ("t.csv", b"a,A,c\n", r"no column b; .*the first row is the header"),
+        ("t.csv", b"1.jpg,x\n", r"no column a, b; .*has 1\.jpg, x \(the first row is"),
+        ("t.csv", b"a,B,B\n1,x,y\n", r"column b occurs twice: B, B"),
+    ],
+)
+def test_unreadable_table_is_refused_with_its_cause(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_table(tmp_path / name, ("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("cell", "separator", "values"),
+    [
+        ("x|y ", "|", {"x", "y"}),
+        ("x, y", ",", {"x", "y"}),
+        ("x y", " ", {"x", "y"}),
+        ("['x', 'y']", "|", {"x", "y"}),
+        ('["x", "it\'s"]', "|", {"x", "it's"}),
+        ("('x',)", "|", {"x"}),
+        ("{'x', 'y'}", "|", {"x", "y"}),
+        ("[]", "|", set()),
+        ("NA", "|", set()),
+        ("nan", "|", set()),
+        ("None", "|", set()),
+        ("(x)", "|", {"(x)"}),
+    ],
+)
+def test_cell_is_split_by_separator_or_read_as_list(
+    tmp_path: Path, cell: str, separator: str, values: set[str]
+) -> None:
+    row = TableRow(tmp_path, 2, {"a": cell})
+    assert row.values("a", separator) == values
+
+
+@pytest.mark.parametrize("cell", ["['x' 'y']", "[x, y]"])
+def test_list_without_quotes_or_commas_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(DataError, match=r"row 2, column a: .* is not a list of quoted texts"):
+        TableRow(tmp_path, 2, {"a": cell}).values("a")
+
+
+def test_parquet_index_missing_numbers_and_lists_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    columns = {"A": ["x", "y"], "b": [["p|q", "r"], None], "__index_level_0__": [7, 8]}
+    pyarrow.parquet.write_table(pyarrow.table({**columns, "c": [float("nan"), 2.0]}), path)
+    first, second = read_table(path, ("a", "b", "c"))
+    assert (first["a"], first.values("b", ","), first["c"]) == ("x", {"p|q", "r"}, "")
+    assert (second["c"], "__index_level_0__" in second.cells) == ("2", False)
 
 
 def test_unused_column_may_contain_line_breaks(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_folder_with_other_contents_is_refused(
     with pytest.raises(OptionError, match="another epochs, seed:"):
         tune(init, data, other, one, folder, progress=progress)
     rows = "cat.png,train,cat,dog\ncoffee.png,train,,cat\ncat2.png,validation,cat,\n"
+    rows += "flower2.png,validation,,cat\n"
     with pytest.raises(OptionError, match="another photos and targets:"):
         tune(init, data_of(tmp_path, photos, rows), CONFIG, one, folder, progress=progress)
     with pytest.raises(OptionError, match=r"has no study\.journal"):

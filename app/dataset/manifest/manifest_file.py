@@ -32,6 +32,7 @@ UNLISTED_ADVICE = (
     "If the table lists every label that a photo has, so that an unlisted one is absent, make the "
     "manifest with: mumic data split --unlisted negative"
 )
+UNKNOWN_NAME_ADVICE = "; names are ids of the label set, unless --names FILE defines them"
 ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
 OTHER_SEPARATORS = re.compile(r"[,;/+&]|\s+")
@@ -258,7 +259,7 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
         hint = f"; are these {len(parts)} names? --separator {used!r} separates them"
     else:
         near = nearest_names(name, known)
-        hint = f"; nearest known: {', '.join(near)}" if near else ""
+        hint = f"; nearest known: {', '.join(near)}" if near else UNKNOWN_NAME_ADVICE
     raise DataError(f"{location}: unknown name {name!r}{hint}")
 
 
@@ -289,8 +290,8 @@ def _names_in(
             check_name_known(name, row.location(column), names)
         elif separator is None and (used := re.search("[,;]", name)):
             raise DataError(
-                f"{row.location(column)}: {name!r} holds {used[0]!r}; if it separates labels, give "
-                f"--separator {used[0]!r}, else --separator '|'"
+                f"{row.location(column)}: {name!r} holds {used[0]!r}; if that separates labels, "
+                f"give --separator {used[0]!r}, else --separator '|'"
             )
     return found
 
