@@ -20,7 +20,7 @@ CHUNK_SIZE = 64
 class TextEmbedder:
     """Embeds texts in chunks, concurrently with the image batches.
 
-    Requests with new texts take turns, one chunk each. A request whose texts are all in the text
+    Requests with new texts alternate, one chunk each. A request whose texts are all in the text
     cache does not wait.
 
     Args:

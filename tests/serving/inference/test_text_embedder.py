@@ -1,4 +1,4 @@
-"""Text embedding: chunks of several requests in turn, cached texts at once, and cancellation."""
+"""Text embedding: alternating chunks of several requests, cached texts at once, and cancellation."""
 
 import asyncio
 import threading
