@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
 # docker build -t mumic . && docker run --rm -p 8000:8000 --read-only mumic
 # With a GPU: docker run --gpus all ...; another checkpoint: -v /my/checkpoint:/weights/mumic-demo:ro
-# With traces: docker build --build-arg INSTALL='.[traces]' ...
+# With traces: docker build --build-arg INSTALL='.[heif,traces]' ...
 
 FROM python:3.11-slim AS build
-ARG INSTALL=.
+ARG INSTALL=.[heif]
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/mumic
 WORKDIR /src

@@ -39,6 +39,8 @@ MODES = {
     "BMP": ("RGB", "L", "1"),
     "TIFF": ("RGB", "RGBA", "L", "CMYK", "1", "I;16"),
     "AVIF": ("RGB", "RGBA"),
+    "HEIF": ("RGB", "RGBA", "L"),
+    "JXL": ("RGB", "RGBA", "L", "I;16"),
 }
 OPTIONS = {
     "JPEG": (
@@ -53,6 +55,8 @@ OPTIONS = {
         {"compression": "jpeg"},
     ),
     "WEBP": ({}, {"lossless": True}),
+    "JXL": ({}, {"lossless": True}, {"use_container": True}),
+    "HEIF": ({}, {"tile_size": 32}),
     "PNG": ({}, {"optimize": True}),
 }
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]

@@ -163,6 +163,36 @@ def avif(side_px: int) -> bytes:
     return whole[:size] + struct.pack(">II", side_px, side_px) + whole[size + 8 :]
 
 
+def heif(side_px: int) -> bytes:
+    """Build a HEIC that declares this size."""
+    whole = encoded(SMALL, "HEIF")
+    size = whole.index(b"ispe") + 8
+    return whole[:size] + struct.pack(">II", side_px, side_px) + whole[size + 8 :]
+
+
+def heif_of_shared_bytes(items: int) -> bytes:
+    """Build a HEIC whose table of items refers many times to the whole file."""
+    extent = struct.pack(">HHHII", 1, 0, 1, 0, MANY)
+    table = b"\0\0\0\0\x44\x00" + struct.pack(">H", items) + extent * items
+    meta = b"\0\0\0\0" + _box(b"iloc", table)
+    return _box(b"ftyp", b"heic\0\0\0\0heic") + _box(b"meta", meta) + _box(b"mdat", bytes(MANY))
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def jxl(side_px: int, *, extra_channels: int = 0) -> bytes:
+    """Build a JPEG XL codestream of this size and number of extra channels, without pixels."""
+    # Fields and their bits: no multiples of 8 px, each side minus 1 in 30 bits, no ratio; not the
+    # default metadata, no extra fields; 8-bit integers in 16-bit buffers; the extra channels.
+    fields = [(0, 1), (3, 2), (side_px - 1, 30), (0, 3), (3, 2), (side_px - 1, 30)]
+    fields += [(0, 1), (0, 1), (0, 1), (0, 2), (1, 1)]
+    fields += [(3, 2), (extra_channels - 1, 12)] if extra_channels else [(0, 2)]
+    bits = "".join(f"{value:0{width}b}"[::-1] for value, width in fields)
+    return b"\xff\x0a" + int(bits[::-1], 2).to_bytes(len(bits) // 8 + 1, "little") + bytes(64)
+
+
 def frames(image_format: str, number: int) -> bytes:
     """Build an animation of frames of 2 x 2 pixels."""
     file = io.BytesIO()
@@ -185,6 +215,8 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "TIFF, tile": lambda: tiff_of_one_tile(8192),
     "TIFF, tiles": lambda: tiff_of_tiles(65_520),
     "AVIF": lambda: avif(10_000),
+    "HEIF": lambda: heif(10_000),
+    "JXL": lambda: jxl(10_000),
 }
 TOO_MANY_ELEMENTS: dict[str, Callable[[], bytes]] = {
     "PNG, chunks": lambda: png_of(*[(b"prVt", b"")] * 50_000),
@@ -195,6 +227,12 @@ TOO_MANY_ELEMENTS: dict[str, Callable[[], bytes]] = {
     "GIF, comment": lambda: gif_of(b"!\xfe" + b"\x01x" * MANY + b"\x00"),
     "GIF, extensions": lambda: gif_of(b"!\x01\x00" * MANY),
     "TIFF, strips": lambda: tiff_of_strips(MANY),
+    "HEIF, shared bytes": lambda: heif_of_shared_bytes(500),
+    "HEIF, empty items": lambda: (
+        _box(b"ftyp", b"heic\0\0\0\0heic")
+        + _box(b"meta", bytes(4) + _box(b"iloc", b"\2\0\0\0\0\0" + b"\0\1\0\0" + bytes(MANY)))
+    ),
+    "JXL, boxes": lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + _box(b"xxxx", b"") * 50_000,
     "TIFF, tags": lambda: tiff_of([(60_000, 99, 1, 0)] * 50_000, big=True),
 }
 METADATA_BOMBS: dict[str, Callable[[], bytes]] = {

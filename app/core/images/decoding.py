@@ -18,9 +18,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from app.core.images.bmp import check_bmp_layout, ignore_empty_alpha, repair_grey_palette
 from app.core.images.colour import convert_samples, find_transform
 from app.core.images.conversion import scale_transparent_colour, to_rgb
-from app.core.images.formats import ADVICE, identify
+from app.core.images.formats import ADVICE, display_name, identify
+from app.core.images.gif import clear_outside_frame
+from app.core.images.heif import open_heif
 from app.core.images.jpeg import add_missing_end, choose_scale, decode_jpeg, has_too_many_scans
 from app.core.images.jpeg_header import read_frame, strip_segments
+from app.core.images.jxl import open_jxl
 from app.core.images.limits import ImageLimits, check_size
 from app.core.images.orientation import ignore_xmp, is_sideways, read_orientation, turn_upright
 from app.core.images.png import strip_chunks
@@ -30,6 +33,9 @@ from app.core.images.tiff import check_tiff_layout, check_tiff_tiles
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
+
+# Decoders of formats that Pillow does not read. They check the size and apply the orientation.
+_OPENERS = {"HEIF": open_heif, "JXL": open_jxl}
 
 # Pillow's limit is a global number that warns at N and raises at 2N. The limit here is a setting
 # that `decode` checks before pixels are decoded.
@@ -92,7 +98,8 @@ def decode(
     if has_too_many_structural_elements(data, image_format):
         raise ImageError(
             "corrupt",
-            f"the {image_format} image has too many chunks, segments or tiles: save it again",
+            f"the {display_name(image_format)} image has too many chunks, segments or tiles: "
+            "save it again",
         )
     if image_format == "TIFF":
         check_tiff_layout(data)
@@ -124,6 +131,9 @@ def _read(
     """
     if image_format == "JPEG":
         return _read_jpeg(data, limits, min_side_px)
+    if image_format in _OPENERS:
+        with _OPENERS[image_format](data, limits) as image:
+            return to_rgb(image, read_profile(image, data)), image.size, 1, 1
     embedded = None
     if image_format == "PNG":
         data, embedded = strip_chunks(data)
@@ -139,10 +149,14 @@ def _read(
             check_tiff_tiles(image, limits)
         profile = read_profile(image, data)
         scale_transparent_colour(image)
+        frame = image.tile[0].extents if image_format == "GIF" else None
         image.load()
         if image_format == "BMP":
             ignore_empty_alpha(image)
-        return to_rgb(image, profile), size, 1, read_orientation(image)
+        rgb = to_rgb(image, profile)
+        if frame is not None:
+            rgb = clear_outside_frame(rgb, frame)
+        return rgb, size, 1, read_orientation(image)
 
 
 def _read_jpeg(
@@ -184,4 +198,6 @@ def _open_jpeg(data: bytes) -> ImageFile.ImageFile:
 def _corrupt(image_format: str, error: Exception) -> ImageError:
     cut_short = isinstance(error, EOFError) or "truncated" in str(error).lower()
     what = "truncated" if cut_short else "damaged or truncated"
-    return ImageError("corrupt", f"the {image_format} image is {what}: send the whole file again")
+    return ImageError(
+        "corrupt", f"the {display_name(image_format)} image is {what}: send the whole file again"
+    )

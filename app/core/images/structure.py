@@ -7,6 +7,8 @@ Pillow parses each element in Python, which takes microseconds, and keeps many o
 import struct
 from collections.abc import Iterator
 
+from app.core.images.boxes import read_boxes
+from app.core.images.heif import read_item_lengths
 from app.core.images.tiff import read_entries
 
 # 20 MiB in chunks of 1 kB. Cameras write a few dozen elements, encoders some hundreds.
@@ -48,6 +50,10 @@ def _element_weights(data: bytes, image_format: str) -> Iterator[int]:
             return _gif_blocks(data)
         case "TIFF":
             return _tiff_tags_and_strips(data)
+        case "HEIF":
+            return _heif_extents(data)
+        case "JXL":
+            return (1 for _ in read_boxes(data))
     return iter(())
 
 
@@ -93,3 +99,10 @@ def _tiff_tags_and_strips(data: bytes) -> Iterator[int]:
     """Yield the numbers of tags, strips and tiles of a TIFF's first image."""
     for entry in read_entries(data):
         yield 1 + (entry.values if entry.tag in _STRIP_AND_TILE_OFFSETS else 0)
+
+
+def _heif_extents(data: bytes) -> Iterator[int]:
+    """Yield the weight of each extent of a HEIF's items, which may have the file's bytes twice."""
+    for length in read_item_lengths(data):
+        share = (length or len(data)) / len(data)
+        yield 1 + int(MAX_ELEMENTS / 2 * share if share <= 1 else 0)  # libheif refuses longer ones
