@@ -1,10 +1,10 @@
 """Conversion of decoded images to 8-bit sRGB: modes, 16 bits, colour profiles, transparency."""
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from app.core.images.colour import find_transform, lab_to_srgb
+from app.core.images.colour import STRIP_PIXELS, find_transform, lab_to_srgb
 from app.errors import ImageError
 
 # round(value / 257) scales a 16-bit sample to 8 bits; Pillow's conversion clips at 255.
@@ -34,14 +34,20 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
         image = _grey_16_to_8(image)
     if image.mode == "La":
         image = image.convert("LA")
-    if "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA", "RGBa"):
-        return _opaque_to_rgb(image, transform)
-    foreground = alpha = image if image.mode == "RGBA" else image.convert("RGBA")
-    if transform is not None:
-        foreground = transform.apply(foreground.convert(transform.input_mode))
-    background = Image.new("RGB", image.size, "white")
-    background.paste(foreground, mask=alpha)
-    return background
+    transparent = "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "RGBa")
+    if transform is None and not transparent:
+        return image.convert("RGB")
+    result = Image.new("RGB", image.size, "white")
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        alpha = None
+        if transparent:
+            strip = alpha = strip.convert("RGBA")
+        if transform is not None:
+            strip = transform.apply(strip.convert(transform.input_mode))
+        result.paste(strip, (0, top), alpha)
+    return result
 
 
 def scale_transparent_colour(image: ImageFile.ImageFile) -> None:
@@ -54,13 +60,6 @@ def scale_transparent_colour(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(int(sample * scale) for sample in colour)
     elif isinstance(colour, int):
         image.info["transparency"] = int(colour * scale)
-
-
-def _opaque_to_rgb(image: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:
-    if transform is None:
-        return image.convert("RGB")
-    source = image if image.mode == transform.input_mode else image.convert(transform.input_mode)
-    return transform.apply(source)
 
 
 def _grey_16_to_8(image: Image.Image) -> Image.Image:

@@ -8,12 +8,14 @@ a file states several, the order is that of browsers and of PNG's third edition.
 import math
 import struct
 import zlib
-from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageFile
+from PIL import Image
+
+from app.core.images.boxes import read_boxes
 
 # x and y of red, green, blue and white.
 Primaries = tuple[tuple[float, float], ...]
@@ -58,7 +60,7 @@ _BRADFORD = np.array(
 )
 
 
-def read_profile(image: ImageFile.ImageFile, data: bytes) -> bytes | None:
+def read_profile(image: Image.Image, data: bytes) -> bytes | None:
     """Return the colour space of an image as an ICC profile.
 
     Args:
@@ -148,31 +150,19 @@ def _png_code_points(data: bytes) -> tuple[int, int] | None:
 
 def _container_code_points(data: bytes) -> tuple[int, int] | None:
     """Read primaries and transfer function of the first nclx box of an AVIF or HEIF file."""
-    content = memoryview(data)
-    for name, header_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        found = (box for kind, box in _boxes(content) if kind == name)
-        content = next(found, content[:0])[header_bytes:]
-    for kind, box in _boxes(content):
-        if kind == b"colr" and len(box) >= 8 and box[:4].tobytes() == b"nclx":
-            primaries, transfer = struct.unpack_from(">HH", box, 4)
+    start, end = 0, len(data)
+    for kind, header_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
+        boxes = islice(read_boxes(data, start, end), _MAX_BOXES)
+        box = next((box for box in boxes if box.kind == kind), None)
+        if box is None:
+            return None
+        start, end = box.start + header_bytes, box.end
+    for box in islice(read_boxes(data, start, end), _MAX_BOXES):
+        content = data[box.start : min(box.end, box.start + 8)]
+        if box.kind == b"colr" and content[:4] == b"nclx" and len(content) == 8:
+            primaries, transfer = struct.unpack_from(">HH", content, 4)
             return primaries, transfer
     return None
-
-
-def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield type and content of the first boxes of an ISO base media file, or of a box."""
-    at = 0
-    for _ in range(_MAX_BOXES):
-        if at + 8 > len(data):
-            return
-        length, start = int.from_bytes(data[at : at + 4]), at + 8
-        if length == 1:  # a 64-bit length follows
-            length, start = int.from_bytes(data[at + 8 : at + 16]), at + 16
-        end = at + length if length else len(data)
-        if end < start:
-            return
-        yield data[at + 4 : at + 8].tobytes(), data[start:end]
-        at = end
 
 
 def _bmp_profile(data: bytes) -> bytes | None:

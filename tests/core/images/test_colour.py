@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
-from app.core.images import colour
+from app.core.images import colour, conversion
 from app.core.images.colour import MAX_PROFILE_BYTES, MAX_TRANSFORMS, find_transform
 from app.core.images.formats import SUPPORTED_FORMATS
 from tests.support.icc import (
@@ -55,6 +55,7 @@ WRITERS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True},
     "TIFF": {"compression": "tiff_lzw"},
     "AVIF": {"quality": 90},
+    "HEIF": {"quality": 90},
 }
 PHOTO = sample("coffee").resize((96, 64))
 
@@ -96,9 +97,14 @@ def test_profile_in_several_jpeg_segments_is_joined() -> None:
     assert_p3(file, encoded(PHOTO, "JPEG"))
 
 
-def test_photo_of_several_strips_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colour, "STRIP_PIXELS", 7 * PHOTO.width)
-    assert_p3(encoded(PHOTO, "JPEG", icc_profile=P3), encoded(PHOTO, "JPEG"))
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("rows", [7, 64, 0])
+def test_photo_of_several_strips_is_converted(
+    image_format: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (colour, conversion):
+        monkeypatch.setattr(module, "STRIP_PIXELS", rows * PHOTO.width)
+    assert_p3(encoded(PHOTO, image_format, icc_profile=P3), encoded(PHOTO, image_format))
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
@@ -345,10 +351,13 @@ def with_code_points(file: bytes, primaries: int, transfer: int) -> bytes:
         pytest.param(9, 16, *SAME, id="PQ"),
     ],
 )
-def test_avif_code_points_state_colour_space(
-    primaries: int, transfer: int, colorants: Floats, curve: float | str
+@pytest.mark.parametrize(
+    "image_format", [each for each in ("AVIF", "HEIF") if each in SUPPORTED_FORMATS]
+)
+def test_code_points_state_colour_space(
+    image_format: str, primaries: int, transfer: int, colorants: Floats, curve: float | str
 ) -> None:
-    plain = encoded(PHOTO, "AVIF", quality=90)
+    plain = encoded(PHOTO, image_format, quality=90)
     samples = decoded(plain).pixels
     found = decoded(with_code_points(plain, primaries, transfer)).pixels
     if colorants is SRGB and curve == SRGB_CURVE:
