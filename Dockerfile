@@ -31,7 +31,8 @@ ENV PATH=/opt/mumic/bin:$PATH \
 # torch wants a temporary directory at import; /dev/shm is there when the root is read-only.
 USER 10001
 EXPOSE 8000
+# Without proxies: Docker passes those of its configuration to every container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('MUMIC_PORT', '8000')}/readyz\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f\"http://127.0.0.1:{os.environ.get('MUMIC_PORT', '8000')}/readyz\", timeout=2)"]
 ENTRYPOINT ["mumic"]
 CMD ["serve"]

@@ -6,7 +6,7 @@ ARGS ?=
 # Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
 ACCEPTED :=
 
-.PHONY: install serve test coverage docs monitoring contract audit sbom lint types words openapi bench
+.PHONY: install serve test coverage docs monitoring browser clients contract audit sbom lint types words openapi bench
 
 install: .venv/.serve-installed
 
@@ -28,6 +28,14 @@ docs: .venv/.docs-installed
 # Needs prometheus and promtool on PATH; CONTRIBUTING.md says how to get them.
 monitoring: .venv/.dev-installed
 	$(BIN)/pytest -m monitoring $(ARGS)
+
+# Needs chromium on PATH.
+browser: .venv/.browser-installed
+	$(BIN)/pytest -m browser $(ARGS)
+
+# Needs node 20.19 or newer and npm on PATH.
+clients: .venv/.dev-installed build/clients/.installed
+	$(BIN)/pytest -m clients $(ARGS)
 
 lint: .venv/.dev-installed
 	$(BIN)/ruff check .
@@ -70,6 +78,23 @@ $(BIN)/python:
 	@echo "Installing into .venv (once; torch is large)"
 	$(INSTALL) -e '.[dev]'
 	@touch $@ .venv/.serve-installed
+
+.venv/.browser-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (once; torch is large)"
+	$(INSTALL) -e '.[browser]'
+	@touch $@ .venv/.serve-installed .venv/.dev-installed
+
+build/clients/.installed: tests/clients/package.json tests/clients/requirements.txt | $(BIN)/python
+	@command -v node > /dev/null && command -v npm > /dev/null \
+		|| { echo "make clients needs node 20.19 or newer and npm on PATH" >&2; exit 1; }
+	rm -rf build/clients
+	mkdir -p build/clients
+	$(PYTHON) -m venv build/clients/python
+	build/clients/python/bin/pip install --quiet --disable-pip-version-check \
+		--requirement tests/clients/requirements.txt
+	cp tests/clients/package.json build/clients
+	npm --prefix build/clients install --no-audit --no-fund --no-package-lock --ignore-scripts
+	@touch $@
 
 .venv/.docs-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (once; torch is large)"

@@ -76,7 +76,11 @@ def api_page() -> str:
         "has an error in its result, and the other images are processed. If no image can be used,\n"
         "the response is 422 with the same results. Labels and scores are in order of their\n"
         "logits, best first, also where confidences round to 1 or to 0. Errors of a whole request\n"
-        "are `application/problem+json` (RFC 9457) with a stable `code`.\n"
+        "are `application/problem+json` (RFC 9457) with a stable `code`.\n\n"
+        "HEAD answers as GET without a body. OPTIONS, and 405 for other methods, list the allowed\n"
+        "methods in `Allow`. Responses from 4 KiB are compressed with gzip if `Accept-Encoding`\n"
+        "allows it; `application/x-npy` is not. CORS and path prefixes:\n"
+        "[Run behind a proxy or a prefix](../how-to/run-behind-a-proxy.md).\n"
     )
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

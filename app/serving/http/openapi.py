@@ -205,7 +205,8 @@ def _fields(options: type[Options]) -> dict[str, Any]:
 def _simplified(part: Any) -> Any:
     """Remove what makes generated clients hard to read, without changing what is valid.
 
-    Titles repeat names. A choice of a type and null becomes a list of types.
+    Titles repeat names. A choice of a type and null becomes a list of types. A constant of a
+    response is always there, so that its value selects the type of a result.
     """
     if isinstance(part, list):
         return [_simplified(each) for each in part]
@@ -222,4 +223,13 @@ def _simplified(part: Any) -> Any:
             rest |= schema | {"type": [kind, "null"]}
     if rest.get("default", "") is None:
         del rest["default"]
+    constant = [
+        name
+        for name, field in rest.get("properties", {}).items()
+        if {"const", "default"} <= field.keys()
+    ]
+    for name in constant:
+        del rest["properties"][name]["default"]
+    if constant:
+        rest["required"] = [*constant, *rest.get("required", [])]
     return rest

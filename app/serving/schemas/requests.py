@@ -45,13 +45,11 @@ def exactly_one_of(first: str, second: str) -> dict[str, Any]:
         first: name of one property.
         second: name of the other property.
     """
+    # By `not`: generators of clients turn `oneOf` into classes without the object's properties.
     is_set, is_unset = {"not": {"type": "null"}}, {"type": "null"}
-    return {
-        "oneOf": [
-            {"required": [one], "properties": {one: is_set, other: is_unset}}
-            for one, other in ((first, second), (second, first))
-        ]
-    }
+    both_set = {"required": [first, second], "properties": {first: is_set, second: is_set}}
+    both_unset = {"properties": {first: is_unset, second: is_unset}}
+    return {"not": {"anyOf": [both_set, both_unset]}}
 
 
 class Options(BaseModel):

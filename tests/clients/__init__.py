@@ -1,0 +1,1 @@
+"""Clients that generators make from openapi.yaml, against a running server: `make clients`."""
