@@ -27,8 +27,10 @@ MAX_NAME_CHARS = 256
 MAX_BOUNDARIES = 4 * MAX_PARTS  # delimiters, and texts that begin like one
 MAX_HEADER_BYTES = 16 * 1024  # of one part
 MAX_HEADERS = 32
+MAX_PARAMETERS = 64  # of a header
 
-LINE_END = re.compile(rb"[ \t]*(\r?\n)")
+PADDING = rb"[ \t]{0,256}"  # after a boundary
+LINE_END = re.compile(PADDING + rb"(\r?\n)")
 LINE_BREAK = re.compile(rb"[\r\n]")
 PARAMETER = re.compile(
     r';\s*([^\s=;"]+)\s*=\s*("[^"\\]*(?:\\.[^"\\]*)*"(?=\s*(?:;|$))|[^;]*)', re.DOTALL
@@ -168,7 +170,7 @@ def _parts(body: bytearray, boundary: bytes, form_codec: str) -> Iterator[_Part]
         raise _malformed("the boundary of the content type does not begin any line of the body")
     end_of_line = line_end[1]
     delimiter = end_of_line + marker
-    rest_of_line = re.compile(rb"(--)|[ \t]*" + end_of_line)
+    rest_of_line = re.compile(rb"(--)|" + PADDING + end_of_line)
     view, start, is_last = memoryview(body), line_end.end(), False
     while not is_last:
         for end in _occurrences(body, delimiter, start - len(end_of_line), budget):
@@ -248,7 +250,10 @@ def _parameters(header: str) -> dict[str, bytes]:
     """
     plain: dict[str, bytes] = {}
     extended: list[tuple[str, str]] = []
-    for name, value in PARAMETER.findall(header):
+    for number, match in enumerate(PARAMETER.finditer(header)):
+        if number == MAX_PARAMETERS:
+            raise _malformed(f"a header has more than {MAX_PARAMETERS} parameters")
+        name, value = match.groups()
         if "*" in name:
             extended.append((name.lower(), value.strip()))
         else:

@@ -60,6 +60,7 @@ REFUSED = {
     "one character": ("A", "1 digits"),
     "wrong padding": ("AAA==", "2 padding"),
     "data URL without base64": ("data:image/png,%89PNG", "without ';base64'"),
+    "data URL with other escapes": ("data:;base64,AAA%41", "character '%' at position 16"),
     "plus signs lost": (TEXT.replace("+", " "), "%2B"),
     "data URL without a comma": ("data:image/png;base64", "character ':' at position 4"),
 }
