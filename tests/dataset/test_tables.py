@@ -177,7 +177,8 @@ def test_parquet_index_missing_numbers_and_lists_are_read(tmp_path: Path) -> Non
     columns = {"A": ["x", "y"], "b": [["p|q", "r"], None], "__index_level_0__": [7, 8]}
     pyarrow.parquet.write_table(pyarrow.table({**columns, "c": [float("nan"), 2.0]}), path)
     first, second = read_table(path, ("a", "b", "c"))
-    assert (first["a"], first.values("b", ","), first["c"]) == ("x", {"p|q", "r"}, "")
+    assert (first["a"], first["c"]) == ("x", "")
+    assert first.values("b", ",") == {"p|q", "r"}
     assert (second["c"], "__index_level_0__" in second.cells) == ("2", False)
 
 

@@ -20,6 +20,7 @@ from app.dataset.manifest import (
     TableColumns,
     names_from_labels,
     read_manifest,
+    same_photo_key,
 )
 from app.errors import OptionError
 
@@ -120,13 +121,13 @@ def load_labelled_photos(
     size = (len(rows), len(text_columns.texts))
     targets = torch.full(size, UNKNOWN_TARGET)
     teacher = torch.full(size, UNKNOWN_TARGET, dtype=torch.float16)
-    row_of = {file: i for i, file in enumerate(soft_files)}
+    row_of = {same_photo_key(file): i for i, file in enumerate(soft_files)}
     for i, row in enumerate(rows):
         left_out = frozenset(leave_out) if row.split == "train" else frozenset[str]()
         for column, present in expansion.presence(row, left_out).items():
             targets[i, column] = float(present)
-        if row.file in row_of:
-            teacher[i, soft_columns] = soft[row_of[row.file]]
+        if (file := same_photo_key(row.file)) in row_of:
+            teacher[i, soft_columns] = soft[row_of[file]]
         if left_out:
             targets[i, hidden] = UNKNOWN_TARGET
 

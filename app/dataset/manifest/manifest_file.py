@@ -18,6 +18,7 @@ from app.dataset.manifest.photo_folder import PhotoFolder
 from app.dataset.manifest.tables import (
     MISSING_VALUES,
     SEPARATOR,
+    SURROGATES,
     TableRow,
     join_cell,
     read_table,
@@ -302,6 +303,8 @@ def _parse_one_hot(row: TableRow, folder: PhotoFolder, columns: TableColumns) ->
     for name, cell in row.cells.items():
         if name.casefold() in (columns.file.casefold(), columns.part.casefold()):
             continue
+        if SURROGATES.search(name):
+            raise DataError(f"{row.path}: the header is not UTF-8; save the table as CSV UTF-8")
         if cell.strip().lower() not in ONE_HOT_VALUES:
             raise DataError(
                 f"{row.location(name)}: {cell!r} is not 1 (present), 0 (absent) or empty "
