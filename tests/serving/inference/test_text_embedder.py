@@ -1,4 +1,4 @@
-"""Text embedding: alternating chunks of several requests, cached texts at once, and cancellation."""
+"""Text embedding: alternating chunks of requests, cached texts at once, and cancellation."""
 
 import asyncio
 import threading
