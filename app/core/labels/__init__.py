@@ -27,7 +27,7 @@ from app.core.labels.selection import (
     Tag,
     make_selection,
 )
-from app.core.labels.tokenizer_words import (
+from app.core.labels.tokenization import (
     tokenizer_words,
 )
 

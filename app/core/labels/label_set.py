@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from app.core.files import DUMPER, Problem, ProblemsError, load_yaml, unknown_name_message
-from app.core.labels.tokenizer_words import tokenizer_words
+from app.core.labels.tokenization import tokenizer_words
 from app.errors import LabelSetError, OptionError
 
 __all__ = [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.core.labels.label_set import render
-from app.core.labels.tokenizer_words import tokenizer_words
+from app.core.labels.tokenization import tokenizer_words
 from app.errors import OptionError
 
 

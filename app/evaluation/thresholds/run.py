@@ -23,13 +23,12 @@ from app.evaluation.thresholds.fitting import (
     serve_evidence,
 )
 from app.evaluation.thresholds.summary import (
+    MAX_NAMED,
     THRESHOLD_TABLE_HEADER,
     fallback_lines,
     summarise_thresholds,
     threshold_table_rows,
 )
-
-MAX_NAMED_LABELS = 10
 
 
 def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
@@ -121,8 +120,8 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
 def _saturation_warning(ids: Sequence[str], fitted: FittedThresholds) -> str:
     """Return the labels that no threshold can serve as asked, the cause, and what to do."""
     saturated = [id for id, is_saturated in zip(ids, fitted.saturated, strict=True) if is_saturated]
-    shown = ", ".join(saturated[:MAX_NAMED_LABELS])
-    more = len(saturated) - MAX_NAMED_LABELS
+    shown = ", ".join(saturated[:MAX_NAMED])
+    more = len(saturated) - MAX_NAMED
     return (
         f"the scores of {len(saturated)} of {len(ids)} labels are saturated: {shown}"
         f"{f' and {more} more' if more > 0 else ''}. Their probabilities round to the same number "
