@@ -4,10 +4,15 @@ import io
 import struct
 import zlib
 from functools import cache
+from importlib import import_module
 
+import pillow_heif
 import skimage.data
 from PIL import Image
 from sklearn.datasets import load_sample_image
+
+pillow_heif.register_heif_opener()
+import_module("pillow_jxl")  # registers JPEG XL with Pillow
 
 NAMES = ("chelsea", "coffee", "china", "flower")
 

@@ -16,13 +16,6 @@ from app.core.images.limits import ImageLimits, check_size
 from app.errors import ImageError
 
 HEIF_IS_INSTALLED = find_spec("pillow_heif") is not None
-if HEIF_IS_INSTALLED:
-    import pillow_heif
-
-    # The service decodes in threads of its own. Only the primary image is shown.
-    pillow_heif.register_heif_opener(
-        decode_threads=1, thumbnails=False, depth_images=False, aux_images=False
-    )
 
 # Words of libheif, and of Pillow where libheif knows none of the images.
 _UNSUPPORTED = ("Unsupported feature", "Unsupported codec", "not identified by this driver")
@@ -42,6 +35,12 @@ def open_heif(data: bytes, limits: ImageLimits) -> Image.Image:
         ImageError: too many pixels, or a coding that is not supported.
         OSError, RuntimeError, SyntaxError, ValueError: the decoder rejects the file.
     """
+    import pillow_heif
+
+    # The service decodes in threads of its own. Only the primary image is shown.
+    pillow_heif.register_heif_opener(
+        decode_threads=1, thumbnails=False, depth_images=False, aux_images=False
+    )
     try:
         image = pillow_heif.HeifImageFile(io.BytesIO(data))
         check_size(*image.size, limits)

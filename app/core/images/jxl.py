@@ -15,8 +15,6 @@ from app.core.images.limits import ImageLimits, check_size
 from app.errors import ImageError
 
 JXL_IS_INSTALLED = find_spec("pillow_jxl") is not None
-if JXL_IS_INSTALLED:
-    import pillow_jxl
 
 _CODESTREAM = b"\xff\x0a"
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
@@ -56,6 +54,8 @@ def open_jxl(data: bytes, limits: ImageLimits) -> Image.Image:
         RuntimeError: the decoder rejects the file.
         EOFError: the header is incomplete.
     """
+    import pillow_jxl
+
     codestream = _codestream(data)
     header = read_jxl_header(codestream)
     check_size(header.width, header.height, limits)
