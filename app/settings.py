@@ -68,7 +68,12 @@ class Settings(BaseSettings):
         1024, ge=1, description="maximum images accepted and not yet answered; then 429"
     )
     max_image_bytes: int = Field(20 * 2**20, ge=1, description="maximum bytes per image")
-    max_image_pixels: int = Field(50_000_000, ge=1, description="maximum pixels per image")
+    max_image_pixels: int = Field(
+        50_000_000,
+        ge=1,
+        description="maximum pixels per image; four times as many in a baseline JPEG that is "
+        "decoded at 1/4 or 1/8",
+    )
     max_request_bytes: int = Field(64 * 2**20, ge=1, description="maximum bytes per request body")
     max_queued_bytes: int = Field(
         512 * 2**20, ge=1, description="maximum bytes of all request bodies in memory; then 429"

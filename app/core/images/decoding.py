@@ -80,8 +80,8 @@ def decode(
             JPEG that is decoded at 1/4 or 1/8 can have `MAX_PIXELS_FACTOR` times as many pixels.
         min_side_px: minimum side of a scaled JPEG. With at least twice the side of the following
             resize, the difference to a full decode is small.
-        exif_orientation: whether to apply the EXIF orientation. The orientation of a TIFF is always
-            applied, as is usual for that format.
+        exif_orientation: whether to apply the EXIF orientation. The orientation of a TIFF, HEIC or
+            JPEG XL is always applied, as is usual for these formats.
 
     Raises:
         ImageError: the bytes are empty, too many, not an image, of an unsupported format,
@@ -169,7 +169,7 @@ def _read_jpeg(
         width, height = size = image.size
         scale = choose_scale(frame, width, height, min_side_px)
         check_size(width, height, limits, reduced=frame.one_pass and scale > 1)
-        if has_too_many_scans(data, width * height):
+        if not frame.one_pass and has_too_many_scans(data, width * height):
             raise ImageError(
                 "corrupt", "the JPEG image has too many scans for its size: save it again"
             )

@@ -83,10 +83,12 @@ def add_missing_end(data: bytes, frame: Frame) -> bytes:
     end = find_missing_end(data, frame) if frame.huffman else None
     if end is None:
         return data
-    error = _damage(data[:end] + EOI, frame)
-    if extraneous := _EXTRANEOUS.search(error):
-        end -= int(extraneous[1])
+    for _ in range(3):  # the decoder reads some bytes ahead, which it counts the next time
         error = _damage(data[:end] + EOI, frame)
+        extraneous = _EXTRANEOUS.search(error)
+        if extraneous is None:
+            break
+        end -= int(extraneous[1])
     if _CORRUPT in error or (not error and data.endswith(_ZEROS, 0, end)):
         raise EOFError("the scan is truncated")
     return data if error else data[:end] + EOI

@@ -2,56 +2,63 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from app.errors import ImageError
 
 MAX_JPEG_MARKERS = 20_000
 
 # The second byte of a start-of-frame marker names the coding.
-_SEQUENTIAL = {0xC0, 0xC1, 0xC9}
-_PROGRESSIVE = {0xC2, 0xCA}
+_BASELINE = {0xC0, 0xC1}
 _HUFFMAN = {0xC0, 0xC1, 0xC2}
+_PROGRESSIVE = {0xC2, 0xCA}
 _LOSSLESS = 0xC3
-_SUPPORTED = _SEQUENTIAL | _PROGRESSIVE | {_LOSSLESS}
+_SUPPORTED = {*_HUFFMAN, *_PROGRESSIVE, _LOSSLESS, 0xC9}
 _UNSUPPORTED = {
     0xCB: "an arithmetic-coded lossless JPEG",
     0xF7: "JPEG-LS",
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE), "a hierarchical JPEG"),
 }
+_USUAL_SAMPLING = {b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}
 _SOS, _EOI = 0xDA, 0xD9
+# Minimum bytes of comments (FE) and application segments for `strip_segments` to keep them.
+_METADATA = {0xFE: 2**16, **dict.fromkeys(range(0xE0, 0xF0), 2**16)} | {
+    0xE0: 14,  # JFIF
+    0xE1: 6,  # Exif
+    0xE2: 14,  # ICC profile
+    0xEE: 12,  # Adobe
+}
 
-# In scan data, FF 00 stands for FF, and FF D0 to FF D7 are restart markers. FF
-# can precede a marker.
+# In scan data, FF 00 stands for FF, and FF D0 to FF D7 are restart markers. Any
+# number of FF can precede a marker.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # the end, or of a segment with a length
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """The frame header of a JPEG.
+class Frame(NamedTuple):
+    """The frame header of a JPEG, and the header of its first scan.
 
     Args:
         coding: second byte of the start-of-frame marker.
-        bits: per sample.
-        height: in pixels; 0 if a DNL segment after the first scan gives it.
-        components: the components' ids, as scan headers name them.
-        sampling: horizontal and vertical sampling factor of each component.
-        scanned: how many of the components are in the first scan.
+        header: body of the start-of-frame segment: bits per sample, height, width, number of
+            components, and of each component the id, the sampling factors and a table.
+        first_scan: body of the first start-of-scan segment: number of components and more.
     """
 
     coding: int
-    bits: int
-    height: int
-    components: tuple[int, ...]
-    sampling: tuple[tuple[int, int], ...]
-    scanned: int
+    header: bytes
+    first_scan: bytes
 
     @property
-    def lossless(self) -> bool:
-        """Whether there are no frequencies, so that it cannot be decoded at a fraction."""
-        return self.coding == _LOSSLESS
+    def components(self) -> bytes:
+        """The components' ids, by which scan headers name them."""
+        return self.header[6::3]
+
+    @property
+    def sampling(self) -> bytes:
+        """Of each component, the horizontal sampling factor in 4 bits and the vertical in 4."""
+        return self.header[7::3]
 
     @property
     def huffman(self) -> bool:
@@ -59,9 +66,14 @@ class Frame:
         return self.coding in _HUFFMAN
 
     @property
+    def lossless(self) -> bool:
+        """Whether there are no frequencies, so that it cannot be decoded at a fraction."""
+        return self.coding == _LOSSLESS
+
+    @property
     def one_pass(self) -> bool:
         """Whether a decoder keeps a few rows in memory, and decodes each of them once."""
-        return self.coding in _SEQUENTIAL & _HUFFMAN and self.scanned == len(self.components)
+        return self.coding in _BASELINE and self.first_scan[0] == self.header[5]
 
 
 def read_frame(data: bytes) -> Frame:
@@ -74,35 +86,30 @@ def read_frame(data: bytes) -> Frame:
         ImageError: the coding is not supported.
         EOFError: there is no frame or no scan.
     """
-    frame = None
+    header = None
     for marker, start, end in _segments(data):
         if marker in _UNSUPPORTED:
             raise _unsupported(_UNSUPPORTED[marker])
-        if marker in _SUPPORTED and frame is None:
-            coding, frame = marker, data[start:end]
-        if marker == _SOS and frame:
-            each = [frame[at : at + 3] for at in range(6, len(frame) - 2, 3)][: frame[5]]
-            found = Frame(
-                coding=coding,
-                bits=frame[0],
-                height=int.from_bytes(frame[1:3]),
-                components=tuple(name for name, _, _ in each),
-                sampling=tuple((factors >> 4, factors & 15) for _, factors, _ in each),
-                scanned=data[start],
-            )
-            _check(found)
-            return found
+        if marker in _SUPPORTED and header is None:
+            coding, header = marker, data[start:end]
+        elif marker == _SOS and header:
+            frame = Frame(coding, header, data[start:end])
+            _check(frame)
+            return frame
     raise EOFError("no frame or no scan")
 
 
 def _check(frame: Frame) -> None:
-    if frame.bits != 8:
-        raise _unsupported(f"a JPEG of {frame.bits} bits per sample")
-    if len(frame.components) not in (1, 3, 4):
-        raise _unsupported(f"a JPEG of {len(frame.components)} components")
-    if frame.height == 0:
+    bits, number, sampling = frame.header[0], frame.header[5], frame.sampling
+    if bits != 8:
+        raise _unsupported(f"a JPEG of {bits} bits per sample")
+    if number not in (1, 3, 4):
+        raise _unsupported(f"a JPEG of {number} components")
+    if frame.header[1:3] == b"\0\0":
         raise _unsupported("a JPEG whose height follows its pixels (DNL)")
-    for factors in zip(*frame.sampling, strict=True):
+    if sampling in _USUAL_SAMPLING:
+        return
+    for factors in ([each >> 4 for each in sampling], [each & 15 for each in sampling]):
         if any(factor and max(factors) % factor for factor in factors):
             raise _unsupported("a JPEG with fractional subsampling")
 
@@ -111,6 +118,28 @@ def _unsupported(what: str) -> ImageError:
     return ImageError(
         "unsupported_format", f"{what} is not supported: send a JPEG of 8 bits per sample, or PNG"
     )
+
+
+def strip_segments(data: bytes) -> bytes:
+    """Remove metadata before the first scan of a JPEG that do not affect pixels.
+
+    Pillow rejects some files for metadata that are too short; libjpeg ignores those.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        The file without comments and application segments, except whole JFIF, Exif, ICC profile
+        and Adobe segments.
+    """
+    kept, kept_from = [], 0
+    for marker, start, end in _segments(data):
+        if marker == _SOS:
+            break
+        if marker in _METADATA and end - start < _METADATA[marker]:
+            kept.append(data[kept_from : start - 4])
+            kept_from = end
+    return b"".join([*kept, data[kept_from:]])
 
 
 def find_missing_end(data: bytes, frame: Frame) -> int | None:
