@@ -37,8 +37,9 @@ from app.serving.http import (
     zero_shot_router,
 )
 from app.serving.inference import Engine, Reloader, model_metric_labels
+from app.serving.listening import announcement, bind
 from app.serving.observability import Metrics, log_to_stderr
-from app.serving.process import Server, announcement, bind, server_config
+from app.serving.process import Server, server_config
 from app.serving.request import ByteBudget, Fetcher, RequestDependencies
 from app.settings import Settings, cores_per_worker
 

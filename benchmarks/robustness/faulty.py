@@ -23,7 +23,8 @@ from app.core.images import ImageLimits, Pixels, Preprocess, load_pixels
 from app.core.model import ScoredBatch
 from app.main import create_app
 from app.serving.inference import image_embedder
-from app.serving.process import bind, server_config
+from app.serving.listening import bind
+from app.serving.process import server_config
 from app.settings import Settings
 from benchmarks.support.http import bodiless_request, multipart_requests, request_once
 from benchmarks.support.load_generator import OK, LoadGenerator

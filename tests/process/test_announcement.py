@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from app.errors import OptionError
-from app.serving.process import announcement, bind
+from app.serving.listening import announcement, bind
 from app.settings import Settings
 
 MODEL = {"name": "tiny", "version": "1", "device": "cpu", "precision": "fp32"}

@@ -12,7 +12,8 @@ import uvicorn
 
 from app.core.classifier import Classifier
 from app.main import create_app
-from app.serving.process import Server, bind, server_config
+from app.serving.listening import bind
+from app.serving.process import Server, server_config
 from app.serving.process.connection import BoundedConnection
 from app.settings import Settings
 from tests.support.fakes import PATIENCE_S, FakeClassifier, FakeTower, wait_until

@@ -16,7 +16,8 @@ from app.core.checkpoint import write_checkpoint
 from app.core.classifier import Classifier
 from app.core.labels import LabelSet, builtin_label_set
 from app.core.model import MumicModel
-from app.serving.process import Server, bind, server_config
+from app.serving.listening import bind
+from app.serving.process import Server, server_config
 from app.settings import Settings
 
 SHUTDOWN_TIMEOUT_S = 60  # longer than the server's 30 s to finish requests

@@ -59,9 +59,7 @@ def check_measurable(targets: NDArray[np.floating], manifest: Path, split: str) 
             "there is nothing to measure"
         )
     if not measurable(targets).any():
-        advice = (
-            UNLISTED_ADVICE if not (targets == 0).any() else f"Add photos to the split {split}"
-        )
+        advice = UNLISTED_ADVICE if not (targets == 0).any() else f"Add photos to the split {split}"
         raise DataError(
             f"{manifest}: no label has both a positive and a negative photo in the split {split}, "
             "so nothing can be measured: any scores rank photos that all have a label, or all "

@@ -1,9 +1,7 @@
-"""The server process: socket, connections, workers, shutdown."""
+"""The server process: connections, workers, shutdown."""
 
 from app.serving.process.server import (
     Server,
-    announcement,
-    bind,
     server_config,
 )
 from app.serving.process.unknown_settings import (
@@ -15,8 +13,6 @@ from app.serving.process.workers import (
 
 __all__ = [
     "Server",
-    "announcement",
-    "bind",
     "find_unknown_settings",
     "run_workers",
     "server_config",

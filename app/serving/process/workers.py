@@ -20,8 +20,9 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from app.core.files import disk_errors
+from app.serving.listening import Port, announcement, bind
 from app.serving.observability import SHARED_DIRECTORY, record_replaced, shared_model_labels
-from app.serving.process.server import Port, Server, announcement, bind, server_config
+from app.serving.process.server import Server, server_config
 from app.settings import Settings
 
 # Metrics are memory-mapped files; on a full disk, writing to one would kill the process (SIGBUS).
