@@ -174,7 +174,9 @@ def test_untrainable_manifest_is_refused_with_working_advice(
     for last, words in {
         "test,,pets": "column part: no photo is in the split validation",
         "validation,,pets": "column positive: no photo of the split validation has a name",
-        "validation,pets,\ncat3.jpg,validation,,pets": "column positive: the split train has only negative photos for flowers",
+        "validation,pets,\ncat3.jpg,validation,,pets": (
+            "column positive: the split train has only negative photos for flowers"
+        ),
     }.items():
         rows = f"cat.jpg,train,pets,flowers\ncat2.jpg,train,,pets\ntemple.jpg,{last}\n"
         manifest.write_text(f"file,part,positive,negative\n{rows}")

@@ -96,8 +96,8 @@ def test_python_client_sends_photos_and_reads_answer(
     url: str, photo_files: list[Path], tmp_path: Path
 ) -> None:
     document, config = HERE.parents[1] / "openapi.yaml", HERE / "openapi-python-client.yaml"
-    generate = ["generate", "--meta", "none", "--output-path", "mumic_client", "--fail-on-warning"]
-    paths = ["--path", document, "--config", config]
+    generate = ("generate", "--meta", "none", "--output-path", "mumic_client", "--fail-on-warning")
+    paths = ("--path", document, "--config", config)
     run(PYTHON / "openapi-python-client", *generate, *paths, cwd=tmp_path)
     program = shutil.copy(HERE / "python_client.py", tmp_path)
     assert call(url, photo_files, PYTHON / "python", program, cwd=tmp_path) == ANSWER

@@ -12,7 +12,7 @@ from functools import cache
 from PIL import Image
 
 from tests.support.icc import huge_table, many_stages
-from tests.support.photos import encoded, png
+from tests.support.photos import encoded, png, png_chunk
 
 HUGE_PX = 30_000
 MANY = 1_000_000
@@ -25,11 +25,7 @@ def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
     """Build a valid small PNG with chunks before its pixels."""
     whole = png(64, 64, 8, 2, bytes(64 * (64 * 3 + 1)))
     head = whole.index(b"IDAT") - 4
-    return whole[:head] + b"".join(_chunk(*each) for each in chunks) + whole[head:]
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return whole[:head] + b"".join(png_chunk(*each) for each in chunks) + whole[head:]
 
 
 def jpeg_of(segments: bytes) -> bytes:

@@ -49,9 +49,18 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, **chunks:
     """
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     bodies = {"IHDR": header, **chunks, "IDAT": zlib.compress(rows, 1), "IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in bodies.items())
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(name.encode(), body) for name, body in bodies.items()
+    )
 
 
-def _chunk(name: str, body: bytes) -> bytes:
-    named = name.encode() + body
-    return struct.pack(">I", len(body)) + named + struct.pack(">I", zlib.crc32(named))
+def png_chunk(name: bytes, body: bytes, *, damaged: bool = False) -> bytes:
+    """Build a chunk of a PNG: length, name, body, checksum.
+
+    Args:
+        name: 4 letters.
+        body: the content.
+        damaged: whether the checksum is wrong.
+    """
+    checksum = zlib.crc32(name + body) ^ damaged
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\.")
 
 # As in panoramas of phones: a name, a marker that JPEG does not have, and the start of a scan.
 TRAILER = b"SEFT" * 50 + b"\xff\x5bfilm" * 50 + b"\xff\xda\x00\x08"
-KINDS = {
+KINDS: dict[str, dict[str, int]] = {
     "baseline": {},
     "progressive": {"progressive": True},
     "optimised": {"optimize": True},

@@ -2,7 +2,6 @@
 
 import io
 import random
-import struct
 import tracemalloc
 import zlib
 
@@ -14,7 +13,7 @@ from app.core.images.colour import MAX_PROFILE_BYTES
 from app.core.images.decoding import decode
 from app.core.images.png import strip_chunks
 from app.errors import ImageError
-from tests.support.photos import encoded, sample
+from tests.support.photos import encoded, png_chunk, sample
 from tests.support.pixels import assert_same, decoded, exif
 
 PHOTO = sample("chelsea").resize((60, 40))
@@ -23,13 +22,8 @@ IDAT, IEND = WHOLE.index(b"IDAT") - 4, len(WHOLE) - 12
 TEXT = b"Comment\x00" + bytes(range(32, 127)) * 20_000  # 1.9 MB
 
 
-def chunk(name: bytes, body: bytes, *, damaged: bool = False) -> bytes:
-    checksum = zlib.crc32(name + body) ^ damaged
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
-
-
 def with_chunk(name: bytes, body: bytes, *, damaged: bool = False) -> bytes:
-    return WHOLE[:IDAT] + chunk(name, body, damaged=damaged) + WHOLE[IDAT:]
+    return WHOLE[:IDAT] + png_chunk(name, body, damaged=damaged) + WHOLE[IDAT:]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +59,12 @@ def test_chunk_without_effect_keeps_pixels(name: bytes, body: bytes, damaged: bo
         pytest.param(WHOLE[:-3], id="truncated end"),
         pytest.param(WHOLE[:IEND] + b"junk" * 100, id="junk instead of the end"),
         pytest.param(WHOLE + b"junk" * 100, id="trailing bytes"),
-        pytest.param(WHOLE[:IEND] + chunk(b"tEXt", TEXT)[:500], id="truncated text at the end"),
+        pytest.param(WHOLE[:IEND] + png_chunk(b"tEXt", TEXT)[:500], id="truncated text at the end"),
         pytest.param(
             WHOLE[:IDAT]
-            + chunk(b"IDAT", WHOLE[IDAT + 8 : IDAT + 500])
-            + chunk(b"tEXt", b"a\x00b")
-            + chunk(b"IDAT", WHOLE[IDAT + 500 : IEND - 4])
+            + png_chunk(b"IDAT", WHOLE[IDAT + 8 : IDAT + 500])
+            + png_chunk(b"tEXt", b"a\x00b")
+            + png_chunk(b"IDAT", WHOLE[IDAT + 500 : IEND - 4])
             + WHOLE[IEND:],
             id="text between pixels",
         ),
@@ -102,12 +96,12 @@ def test_exif_is_applied_wherever_it_is(after: bool) -> None:
     stored = PHOTO.transpose(Image.Transpose.ROTATE_90)
     whole = encoded(stored, "PNG")
     at = whole.index(b"IEND" if after else b"IDAT") - 4
-    data = whole[:at] + chunk(b"eXIf", exif(6).tobytes()[6:]) + whole[at:]
+    data = whole[:at] + png_chunk(b"eXIf", exif(6).tobytes()[6:]) + whole[at:]
     assert_same(decoded(data), PHOTO)
 
 
 def test_png_of_apple_is_named() -> None:
-    data = WHOLE[:8] + chunk(b"CgBI", bytes(4)) + WHOLE[8:]
+    data = WHOLE[:8] + png_chunk(b"CgBI", bytes(4)) + WHOLE[8:]
     with pytest.raises(ImageError, match="CgBI") as caught:
         decode(data, ImageLimits(), min_side_px=1)
     assert caught.value.code == "unsupported_format"

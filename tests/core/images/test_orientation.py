@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.core.images.test_odd_pngs import chunk
 from tests.support.jpegs import segment
-from tests.support.photos import encoded, sample
+from tests.support.photos import encoded, png_chunk, sample
 from tests.support.pixels import assert_same, decoded
 
 XMP = (
@@ -23,7 +22,7 @@ def jpeg() -> bytes:
 def png() -> bytes:
     data = encoded(PHOTO, "PNG")
     at = data.index(b"IDAT") - 4
-    return data[:at] + chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + XMP) + data[at:]
+    return data[:at] + png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + XMP) + data[at:]
 
 
 def gif() -> bytes:

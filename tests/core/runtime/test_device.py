@@ -62,8 +62,8 @@ def test_gpu_is_used_if_available_and_raises_otherwise() -> None:
 @pytest.mark.parametrize(
     ("device", "precision", "problem"),
     [
-        ("gpu", "auto", "'gpu' is not one of auto, cpu, cuda and cuda:N"),
-        ("cuda:x", "auto", "'cuda:x' is not one of"),
+        ("gpu", "auto", r"must be auto, cpu, cuda or cuda:N \(a GPU is cuda\), got 'gpu'"),
+        ("cuda:x", "auto", r"\(N is a number, as in cuda:0\), got 'cuda:x'"),
         ("cpu", "half", "'half' is not one of auto, fp32, bf16, fp16"),
     ],
 )
