@@ -18,7 +18,7 @@ from app.core.classifier import Classifier
 from app.dataset.photos import PhotoDataset
 from app.errors import DataError, OptionError
 from app.training.config import TrainConfig
-from app.training.run import TrainingResult, train
+from app.training.run import TrainingResult, setup, train
 from app.training.run.loop import epoch_batches
 from tests.support.command import mumic
 from tests.support.killing import KilledError, KillingProgress
@@ -95,6 +95,21 @@ def test_state_with_other_settings_is_not_resumed(
         train(init, data, CONFIG_FAST, tmp_path / "run", progress=KillingProgress(2))
     with pytest.raises(OptionError, match="an interrupted run with other settings"):
         train(init, data, replace(CONFIG_FAST, seed=1), tmp_path / "run", progress=progress)
+
+
+def test_state_of_another_photo_decoder_is_not_resumed(
+    tmp_path: Path,
+    photos: Path,
+    init: Checkpoint,
+    progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = data_of(tmp_path, photos)
+    with pytest.raises(KilledError):
+        train(init, data, CONFIG_FAST, tmp_path / "run", progress=KillingProgress(2))
+    monkeypatch.setattr(setup, "decoder_fingerprint", lambda: "new")
+    with pytest.raises(OptionError, match="versions of the packages that decode photos"):
+        train(init, data, CONFIG_FAST, tmp_path / "run", progress=progress)
 
 
 def test_training_lowers_loss_and_caps_logit_scale(

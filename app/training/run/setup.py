@@ -13,6 +13,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from app.core.checkpoint import Checkpoint, load_model
+from app.core.images import decoder_fingerprint
 from app.core.model import MumicModel
 from app.dataset.labelled import LabelledPhotos
 from app.training.config import TrainConfig
@@ -100,8 +101,15 @@ def run_fingerprint(
         name: value for name, value in asdict(config).items() if name not in CHANGEABLE_ON_RESUME
     }
     digest = hashlib.sha256()
-    values = (settings, dict(objective), init.card.sha256, data.files, data.splits, data.texts)
-    for value in values:
+    for value in (
+        settings,
+        dict(objective),
+        init.card.sha256,
+        decoder_fingerprint(),
+        data.files,
+        data.splits,
+        data.texts,
+    ):
         digest.update(json.dumps(value).encode())
     for tensor in (data.targets, data.soft_targets, data.positive_weights):
         digest.update(tensor.numpy().tobytes())

@@ -63,7 +63,7 @@ def save_state(
         run_folder: the folder of the run.
         state: the progress of the run.
         stateful: the objects whose state is saved with it, by name.
-        fingerprint: of the settings and data of this run.
+        fingerprint: of everything that determines the result of this run.
 
     Raises:
         DiskError: it could not be written, as on a full disk; the previous state is intact.
@@ -88,10 +88,10 @@ def load_state(run_folder: Path, stateful: Mapping[str, Stateful], fingerprint: 
     Args:
         run_folder: the folder of the run.
         stateful: the objects to restore, by the names under which they were saved.
-        fingerprint: of the settings and data of this run.
+        fingerprint: of everything that determines the result of this run.
 
     Raises:
-        OptionError: the state is of a run with other settings or data.
+        OptionError: the state is of a run with another fingerprint.
     """
     path = run_folder / STATE_FILE
     if not path.exists():
@@ -100,8 +100,9 @@ def load_state(run_folder: Path, stateful: Mapping[str, Stateful], fingerprint: 
     if content["fingerprint"] != fingerprint:
         raise OptionError(
             "out",
-            f"{path} is of an interrupted run with other settings, data or initial weights; "
-            "start it again with the same ones, or delete that file",
+            f"{path} is of an interrupted run with other settings, data, initial weights or "
+            "versions of the packages that decode photos; start it again with the same ones, or "
+            "delete that file",
         )
     for name, state_dict in content["state_dicts"].items():
         stateful[name].load_state_dict(state_dict)

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint
+from app.core.images import decoder_fingerprint
 from app.dataset.labelled import LabelledPhotos
 from app.errors import DataError, OptionError
 from app.evaluation.metrics import measurable
@@ -144,6 +145,7 @@ def _settings(
         "high": search.high,
         "init": init.card.sha256,
         "photos and targets": digest.hexdigest(),
+        "photo decoder": decoder_fingerprint(),
     }
 
 
