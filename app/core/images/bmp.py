@@ -1,9 +1,12 @@
-"""Checks and corrections of BMP files around Pillow, which decodes their pixels."""
+"""Decoding of BMP files by Pillow, with checks and corrections of what it misreads."""
 
 import struct
 
 from PIL import Image
 
+from app.core.images.frame import DecodedFrame, open_image, to_frame
+from app.core.images.limits import ImageLimits
+from app.core.images.profiles import read_profile
 from app.errors import ImageError
 
 _ADVICE = "save it as 24-bit RGB, or as PNG"
@@ -33,7 +36,25 @@ _MASKS = {
 }
 
 
-def check_bmp_layout(data: bytes) -> None:
+def read_bmp(data: bytes, limits: ImageLimits) -> DecodedFrame:
+    """Decode a BMP.
+
+    Args:
+        data: the whole file.
+        limits: the maximum number of pixels.
+
+    Raises:
+        ImageError: the layout is not supported, or too many pixels.
+        Exception: any that Pillow raises for a damaged file.
+    """
+    _check_layout(data)
+    with open_image(_repair_grey_palette(data), "BMP", limits) as image:
+        image.load()
+        _ignore_empty_alpha(image)
+        return to_frame(image, read_profile(image, data))
+
+
+def _check_layout(data: bytes) -> None:
     """Check that the pixels of a BMP have a layout that is decoded.
 
     Args:
@@ -53,7 +74,7 @@ def check_bmp_layout(data: bytes) -> None:
         )
 
 
-def repair_grey_palette(data: bytes) -> bytes:
+def _repair_grey_palette(data: bytes) -> bytes:
     """Change a palette that Pillow would take for grey samples of 8 bits or of 1 bit.
 
     Pillow ignores the palette of a BMP whose first colours are grey, and with it that the indices
@@ -72,7 +93,7 @@ def repair_grey_palette(data: bytes) -> bytes:
     return data[:start] + b"\x01" + data[start + 1 :]
 
 
-def ignore_empty_alpha(image: Image.Image) -> None:
+def _ignore_empty_alpha(image: Image.Image) -> None:
     """Make a decoded BMP opaque if it is transparent everywhere.
 
     Windows' clipboard, Photoshop and capture tools leave the alpha of an opaque picture at zero,

@@ -1,7 +1,7 @@
 """Conversion of decoded images to 8-bit sRGB: modes, 16 bits, colour profiles, transparency."""
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.core.images.colour import STRIP_PIXELS, find_transform, lab_to_srgb
@@ -48,18 +48,6 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
             strip = transform.apply(strip.convert(transform.input_mode))
         result.paste(strip, (0, top), alpha)
     return result
-
-
-def scale_transparent_colour(image: ImageFile.ImageFile) -> None:
-    """Scale the transparent colour of a PNG to 8 bits; Pillow scales only the pixels."""
-    colour = image.info.get("transparency")
-    if image.format != "PNG" or colour is None:
-        return
-    scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(image.tile[0].args), 1)
-    if isinstance(colour, tuple):
-        image.info["transparency"] = tuple(int(sample * scale) for sample in colour)
-    elif isinstance(colour, int):
-        image.info["transparency"] = int(colour * scale)
 
 
 def _grey_16_to_8(image: Image.Image) -> Image.Image:

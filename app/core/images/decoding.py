@@ -1,41 +1,42 @@
 """Image decoding: from the bytes of a file to upright sRGB pixels, with all size and format limits.
 
-Pillow reads headers and decodes all images except ordinary JPEGs. This module checks limits before
-decoding and converts every error of a decoder to `ImageError`. All functions are pure and
-thread-safe. Colours are converted to sRGB.
+This module checks the file and its format, calls the reader of the format, converts every error of
+a decoder to `ImageError` and applies the orientation. All functions are pure and thread-safe.
 """
 
-import io
 import logging
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image
 
-from app.core.images.bmp import check_bmp_layout, ignore_empty_alpha, repair_grey_palette
-from app.core.images.colour import convert_samples, find_transform
-from app.core.images.conversion import scale_transparent_colour, to_rgb
+from app.core.images.bmp import read_bmp
 from app.core.images.formats import ADVICE, display_name, identify
-from app.core.images.gif import clear_outside_frame
-from app.core.images.heif import open_heif
-from app.core.images.jpeg import add_missing_end, choose_scale, decode_jpeg, has_too_many_scans
-from app.core.images.jpeg_header import read_frame, strip_segments
-from app.core.images.jxl import open_jxl
-from app.core.images.limits import ImageLimits, check_size
-from app.core.images.orientation import ignore_xmp, is_sideways, read_orientation, turn_upright
-from app.core.images.png import strip_chunks
-from app.core.images.profiles import read_profile
+from app.core.images.frame import DecodedFrame, read_default
+from app.core.images.gif import read_gif
+from app.core.images.heif import read_heif
+from app.core.images.jpeg import read_jpeg
+from app.core.images.jxl import read_jxl
+from app.core.images.limits import ImageLimits
+from app.core.images.orientation import is_sideways, turn_upright
+from app.core.images.png import read_png
 from app.core.images.structure import has_too_many_structural_elements
-from app.core.images.tiff import check_tiff_layout, check_tiff_tiles
+from app.core.images.tiff import read_tiff
 from app.errors import ImageError
 
 Samples = npt.NDArray[np.uint8]
 
-# Decoders of formats that Pillow does not read. They check the size and apply the orientation.
-_OPENERS = {"HEIF": open_heif, "JXL": open_jxl}
+# What the formats need around their decoder. Each reader checks the size before pixels are decoded.
+_READERS = {
+    "BMP": read_bmp,
+    "GIF": read_gif,
+    "HEIF": read_heif,
+    "JXL": read_jxl,
+    "PNG": read_png,
+    "TIFF": read_tiff,
+}
 
 # Pillow's limit is a global number that warns at N and raises at 2N. The limit here is a setting
 # that `decode` checks before pixels are decoded.
@@ -101,20 +102,18 @@ def decode(
             f"the {display_name(image_format)} image has too many chunks, segments or tiles: "
             "save it again",
         )
-    if image_format == "TIFF":
-        check_tiff_layout(data)
-    if image_format == "BMP":
-        check_bmp_layout(data)
     try:
-        frame, (width, height), scale, orientation = _read(data, image_format, limits, min_side_px)
-        pixels = np.array(frame) if isinstance(frame, Image.Image) else frame
+        frame = _read(data, image_format, limits, min_side_px)
+        pixels, (width, height), orientation = frame.pixels, frame.size, frame.orientation
+        source = image_format if frame.scale == 1 else f"{image_format}/{frame.scale}"
         del frame  # a Pillow image has four bytes per pixel
+        if isinstance(pixels, Image.Image):
+            pixels = np.array(pixels)
     except ImageError:
         raise
     # With malicious bytes, decoders raise OSError, SyntaxError, struct.error, MemoryError and more.
     except Exception as error:
         raise _corrupt(image_format, error) from error
-    source = image_format if scale == 1 else f"{image_format}/{scale}"
     if exif_orientation:
         pixels = turn_upright(pixels, orientation)
         if is_sideways(orientation):
@@ -122,77 +121,13 @@ def decode(
     return Photo(pixels, width, height, source)
 
 
-def _read(
-    data: bytes, image_format: str, limits: ImageLimits, min_side_px: int
-) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
-    """Return the first frame in RGB, the original size, the scale and the EXIF orientation.
-
-    The memory of the decoder, for some formats three times that of the image, is freed on return.
-    """
-    if image_format == "JPEG":
-        return _read_jpeg(data, limits, min_side_px)
-    if image_format in _OPENERS:
-        with _OPENERS[image_format](data, limits) as image:
-            return to_rgb(image, read_profile(image, data)), image.size, 1, 1
-    embedded = None
-    if image_format == "PNG":
-        data, embedded = strip_chunks(data)
-    if image_format == "BMP":
-        data = repair_grey_palette(data)
-    with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-        ignore_xmp(image)
-        if embedded is not None:
-            image.info["icc_profile"] = embedded
-        size = image.size
-        check_size(*size, limits)
-        if isinstance(image, TiffImageFile):
-            check_tiff_tiles(image, limits)
-        profile = read_profile(image, data)
-        scale_transparent_colour(image)
-        frame = image.tile[0].extents if image_format == "GIF" else None
-        image.load()
-        if image_format == "BMP":
-            ignore_empty_alpha(image)
-        rgb = to_rgb(image, profile)
-        if frame is not None:
-            rgb = clear_outside_frame(rgb, frame)
-        return rgb, size, 1, read_orientation(image)
-
-
-def _read_jpeg(
-    data: bytes, limits: ImageLimits, min_side_px: int
-) -> tuple[Samples | Image.Image, tuple[int, int], int, int]:
-    """Return what `_read` returns. Pillow decodes what libjpeg-turbo's simple interface refuses."""
-    frame = read_frame(data)
-    with _open_jpeg(data) as image:
-        ignore_xmp(image)
-        width, height = size = image.size
-        scale = choose_scale(frame, width, height, min_side_px)
-        check_size(width, height, limits, reduced=frame.one_pass and scale > 1)
-        if not frame.one_pass and has_too_many_scans(data, width * height):
-            raise ImageError(
-                "corrupt", "the JPEG image has too many scans for its size: save it again"
-            )
-        profile, orientation = read_profile(image, data), read_orientation(image)
-        if image.mode in ("L", "RGB"):
-            pixels = decode_jpeg(data, width, height, scale)
-            if pixels is not None:
-                if (transform := find_transform(profile, image.mode)) is not None:
-                    convert_samples(pixels, transform)
-                return pixels, size, scale, orientation
-        whole = add_missing_end(data, frame)
-        if whole is not data:
-            return _read_jpeg(whole, limits, min_side_px)
-        image.draft(None, (width // scale, height // scale))
-        image.load()
-        return to_rgb(image, profile), size, scale, orientation
-
-
-def _open_jpeg(data: bytes) -> ImageFile.ImageFile:
-    try:
-        return Image.open(io.BytesIO(data), formats=["JPEG"])
-    except UnidentifiedImageError:
-        return Image.open(io.BytesIO(strip_segments(data)), formats=["JPEG"])
+def _read(data: bytes, image_format: str, limits: ImageLimits, min_side_px: int) -> DecodedFrame:
+    """Decode the first frame. The memory of the decoder is freed on return."""
+    if image_format == "JPEG":  # the one format that can be decoded at a fraction of its size
+        return read_jpeg(data, limits, min_side_px)
+    if reader := _READERS.get(image_format):
+        return reader(data, limits)
+    return read_default(data, image_format, limits)
 
 
 def _corrupt(image_format: str, error: Exception) -> ImageError:

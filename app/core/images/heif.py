@@ -12,7 +12,10 @@ from importlib.util import find_spec
 from PIL import Image
 
 from app.core.images.boxes import read_boxes
+from app.core.images.conversion import to_rgb
+from app.core.images.frame import DecodedFrame
 from app.core.images.limits import ImageLimits, check_size
+from app.core.images.profiles import read_profile
 from app.errors import ImageError
 
 HEIF_IS_INSTALLED = find_spec("pillow_heif") is not None
@@ -21,20 +24,23 @@ HEIF_IS_INSTALLED = find_spec("pillow_heif") is not None
 _UNSUPPORTED = ("Unsupported feature", "Unsupported codec", "not identified by this driver")
 
 
-def open_heif(data: bytes, limits: ImageLimits) -> Image.Image:
+def read_heif(data: bytes, limits: ImageLimits) -> DecodedFrame:
     """Decode the primary image of a HEIC file after its size is checked.
 
     Args:
         data: the whole file.
         limits: the maximum number of pixels.
 
-    Returns:
-        The upright image, in any mode of Pillow.
-
     Raises:
         ImageError: too many pixels, or a coding that is not supported.
         OSError, RuntimeError, SyntaxError, ValueError: the decoder rejects the file.
     """
+    with _open(data, limits) as image:
+        return DecodedFrame(to_rgb(image, read_profile(image, data)), image.size)
+
+
+def _open(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Return the upright image, in any mode of Pillow, with its profile in `info`."""
     import pillow_heif
 
     # The service decodes in threads of its own. Only the primary image is shown.

@@ -1,13 +1,32 @@
-"""JPEG decoding with libjpeg-turbo, without Pillow's intermediate copy of four bytes per pixel."""
+"""JPEG decoding with libjpeg-turbo, without Pillow's intermediate copy of four bytes per pixel.
 
+Pillow reads the metadata, and decodes what libjpeg-turbo's simple interface refuses.
+"""
+
+import io
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from app.core.images.jpeg_header import MAX_JPEG_MARKERS, Frame, find_missing_end
+from app.core.images.colour import convert_samples, find_transform
+from app.core.images.conversion import to_rgb
+from app.core.images.frame import DecodedFrame
+from app.core.images.jpeg_header import (
+    MAX_JPEG_MARKERS,
+    Frame,
+    find_missing_end,
+    read_frame,
+    strip_segments,
+)
+from app.core.images.limits import ImageLimits, check_size
+from app.core.images.orientation import ignore_xmp, read_orientation
+from app.core.images.profiles import read_profile
+from app.errors import ImageError
 
 # Each scan of a progressive JPEG processes the whole image (50 million pixels in 0.1 s) and can be
 # as short as 100 bytes. Encoders write about ten scans.
@@ -23,7 +42,6 @@ EOI = b"\xff\xd9"
 # by up to 0.05.
 SCALES = (8, 4)
 
-
 _CORRUPT = "Corrupt JPEG data"
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 # A download in progress can have zeros instead of the rest. No scan ends with as many zeros, unless
@@ -31,14 +49,60 @@ _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 _ZEROS = bytes(32)
 
 
-def choose_scale(frame: Frame, width: int, height: int, min_side_px: int) -> int:
+def read_jpeg(data: bytes, limits: ImageLimits, min_side_px: int) -> DecodedFrame:
+    """Decode a JPEG, at a fraction of its size if both sides keep `min_side_px` pixels.
+
+    Args:
+        data: the whole file.
+        limits: the maximum number of pixels.
+        min_side_px: minimum side of the decoded image, in pixels.
+
+    Raises:
+        ImageError: the coding is not supported, too many pixels, or too many scans.
+        Exception: any that Pillow raises for a damaged file.
+    """
+    header = read_frame(data)
+    with _open(data) as image:
+        ignore_xmp(image)
+        width, height = image.size
+        scale = _choose_scale(header, width, height, min_side_px)
+        check_size(width, height, limits, reduced=header.one_pass and scale > 1)
+        if not header.one_pass and _has_too_many_scans(data, width * height):
+            raise ImageError(
+                "corrupt", "the JPEG image has too many scans for its size: save it again"
+            )
+        profile = read_profile(image, data)
+        frame = partial(
+            DecodedFrame, size=image.size, scale=scale, orientation=read_orientation(image)
+        )
+        if image.mode in ("L", "RGB"):
+            pixels = _decode(data, width, height, scale)
+            if pixels is not None:
+                if (transform := find_transform(profile, image.mode)) is not None:
+                    convert_samples(pixels, transform)
+                return frame(pixels)
+        whole = _add_missing_end(data, header)
+        if whole is not data:
+            return read_jpeg(whole, limits, min_side_px)
+        image.draft(None, (width // scale, height // scale))
+        return frame(to_rgb(image, profile))
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=["JPEG"])
+    except UnidentifiedImageError:
+        return Image.open(io.BytesIO(strip_segments(data)), formats=["JPEG"])
+
+
+def _choose_scale(frame: Frame, width: int, height: int, min_side_px: int) -> int:
     """Return the largest divisor, 1, 4 or 8, with which both sides keep `min_side_px` pixels."""
     if frame.lossless:
         return 1
     return next((scale for scale in SCALES if min(width, height) >= scale * min_side_px), 1)
 
 
-def decode_jpeg(data: bytes, width: int, height: int, scale: int) -> npt.NDArray[np.uint8] | None:
+def _decode(data: bytes, width: int, height: int, scale: int) -> npt.NDArray[np.uint8] | None:
     """Decode a grey or YCbCr JPEG with 8 bits per sample to the same pixels as Pillow.
 
     Args:
@@ -63,7 +127,7 @@ def decode_jpeg(data: bytes, width: int, height: int, scale: int) -> npt.NDArray
     return pixels
 
 
-def add_missing_end(data: bytes, frame: Frame) -> bytes:
+def _add_missing_end(data: bytes, frame: Frame) -> bytes:
     """Add the end marker to a JPEG that lacks it, if its scans are whole.
 
     Panoramas of some phones lack it; other data can follow. libjpeg-turbo decides whether the scans
@@ -104,7 +168,7 @@ def _damage(data: bytes, frame: Frame) -> str:
     return ""
 
 
-def has_too_many_scans(data: bytes, pixels: int) -> bool:
+def _has_too_many_scans(data: bytes, pixels: int) -> bool:
     """Return whether a JPEG has so many scans that decoding takes far longer than usual.
 
     Args:

@@ -11,7 +11,10 @@ from importlib.util import find_spec
 from PIL import Image
 
 from app.core.images.boxes import read_boxes
+from app.core.images.conversion import to_rgb
+from app.core.images.frame import DecodedFrame
 from app.core.images.limits import ImageLimits, check_size
+from app.core.images.profiles import read_profile
 from app.errors import ImageError
 
 JXL_IS_INSTALLED = find_spec("pillow_jxl") is not None
@@ -39,21 +42,24 @@ class JxlHeader:
     animated: bool = False
 
 
-def open_jxl(data: bytes, limits: ImageLimits) -> Image.Image:
+def read_jxl(data: bytes, limits: ImageLimits) -> DecodedFrame:
     """Decode a JPEG XL after its limits are checked.
 
     Args:
         data: the whole file.
         limits: the maximum number of pixels.
 
-    Returns:
-        The upright image, in any mode of Pillow, with its profile as `info["icc_profile"]`.
-
     Raises:
         ImageError: too many pixels or channels, or an animation, whose last frame would be decoded.
         RuntimeError: the decoder rejects the file.
         EOFError: the header is incomplete.
     """
+    with _open(data, limits) as image:
+        return DecodedFrame(to_rgb(image, read_profile(image, data)), image.size)
+
+
+def _open(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Return the upright image, in any mode of Pillow, with its profile in `info`."""
     import pillow_jxl
 
     codestream = _codestream(data)

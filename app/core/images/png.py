@@ -1,4 +1,4 @@
-"""PNG files without the chunks that do not affect pixels.
+"""Decoding of PNG files by Pillow, without the chunks that do not affect pixels.
 
 Pillow verifies, decompresses and keeps every chunk, and rejects the file for one that is large or
 damaged. The specification lets decoders ignore such chunks, and browsers do.
@@ -7,7 +7,12 @@ damaged. The specification lets decoders ignore such chunks, and browsers do.
 import zlib
 from collections.abc import Iterator
 
+from PIL import ImageFile
+
 from app.core.images.colour import MAX_PROFILE_BYTES
+from app.core.images.frame import DecodedFrame, open_image, to_frame
+from app.core.images.limits import ImageLimits
+from app.core.images.profiles import read_profile
 from app.errors import ImageError
 
 _FIRST_CHUNK, _COLOUR_TYPE = 8, 25  # offsets
@@ -15,6 +20,26 @@ _FIRST_CHUNK, _COLOUR_TYPE = 8, 25  # offsets
 _KEPT = {b"eXIf": None, b"tRNS": None, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 _AFTER_PIXELS = {b"IDAT", b"eXIf", b"IEND"}
 _TRANSPARENT_COLOUR_BYTES = {0: 2, 2: 6}  # by colour type: grey, RGB
+
+
+def read_png(data: bytes, limits: ImageLimits) -> DecodedFrame:
+    """Decode a PNG.
+
+    Args:
+        data: the whole file.
+        limits: the maximum number of pixels.
+
+    Raises:
+        ImageError: the file has Apple's encoding, or too many pixels.
+        Exception: any that Pillow raises for a damaged file.
+    """
+    data, embedded = strip_chunks(data)
+    with open_image(data, "PNG", limits) as image:
+        if embedded is not None:
+            image.info["icc_profile"] = embedded
+        profile = read_profile(image, data)
+        _scale_transparent_colour(image)
+        return to_frame(image, profile)
 
 
 def strip_chunks(data: bytes) -> tuple[bytes, bytes | None]:
@@ -90,3 +115,13 @@ def _read_profile(body: memoryview) -> bytes | None:
     except zlib.error:
         return None
     return profile if decompressor.eof and len(profile) <= MAX_PROFILE_BYTES else None
+
+
+def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
+    """Scale the transparent colour to 8 bits; Pillow scales only the pixels."""
+    colour = image.info.get("transparency")
+    scale = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}.get(str(image.tile[0].args), 1)
+    if isinstance(colour, tuple):
+        image.info["transparency"] = tuple(int(sample * scale) for sample in colour)
+    elif isinstance(colour, int):
+        image.info["transparency"] = int(colour * scale)

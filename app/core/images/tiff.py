@@ -1,4 +1,4 @@
-"""Checks of TIFF files before their pixels are decoded.
+"""Decoding of TIFF files by Pillow, after their layout is checked.
 
 TIFF is a container for many layouts of samples. Pillow and libtiff decode some of them to wrong
 pixels and report others as damaged. `check_tiff_layout` accepts those that are verified against
@@ -15,7 +15,9 @@ from typing import NamedTuple
 from PIL import ExifTags, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
+from app.core.images.frame import DecodedFrame, open_image, to_frame
 from app.core.images.limits import ImageLimits, check_size
+from app.core.images.profiles import read_profile
 from app.errors import ImageError
 
 # libtiff decodes uncompressed files too: Pillow's own decoder misreads planes of 16 bits and
@@ -135,6 +137,24 @@ class TiffEntry(NamedTuple):
 Tags = Mapping[int, Sequence[int]]
 
 
+def read_tiff(data: bytes, limits: ImageLimits) -> DecodedFrame:
+    """Decode the first page of a TIFF.
+
+    Args:
+        data: the whole file.
+        limits: the maximum number of pixels.
+
+    Raises:
+        ImageError: the layout is not supported, or too many pixels.
+        Exception: any that Pillow raises for a damaged file.
+    """
+    check_tiff_layout(data)
+    with open_image(data, "TIFF", limits) as image:
+        if isinstance(image, TiffImageFile):
+            _check_tiles(image, limits)
+        return to_frame(image, read_profile(image, data))
+
+
 def read_entries(data: bytes, at: int | None = None) -> Iterator[TiffEntry]:
     """Yield the entries of an image file directory, lazily.
 
@@ -183,7 +203,7 @@ def check_tiff_layout(data: bytes) -> None:
         )
 
 
-def check_tiff_tiles(image: TiffImageFile, limits: ImageLimits) -> None:
+def _check_tiles(image: TiffImageFile, limits: ImageLimits) -> None:
     """Check the tiles of a TIFF, which are decoded completely even beyond the image's border.
 
     Args:
