@@ -11,12 +11,15 @@ from app.errors import ImageError
 _TO_8_BITS = ((np.arange(65_536) + 128) // 257).astype(np.uint8)
 
 
-def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
+def to_rgb(
+    image: Image.Image, profile: bytes | None = None, mode: str | None = None
+) -> Image.Image:
     """Convert to mode RGB in sRGB: 16 bits scaled to 8, transparency composited over white.
 
     Args:
         image: the decoded image, in any mode of Pillow.
         profile: ICC profile of its colours; None means sRGB, or the naive formula for CMYK.
+        mode: mode of the file's samples if Pillow decodes them to another.
 
     Raises:
         ImageError: the samples are signed, floating-point or have 32 bits.
@@ -29,7 +32,7 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
         )
     if image.mode == "LAB":
         return lab_to_srgb(image)
-    transform = find_transform(profile, image.mode)
+    transform = find_transform(profile, mode or image.mode)
     if image.mode.startswith("I;16"):
         image = _grey_16_to_8(image)
     if image.mode == "La":

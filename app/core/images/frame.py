@@ -53,14 +53,17 @@ def open_image(
         yield image
 
 
-def to_frame(image: ImageFile.ImageFile, profile: bytes | None) -> DecodedFrame:
+def to_frame(
+    image: ImageFile.ImageFile, profile: bytes | None, mode: str | None = None
+) -> DecodedFrame:
     """Decode the pixels of an opened file, if they are not yet, and convert them to sRGB.
 
     Args:
         image: the opened file.
         profile: ICC profile of its colours, or None.
+        mode: mode of the file's samples if Pillow decodes them to another.
     """
-    rgb = to_rgb(image, profile)
+    rgb = to_rgb(image, profile, mode)
     return DecodedFrame(rgb, image.size, orientation=read_orientation(image))
 
 

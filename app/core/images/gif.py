@@ -23,9 +23,7 @@ def read_gif(data: bytes, limits: ImageLimits) -> DecodedFrame:
         return DecodedFrame(_clear_outside(to_rgb(image), edges), image.size)
 
 
-def _clear_outside(
-    image: Image.Image, edges: tuple[int, int, int, int] | None
-) -> Image.Image:
+def _clear_outside(image: Image.Image, edges: tuple[int, int, int, int] | None) -> Image.Image:
     """Return an image that is white outside its first frame, where browsers show nothing.
 
     Pillow fills the rest of the canvas with the background colour, which browsers ignore.

@@ -66,7 +66,8 @@ def read_jpeg(data: bytes, limits: ImageLimits, min_side_px: int) -> DecodedFram
         ignore_xmp(image)
         width, height = image.size
         scale = _choose_scale(header, width, height, min_side_px)
-        check_size(width, height, limits, reduced=header.one_pass and scale > 1)
+        what = "progressive JPEG" if header.progressive else "image"
+        check_size(width, height, limits, what, reduced=header.one_pass and scale > 1)
         if not header.one_pass and _has_too_many_scans(data, width * height):
             raise ImageError(
                 "corrupt", "the JPEG image has too many scans for its size: save it again"

@@ -71,6 +71,11 @@ class Frame(NamedTuple):
         return self.coding == _LOSSLESS
 
     @property
+    def progressive(self) -> bool:
+        """Whether each scan has some of the frequencies or bits of the whole picture."""
+        return self.coding in _PROGRESSIVE
+
+    @property
     def one_pass(self) -> bool:
         """Whether a decoder keeps a few rows in memory, and decodes each of them once."""
         return self.coding in _BASELINE and self.first_scan[0] == self.header[5]
@@ -164,7 +169,7 @@ def find_missing_end(data: bytes, frame: Frame) -> int | None:
             return None
         if marker != _SOS or end > len(data):
             continue
-        missing -= _completed(data[start:end], progressive=frame.coding in _PROGRESSIVE)
+        missing -= _completed(data[start:end], progressive=frame.progressive)
         if not missing:
             found = _END_OF_SCAN.search(data, end)
             if found is None:

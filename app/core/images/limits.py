@@ -47,7 +47,8 @@ def check_size(
         raise ImageError(
             "too_many_pixels",
             f"the {what} is {width} x {height} = {width * height:,} pixels; "
-            f"at most {limits.max_pixels:,} are allowed, in a baseline JPEG {max_reduced:,}",
+            f"at most {limits.max_pixels:,} are allowed, {max_reduced:,} in a baseline "
+            "JPEG that is decoded at 1/4 or 1/8 of its sides",
         )
     if max(width, height) > MAX_SIDE_PX:
         raise ImageError(

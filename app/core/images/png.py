@@ -39,7 +39,8 @@ def read_png(data: bytes, limits: ImageLimits) -> DecodedFrame:
             image.info["icc_profile"] = embedded
         profile = read_profile(image, data)
         _scale_transparent_colour(image)
-        return to_frame(image, profile)
+        # Pillow decodes 16-bit grey with alpha to RGBA, to which a grey profile does not apply.
+        return to_frame(image, profile, "LA" if image.tile[0].args == "LA;16B" else None)
 
 
 def strip_chunks(data: bytes) -> tuple[bytes, bytes | None]:

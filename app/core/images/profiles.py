@@ -25,7 +25,8 @@ Curve = tuple[float, float, float, float, float]
 _D65 = (0.3127, 0.329)
 SRGB_PRIMARIES: Primaries = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), _D65)
 SRGB_CURVE: Curve = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-_BT709_CURVE: Curve = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+# Video is shown by the curve of displays (ITU-R BT.1886), not by the inverse of the cameras'.
+_BT1886_CURVE: Curve = (2.4, 1, 0, 0, 0)
 # ITU-T H.273, tables 2 and 3. PQ (16) and HLG (18) are missing: they need tone mapping.
 _PRIMARIES: dict[int, Primaries] = {
     1: SRGB_PRIMARIES,
@@ -38,14 +39,14 @@ _PRIMARIES: dict[int, Primaries] = {
     12: ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), _D65),
 }
 _CURVES: dict[int, Curve] = {
-    1: _BT709_CURVE,
+    1: _BT1886_CURVE,
     4: (2.2, 1, 0, 0, 0),
     5: (2.8, 1, 0, 0, 0),
-    6: _BT709_CURVE,
+    6: _BT1886_CURVE,
     8: (1, 1, 0, 0, 0),
     13: SRGB_CURVE,
-    14: _BT709_CURVE,
-    15: _BT709_CURVE,
+    14: _BT1886_CURVE,
+    15: _BT1886_CURVE,
 }
 _BT709_TRANSFERS = {1, 6, 14, 15}
 _SRGB_TRANSFER = 13

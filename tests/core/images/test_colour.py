@@ -171,6 +171,17 @@ def test_grey_with_alpha_is_converted_before_compositing(stated: bytes) -> None:
     assert_close(found.pixels, composited(colours, np.asarray(image)[..., 1]))
 
 
+@pytest.mark.parametrize("stated", [grey_profile(1.8), matrix_profile(SRGB, 1.8)])
+def test_16_bit_grey_with_alpha_is_converted(stated: bytes) -> None:
+    grey = np.asarray(PHOTO.convert("L"))
+    alpha = np.asarray(Image.linear_gradient("L").resize(PHOTO.size))
+    samples = np.stack([grey, alpha], -1).astype(">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in samples.astype(">u2"))
+    found = decoded(png(*PHOTO.size, 16, 4, rows, iCCP=b"p\0\0" + zlib.compress(stated)))
+    colours = matrix_to_srgb(np.stack([grey] * 3, -1), SRGB, 1.8)
+    assert_close(found.pixels, composited(colours, alpha))
+
+
 def test_palette_with_alpha_is_converted() -> None:
     palette = PHOTO.quantize(16)
     alpha = bytes(range(0, 256, 16))
@@ -312,6 +323,7 @@ SAME = (SRGB, SRGB_CURVE)
         pytest.param({"iCCP": SRGB_CHUNK, "gAMA": gamma(100_000)}, *SAME, id="sRGB profile"),
         pytest.param({"cICP": b"\x0c\x0d\0\1"}, DISPLAY_P3, SRGB_CURVE, id="code points"),
         pytest.param({"cICP": b"\x01\x08\0\1"}, SRGB, 1.0, id="linear by code points"),
+        pytest.param({"cICP": b"\x01\x01\0\1"}, SRGB, 2.4, id="curve of video"),
         pytest.param(
             {"iCCP": P3_CHUNK, "cICP": b"\x01\x0d\0\1"}, *SAME, id="code points before profile"
         ),
