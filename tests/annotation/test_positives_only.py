@@ -123,6 +123,8 @@ def test_one_hot_table_is_read_by_option(run: Mumic, tmp_path: Path) -> None:
     (tmp_path / "flags.csv").write_text("file,width\n00.png,640\n")
     ran = run(f"{split} --one-hot")
     assert "row 2, column width: '640' is not 1 (present), 0 (absent) or empty" in ran.err
+    (tmp_path / "flags.csv").write_text("file,pets,pets\n00.png,1,0\n")
+    assert "column pets occurs twice" in run(f"{split} --one-hot").err
 
 
 def test_label_with_comma_needs_explicit_separator(run: Mumic, tmp_path: Path) -> None:

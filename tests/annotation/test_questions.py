@@ -180,3 +180,12 @@ def test_folder_with_other_project_is_unchanged(
     assert ran.code == 2
     assert "holds another project" in ran.err
     assert [path.name for path in other.iterdir()] == ["tasks.json"]
+
+
+def test_candidates_without_rows_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "list.csv").write_text("file\n")
+    ran = run_tasks(monkeypatch, capsys, folder)
+    assert ran.code == 1
+    assert "list.csv: has a header but no rows" in ran.err

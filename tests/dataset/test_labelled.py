@@ -9,6 +9,7 @@ import torch
 
 from app.dataset.labelled import check_trainable, duplicates_across_splits, load_labelled_photos
 from app.dataset.labelled.soft_targets import write_soft_targets
+from app.dataset.manifest import TableColumns
 from app.errors import DataError, OptionError
 from tests.support.training_set import LABELS, data_of, known, write_photos
 
@@ -65,6 +66,7 @@ def test_soft_targets_are_matched_by_file_and_text(tmp_path: Path, photos: Path)
         ("cat.png,train,cat,cat\n", "row 2, columns positive and negative: both hold cat"),
         ("cat.png,training,cat,\n", "row 2, column part: 'training' is not one of"),
         (",train,cat,\n", "row 2, column file: is empty"),
+        ("", "has a header but no rows"),
         ("cat.png,test,cat,\n", "no photo is in the split train"),
         (
             "cat.png,train,cat,\ncat.png,test,cat,\n",
@@ -84,6 +86,14 @@ def test_manifest_without_column_is_refused(tmp_path: Path, photos: Path) -> Non
     (tmp_path / "manifest.csv").write_text("file,part\n")
     with pytest.raises(DataError, match="no column positive; needs file, part, positive"):
         load_labelled_photos(tmp_path / "manifest.csv", photos, LABELS)
+
+
+def test_given_negative_column_is_required(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("file,part,positive\ncat.png,train,pets\n")
+    manifest, columns = tmp_path / "manifest.csv", TableColumns(negative="absent")
+    with pytest.raises(DataError, match=r"no column absent; .*--negative-column names the column"):
+        load_labelled_photos(manifest, photos, LABELS, columns=columns)
+    assert len(load_labelled_photos(manifest, photos, LABELS).files) == 1
 
 
 def test_consistent_rows_of_one_photo_are_merged(tmp_path: Path, photos: Path) -> None:

@@ -34,6 +34,12 @@ def test_implies_and_source_are_optional_and_keys_stay_strings(tmp_path: Path) -
     }
 
 
+def test_names_are_in_normal_form_c(tmp_path: Path) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text("names:\n  cafe\u0301: {text: bar, label: null}\n", encoding="utf-8")
+    assert list(load_names(path, builtin_label_set())) == ["caf\u00e9"]
+
+
 @pytest.mark.parametrize(
     ("content", "messages"),
     [

@@ -99,6 +99,7 @@ ROWS_READ = [{"a": "1", "b": "x"}, {"a": "2", "b": ""}]
         pytest.param(b"\xef\xbb\xbfa,b\n1,x\n2,\n", id="byte order mark"),
         pytest.param("a\tb\r\n1\tx\r\n2\t\r\n".encode("utf-16"), id="UTF-16"),
         pytest.param(b" A ,B\n1,x\n2,\n", id="header in another case"),
+        pytest.param(b'a, "b"\n1, "x"\n2, ""\n', id="spaces before quotes"),
         pytest.param(b"a,note,b\n1,caf\xe9,x\n2,,\n", id="Latin-1 in an unused column"),
     ],
 )
@@ -109,10 +110,32 @@ def test_tables_of_other_programs_are_equal(tmp_path: Path, content: bytes) -> N
     assert read == ROWS_READ
 
 
+def test_names_in_other_normal_form_are_equal(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("e\u0301t\u00e9\ncafe\u0301|caf\u00e9\n", encoding="utf-8")
+    for column in ("\u00e9t\u00e9", "e\u0301te\u0301"):
+        (row,) = read_table(path, (column,))
+        assert row.values(column) == {"caf\u00e9"}
+
+
 def test_exact_column_wins_over_other_case(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b,B\n1,x,y\n")
     assert [row["b"] for row in read_table(path, ("a", "b"))] == ["x"]
+
+
+def test_space_without_quote_stays_in_cell(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1, x\n")
+    assert [row["b"] for row in read_table(path, ("a", "b"))] == [" x"]
+
+
+def test_other_columns_may_repeat_unless_all_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,c,c\n1,x,2,3\n", encoding="utf-8")
+    assert [row["b"] for row in read_table(path, ("a", "b"))] == ["x"]
+    with pytest.raises(DataError, match="column c occurs twice; keep one of them"):
+        list(read_table(path, ("a", "b"), unique=True))
 
 
 def test_header_decides_delimiter_not_cells(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from app.annotation.questions.questions import (
 from app.annotation.requests import TasksRequest
 from app.core.labels import builtin_label_set, load_label_set
 from app.dataset.manifest import PhotoFolder, read_table
-from app.errors import OptionError
+from app.errors import DataError, OptionError
 
 
 def run_tasks(request: TasksRequest, console: Console) -> None:
@@ -55,6 +55,8 @@ def run_tasks(request: TasksRequest, console: Console) -> None:
         dict.fromkeys(folder.find(row[column], row.location(column)) for row in candidates)
     )
     by_id = {label.id: label for label in labels.labels}
+    if not files:
+        raise DataError(f"{request.candidates}: has a header but no rows; a row is a photo")
     config = label_studio_config(questionnaire.questions, by_id, questionnaire.exclusive)
     write_label_studio_project(request.out, config, label_studio_tasks(files, request.image_url))
     if new:

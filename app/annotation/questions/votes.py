@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.dataset.manifest import PhotoFolder, TableRow, check_name_known, read_table
+from app.dataset.manifest import PhotoFolder, TableRow, check_name_known, normal_name, read_table
 from app.errors import DataError
 
 VOTE_COLUMNS = ("file", "label", "votes", "annotators")
@@ -53,7 +53,7 @@ def read_votes(path: Path, photos: Path, names: Collection[str]) -> list[VoteTal
     folder = PhotoFolder(photos)
     for row in read_table(path, VOTE_COLUMNS):
         file = folder.find(row["file"], row.location("file"))
-        label = row["label"].strip()
+        label = normal_name(row["label"])
         check_name_known(label, row.location("label"), names)
         tally = VoteTally(file, label, _count(row, "votes"), _count(row, "annotators"))
         if tally.annotators == 0:

@@ -28,6 +28,7 @@ from app.dataset.manifest.photo_folder import (
 from app.dataset.manifest.tables import (
     TableRow,
     join_cell,
+    normal_name,
     read_table,
     write_table,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "labels_implied_by",
     "load_names",
     "names_from_labels",
+    "normal_name",
     "read_annotations",
     "read_manifest",
     "read_one_hot_annotations",

@@ -8,7 +8,7 @@ annotations. `TableColumns` gives the columns other names.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -21,6 +21,7 @@ from app.dataset.manifest.tables import (
     SURROGATES,
     TableRow,
     join_cell,
+    normal_name,
     read_table,
     write_table,
 )
@@ -70,6 +71,7 @@ class TableColumns:
             self.file: "--file-column",
             self.part: "--part-column",
             self.positive: "--positive-column",
+            self.negative: "--negative-column",
         }
 
 
@@ -129,12 +131,7 @@ def read_manifest(
             The message names file, row and column.
     """
     folder = PhotoFolder(photos)
-    table = read_table(
-        path,
-        (columns.file, columns.part, columns.positive),
-        optional=(columns.negative,),
-        options=columns.options,
-    )
+    table = _read_columns(path, (columns.file, columns.part, columns.positive), columns)
     rows = _merge_duplicates(
         path, (_parse_row(row, folder, names, columns) for row in table), columns
     )
@@ -165,12 +162,7 @@ def read_annotations(
         DataError: as for `read_manifest`, except for errors of the splits.
     """
     folder = PhotoFolder(photos)
-    rows = read_table(
-        path,
-        (columns.file, columns.positive),
-        optional=(columns.negative,),
-        options=columns.options,
-    )
+    rows = _read_columns(path, (columns.file, columns.positive), columns)
     return _merge_duplicates(
         path, (_parse_annotation(row, folder, names, columns) for row in rows), columns
     )
@@ -194,7 +186,9 @@ def read_one_hot_annotations(
         DataError: a photo is missing, a cell has another value, or rows of one photo disagree.
     """
     folder = PhotoFolder(photos)
-    rows = read_table(path, (columns.file,), optional=(columns.part,), options=columns.options)
+    rows = read_table(
+        path, (columns.file,), optional=(columns.part,), options=columns.options, unique=True
+    )
     return _merge_duplicates(path, (_parse_one_hot(row, folder, columns) for row in rows), columns)
 
 
@@ -264,6 +258,14 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
     raise DataError(f"{location}: unknown name {name!r}{hint}")
 
 
+def _read_columns(path: Path, required: Sequence[str], columns: TableColumns) -> Iterator[TableRow]:
+    """Read a table that may lack the negative column, unless a name was given for that."""
+    negative, options = (columns.negative,), columns.options
+    if columns.negative == DEFAULT_COLUMNS.negative:
+        return read_table(path, required, optional=negative, options=options)
+    return read_table(path, (*required, *negative), options=options)
+
+
 def _parse_annotation(
     row: TableRow, folder: PhotoFolder, names: Collection[str] | None, columns: TableColumns
 ) -> Annotation:
@@ -283,8 +285,8 @@ def _names_in(
     row: TableRow, column: str, names: Collection[str] | None, separator: str | None
 ) -> frozenset[str]:
     """Return the names in a cell, after checking that they are known."""
-    if names is not None and row[column].strip() in names:
-        return frozenset([row[column].strip()])  # also a name such as NA or ['x']
+    if names is not None and (name := normal_name(row[column])) in names:
+        return frozenset([name])  # also a name such as NA or ['x']
     found = row.values(column, separator or SEPARATOR)
     for name in sorted(found):
         if names is not None:
@@ -333,7 +335,11 @@ def _parse_row(
 def _merge_duplicates(
     path: Path, rows: Iterable[AnnotationT], columns: TableColumns
 ) -> list[AnnotationT]:
-    """Merge the rows of each photo into one that has the names of all of them."""
+    """Merge the rows of each photo into one that has the names of all of them.
+
+    Raises:
+        DataError: rows of one photo disagree, or there are no rows.
+    """
     by_file: dict[str, AnnotationT] = {}
     for row in rows:
         first = by_file.setdefault(row.file, row)
@@ -355,4 +361,6 @@ def _merge_duplicates(
                 f"{', '.join(both)}"
             )
         by_file[row.file] = replace(first, positive=positive, negative=negative)
+    if not by_file:
+        raise DataError(f"{path}: has a header but no rows; a row is a photo and its labels")
     return list(by_file.values())

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from app.core.files import Problem, ProblemsError, load_yaml, unknown_name_message
 from app.core.labels import LabelSet, Text
+from app.dataset.manifest.tables import normal_name
 from app.errors import DataError
 
 
@@ -34,7 +35,7 @@ class NameDefinition(BaseModel):
 class _NamesFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    names: dict[str, NameDefinition]
+    names: dict[Annotated[str, AfterValidator(normal_name)], NameDefinition]
 
     @model_validator(mode="after")
     def _labels_are_known(self, info: ValidationInfo[LabelSet]) -> Self:

@@ -12,12 +12,17 @@ import io
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import DataError
+
+if TYPE_CHECKING:
+    from _csv import Reader  # the type of csv.reader
 
 SEPARATOR = "|"
 DELIMITERS = (",", ";", "\t")
@@ -69,7 +74,8 @@ class TableRow:
         """Return the values in a cell: a list, or texts between separators.
 
         A list may be written as Python or JSON writes it, such as `['pool', 'beach']`. A missing
-        value (`MISSING_VALUES`) is empty.
+        value (`MISSING_VALUES`) is empty. Values are in Unicode normal form C, so that equal ones
+        from different systems are equal.
 
         Args:
             column: the column.
@@ -82,7 +88,7 @@ class TableRow:
             texts: Iterable[str] = self.lists[column]
         else:
             texts = self._split(column, separator)
-        return frozenset(filter(None, map(str.strip, texts)))
+        return frozenset(filter(None, map(normal_name, texts)))
 
     def _split(self, column: str, separator: str) -> Iterable[str]:
         cell = self[column].strip()
@@ -96,6 +102,11 @@ class TableRow:
         return () if cell in MISSING_VALUES else cell.split(separator)
 
 
+def normal_name(name: str) -> str:
+    """Return a name in Unicode normal form C, without white space around it."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def join_cell(values: Iterable[str]) -> str:
     """Return a cell that holds several values, in their order."""
     return SEPARATOR.join(values)
@@ -107,16 +118,19 @@ def read_table(
     *,
     optional: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
+    unique: bool = False,
 ) -> Iterator[TableRow]:
     """Read a table row by row.
 
-    The names of columns are compared without case and outer white space, if no name is equal.
+    The names of columns are read in Unicode normal form C without outer white space, and compared
+    without case if none is equal.
 
     Args:
         path: a text table in UTF-8 or UTF-16 with a header, or a `.parquet` file.
         columns: required columns; other columns are read as well.
         optional: columns that are empty in each row if the table lacks them.
         options: column to the command-line option that names it, for the error message.
+        unique: whether other columns must be unique too.
 
     Yields:
         The rows that have a cell with text.
@@ -131,7 +145,7 @@ def read_table(
         raise DataError(f"{path}: is a workbook; save the sheet as CSV UTF-8 and pass that file")
     if suffix not in (*TEXT_SUFFIXES, ".parquet"):
         raise DataError(f"{path}: must end in {', '.join(TEXT_SUFFIXES)} or .parquet")
-    wanted = _Columns(path, columns, optional, options or {})
+    wanted = _Columns(path, columns, optional, options or {}, unique)
     read = _read_parquet if suffix == ".parquet" else _read_text
     return read(path, wanted)
 
@@ -170,6 +184,7 @@ class _Columns:
     required: Sequence[str]
     optional: Sequence[str]
     options: Mapping[str, str]
+    unique: bool
 
     @property
     def all(self) -> Sequence[str]:
@@ -184,8 +199,9 @@ class _Columns:
         found = {}
         folded = [name.casefold() for name in header]
         for column in self.all:
-            exact = [i for i, name in enumerate(header) if name == column]
-            same = exact or [i for i, name in enumerate(folded) if name == column.casefold()]
+            wanted = normal_name(column)
+            exact = [i for i, name in enumerate(header) if name == wanted]
+            same = exact or [i for i, name in enumerate(folded) if name == wanted.casefold()]
             if len(same) > 1:
                 raise DataError(
                     f"{self.path}: column {column} occurs twice: "
@@ -209,8 +225,11 @@ class _Columns:
         Raises:
             DataError: a column is missing or occurs twice.
         """
+        named = [name for name in header if name]
+        if self.unique and len(set(named)) < len(named):
+            twice = next(name for name in named if named.count(name) > 1)
+            raise DataError(f"{self.path}: column {twice} occurs twice; keep one of them")
         if missing := self.missing(header):
-            named = [name for name in header if name]
             hint = "".join(
                 f"; {self.options[column]} names the column {column}"
                 for column in missing
@@ -241,7 +260,7 @@ class _Columns:
 def _read_text(path: Path, columns: _Columns) -> Iterator[TableRow]:
     text, skipped, delimiters = _without_separator_line(_read_file(path))
     rows = list(_records(path, text, skipped, _choose_delimiter(text, columns, delimiters)))
-    header = [name.strip() for name in rows.pop(0)[1]] if rows else []
+    header = [normal_name(name) for name in rows.pop(0)[1]] if rows else []
     first = next((i for i, name in enumerate(header) if not INDEX_NAME.fullmatch(name)), 0)
     position = columns.require(header, [cells for _, cells in rows])
     has_row_names = _has_row_names(header, [cells for _, cells in rows])
@@ -307,22 +326,32 @@ def _choose_delimiter(text: str, columns: _Columns, delimiters: Sequence[str]) -
     """
     headers = {}
     for delimiter in delimiters:
-        records = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
+        records = _csv_reader(text, delimiter)
         try:
             record = next((each for each in records if any(map(str.strip, each))), [])
         except csv.Error:  # reported when the rows are read
             record = []
-        headers[delimiter] = [name.strip() for name in record]
+        headers[delimiter] = [normal_name(name) for name in record]
         if headers[delimiter] and not columns.missing(headers[delimiter]):
             return delimiter
     return max(headers, key=lambda delimiter: len(headers[delimiter]))
+
+
+def _csv_reader(text: str, delimiter: str) -> "Reader":
+    return csv.reader(
+        io.StringIO(text, newline=None),
+        delimiter=delimiter,
+        # A space before a quote, as in `a, "b"`, is no text; another one may begin a file's name.
+        skipinitialspace=re.search(re.escape(delimiter) + ' +"', text) is not None,
+        strict=True,
+    )
 
 
 def _records(
     path: Path, text: str, skipped: int, delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the cells of each record that has text."""
-    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+    reader = _csv_reader(text, delimiter)
     last = 0
     try:
         for cells in reader:
@@ -391,7 +420,7 @@ def _read_parquet(path: Path, columns: _Columns) -> Iterator[TableRow]:
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     table = table.drop_columns([name for name in table.column_names if INDEX_NAME.fullmatch(name)])
-    names = [name.strip() for name in table.column_names]
+    names = [normal_name(name) for name in table.column_names]
     position = columns.require(names)
     rows = (cells for batch in table.to_batches() for cells in batch.to_pylist())
     for number, cells in enumerate(rows, start=1):
