@@ -67,7 +67,7 @@ def send_all_kinds(client: httpx.Client, classifier: FailingClassifier) -> list[
         {"json": {"images": base64_text(good)}},
         *(
             {"content": b'{"images": "' + ON_THE_PHOTO, "headers": {"content-type": kind}}
-            for kind in ("text/json", "application/json")
+            for kind in ("text/plain", "application/json")
         ),
         *(form(fails) for form in (raw, multipart, json_body)),
     ]

@@ -176,8 +176,8 @@ class ZeroShotOptions(Options):
         strict=False,
         fail_fast=True,
         json_schema_extra={"uniqueItems": True},
-        description="1 to 1000 texts; the tokenizer must tell any two apart, and it ignores case, "
-        "white space, HTML escapes and Unicode normalisation",
+        description="1 to 1000 texts; the tokenizer must distinguish all of them, and it ignores "
+        "case, white space, HTML escapes and Unicode normalisation",
     )
     template: Template = Field("a photo with {}", description="the text around each label")
     scoring: Scoring = Field(
