@@ -154,7 +154,7 @@ def test_workers_share_metrics_reload_and_drain(tmp_path: Path) -> None:
         place.symlink_to("new")
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: 'version="1.0.0"} 0.0' in client.get("/metrics").text)
-        wait_until(lambda: server.log_text.count("checkpoint tiny 2.0.0") == WORKERS)
+        wait_until(lambda: server.log_text.count("Checkpoint tiny 2.0.0") == WORKERS)
         assert versions(url, 6) == {"2.0.0"}
 
         begun = [half_a_request(url) for _ in range(CONNECTIONS)]
