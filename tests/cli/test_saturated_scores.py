@@ -1,7 +1,8 @@
 """Commands that measure give the AP of the cosines where every probability rounds to 0 or 1.
 
-CLIP's scale of 100 makes a sigmoid of 1 from a cosine of 0.17 on. The tiny checkpoint's cosines lie
-around 0, so its scale is higher.
+One checkpoint is like a stock CLIP: at its scale of 100, all cosines lie between 0.2 and 0.3, so
+that each sigmoid is exactly 1 in float32. The cosines of the other one lie around 0, and its scale
+is so high that the probabilities of every method round to 0 or 1.
 """
 
 import json
@@ -23,6 +24,7 @@ from app.core.classifier import Classifier
 from app.core.images import ImageLimits, load_pixels, normalize
 from app.core.labels import Label, LabelSet
 from app.dataset.labelled import LabelledPhotos, load_labelled_photos
+from app.tagger import Tagger
 from app.training.config import TrainConfig
 from app.training.run import train
 from app.training.tuning import Search, tune
@@ -44,9 +46,13 @@ LABELS = LabelSet(
 IDS = LABELS.ids
 DESCRIPTIONS = [f"a photo with {label.description}" for label in LABELS.labels]
 PHOTOS_PER_SAMPLE = 8
-LOGIT_SCALE = math.log(50_000)
+CHECKPOINTS = {"CLIP": (100.0, 0.25), "high scale": (50_000.0, None)}  # scale, mean cosine
 STILL = TrainConfig(
-    learning_rate=0.0, batch_size=8, epochs=1, freeze_text=True, max_logit_scale=LOGIT_SCALE
+    learning_rate=0.0,
+    batch_size=8,
+    epochs=1,
+    freeze_text=True,
+    max_logit_scale=11.0,
 )
 
 
@@ -69,6 +75,11 @@ class Saturated:
     classifier: Classifier
     files: list[str]
     images: Floats
+
+    @property
+    def scale(self) -> float:
+        """The factor of the cosines."""
+        return math.exp(self.classifier.logit_scale)
 
     def cosines(self, texts: list[str]) -> Floats:
         """Return the (N, T) cosines with texts, in float64."""
@@ -98,11 +109,16 @@ def read_pixels(classifier: Classifier, paths: list[Path]) -> Tensor:
     return torch.stack([load_pixels(f, ImageLimits(), classifier.preprocess).values for f in files])
 
 
-@pytest.fixture(scope="module")
-def saturated(tmp_path_factory: pytest.TempPathFactory) -> Saturated:
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def saturated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Saturated:
     """Labels follow the cosines with each label's description, in five of six photos."""
     folder = tmp_path_factory.mktemp("saturated")
-    checkpoint = write_tiny(folder / "checkpoint", LABELS, logit_scale=LOGIT_SCALE)
+    scale, mean_cosine = CHECKPOINTS[request.param]
+    checkpoint = write_tiny(
+        folder / "checkpoint", LABELS, logit_scale=math.log(scale), mean_cosine=mean_cosine
+    )
     classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
     photos = folder / "photos"
     photos.mkdir()
@@ -141,10 +157,18 @@ def run(
     return run
 
 
-def test_probabilities_of_the_checkpoint_are_saturated(saturated: Saturated) -> None:
+def test_probabilities_of_the_checkpoint_are_saturated(
+    saturated: Saturated, request: pytest.FixtureRequest
+) -> None:
     images = torch.from_numpy(saturated.images).float()
     for texts in (LABELS.prompts, DESCRIPTIONS):
         embeddings = saturated.classifier.embed_texts(texts)
+        if request.node.callspec.params["saturated"] == "CLIP":
+            cosines = saturated.cosines(texts)
+            assert 0.2 < cosines.min() < cosines.max() < 0.3
+            logits = saturated.classifier.zero_shot(images, embeddings, "sigmoid")
+            assert (logits.sigmoid() == 1).all()
+            continue
         for method in ("sigmoid", "pair", "softmax"):
             probabilities = saturated.classifier.zero_shot(images, embeddings, method).sigmoid()
             apart = (probabilities > 1e-6) & (probabilities < 1 - 1e-6)
@@ -171,12 +195,12 @@ def test_compare_reports_ap_of_cosines(saturated: Saturated, run: Command) -> No
     models = [f"{method}={saturated.checkpoint}:{method}" for method in methods]
     out = run("compare", *models, "--resamples", "5", "--json").out
     cosines = saturated.cosines(LABELS.prompts)
-    others = [np.delete(cosines, c, axis=1).max(axis=1) for c in range(len(IDS))]
+    scaled = saturated.scale * cosines
+    others = [np.logaddexp.reduce(np.delete(scaled, c, axis=1), axis=1) for c in range(len(IDS))]
     scores = {
         "sigmoid": cosines,
         "pair": cosines - saturated.cosines(["a photo"]),
-        # At this scale, the log odds of a softmax are the lead over the best other text.
-        "softmax": cosines - np.stack(others, axis=1),
+        "softmax": scaled - np.stack(others, axis=1),
     }
     for method, found in json.loads(out)["methods"].items():
         values = [each["average_precision"]["value"] for each in found["classes"].values()]
@@ -263,8 +287,26 @@ def test_tuning_compares_trials_by_ap_of_cosines(
 ) -> None:
     init, search = (
         read_checkpoint(saturated.checkpoint),
-        Search(trials=1, low=LOGIT_SCALE - 0.1, high=LOGIT_SCALE),
+        Search(trials=1, low=math.log(saturated.scale) - 0.1, high=math.log(saturated.scale)),
     )
     (trial,) = tune(init, saturated.data(), STILL, search, tmp_path, progress=progress)
     expected = saturated.average_precisions(saturated.cosines(LABELS.prompts))
     assert trial.macro_map == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_tagger_orders_labels_by_cosines(saturated: Saturated) -> None:
+    tagger = Tagger(saturated.classifier)
+    photos = [saturated.photos / file for file in saturated.files]
+
+    def orders(texts: list[str]) -> list[list[str]]:
+        return [[texts[i] for i in np.argsort(-row)] for row in saturated.cosines(texts)]
+
+    for scoring in ("sigmoid", "pair", "softmax"):
+        for texts in (DESCRIPTIONS, DESCRIPTIONS[::-1]):
+            scored = tagger.zero_shot(photos, texts, template="{}", scoring=scoring)
+            assert [[each.label for each in photo.scores] for photo in scored] == orders(texts)
+    tagged = tagger.tag(photos, all_scores=True)
+    prompts = dict(zip(IDS, LABELS.prompts, strict=True))
+    assert [[prompts[tag.label.id] for tag in photo.tags] for photo in tagged] == orders(
+        LABELS.prompts
+    )

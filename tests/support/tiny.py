@@ -20,6 +20,7 @@ from app.serving.listening import bind
 from app.serving.process import Server, server_config
 from app.settings import Settings
 
+SHIFT = 70.0  # many times the length of an embedding before it is normalised
 SHUTDOWN_TIMEOUT_S = 60  # longer than the server's 30 s to finish requests
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -70,9 +71,12 @@ def write_tiny(
     seed: int = 0,
     version: str = "1.2.3",
     logit_scale: float | None = None,
+    mean_cosine: float | None = None,
 ) -> Path:
-    """Write a tiny checkpoint, by default with the built-in label set."""
+    """Write a tiny checkpoint, by default with the built-in label set and cosines around 0."""
     model = tiny_model(seed)
+    if mean_cosine is not None:
+        _shift_cosines(model.clip, mean_cosine)
     if logit_scale is not None:
         model.logit_scale.data.fill_(logit_scale)
     write_checkpoint(
@@ -86,6 +90,25 @@ def write_tiny(
         dtype=torch.float32,
     )
     return directory
+
+
+def _shift_cosines(clip: CustomTextCLIP, mean: float) -> None:
+    """Add one vector to all image embeddings and one to all texts, whose cosine is the mean.
+
+    Two dimensions are for these vectors alone, so that they do not change the order of the cosines.
+    """
+    first, second = torch.eye(CONFIG["model_cfg"]["embed_dim"])[:2]
+    towers = (
+        (clip.visual.ln_post, clip.visual.proj, first),
+        (
+            *(clip.text.ln_final, clip.text.text_projection),
+            mean * first + math.sqrt(1 - mean**2) * second,
+        ),
+    )
+    for norm, projection, direction in towers:
+        norm.weight.data[0], norm.bias.data[0] = 0, 1  # the first feature is constant
+        projection.data[:, :2] = 0
+        projection.data[0] = SHIFT * direction
 
 
 class SaturatedClassifier(Classifier):
