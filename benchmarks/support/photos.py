@@ -26,12 +26,12 @@ def photos(megapixels: float) -> tuple[bytes, ...]:
         One JPEG file per sample: quality 88, 4:2:0.
     """
     return tuple(
-        encoded(_mosaic(SIZES[megapixels], first), "JPEG", quality=88, subsampling="4:2:0")
+        encoded(mosaic(SIZES[megapixels], first), "JPEG", quality=88, subsampling="4:2:0")
         for first in range(len(NAMES))
     )
 
 
-def _mosaic(size: tuple[int, int], first: int) -> Image.Image:
+def mosaic(size: tuple[int, int], first: int) -> Image.Image:
     """Fill a canvas with rows of samples.
 
     Args:
