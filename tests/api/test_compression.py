@@ -10,6 +10,8 @@ from app.serving.http.middleware import MIN_GZIP_BYTES
 from tests.support.requests import json_body, multipart, photo, raw
 
 LARGE = {"all_scores": "true"}
+MORE_ACCEPTED = ["*", "GZIP", "x-gzip", "br;q=1, *;q=0.1", "gzip;Q=1.0, *;q=0", "x-gzip;q=0, gzip"]
+MORE_REFUSED = ["*;q=0", "gzip;q=0, *", "gzip ; q=0.000", "gzipped"]
 
 
 def large(client: httpx.Client, coding: str) -> httpx.Response:
@@ -22,7 +24,9 @@ def large(client: httpx.Client, coding: str) -> httpx.Response:
     return answer
 
 
-@pytest.mark.parametrize("coding", ["gzip", "gzip, deflate, br", "gzip;q=0.5, identity;q=0.1"])
+@pytest.mark.parametrize(
+    "coding", ["gzip", "gzip, deflate, br", "gzip;q=0.5, identity;q=0.1", *MORE_ACCEPTED]
+)
 def test_large_response_is_compressed(client: httpx.Client, coding: str) -> None:
     answer = large(client, coding)
     sent = answer.extensions["raw"]
@@ -34,10 +38,13 @@ def test_large_response_is_compressed(client: httpx.Client, coding: str) -> None
     assert len(json.loads(body)["results"][0]["labels"]) == 120
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "br", "gzip;q=0", "br, gzip; q=0.0, identity"])
+@pytest.mark.parametrize(
+    "coding", ["", "identity", "br", "gzip;q=0", "br, gzip; q=0.0, identity", *MORE_REFUSED]
+)
 def test_response_is_plain_for_other_clients(client: httpx.Client, coding: str) -> None:
     answer = large(client, coding)
     assert "content-encoding" not in answer.headers
+    assert answer.headers["vary"] == "Accept-Encoding"
     assert len(json.loads(answer.extensions["raw"])["results"][0]["labels"]) == 120
 
 

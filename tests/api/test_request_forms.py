@@ -429,6 +429,7 @@ LISTS: dict[str, list[tuple[str, str]]] = {
     "indices": [("labels[1]", "pool"), ("labels[0]", "sauna")],
     "mixed": [("labels", "pool"), ("labels[]", "sauna")],
     "commas": [("labels", "pool, sauna,")],
+    "JSON": [("labels", '["pool", "sauna"]')],
 }
 
 
@@ -454,6 +455,21 @@ def test_comma_belongs_to_label_in_brackets_and_repeated_fields(client: httpx.Cl
         body = FILE + b"".join(field(*item) for item in fields) + END
         scores = post(client, body, path="/zero-shot").json()["results"][0]["scores"]
         assert text in {score["label"] for score in scores}
+
+
+@pytest.mark.parametrize("text", ["[pool]", "[1]", '["pool"', '[["pool"]]', "[[["])
+def test_text_in_brackets_that_is_no_list_is_one_label(client: httpx.Client, text: str) -> None:
+    answer = post(client, FILE + field("labels", text) + END, path="/zero-shot")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["results"][0]["scores"][0]["label"] == text
+
+
+def test_null_option_of_json_is_not_set(client: httpx.Client) -> None:
+    images = [{"id": None, "url": None, "data": base64.b64encode(SMALL).decode()}]
+    options = dict.fromkeys(["max_labels", "include_labels", "exclude_categories", "all_scores"])
+    assert client.post("/predict", json={"images": images, **options}).status_code == 200
+    answer = client.post("/predict", json={"images": images, "max_label": None})
+    assert "did you mean max_labels" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("names", [["beach,baby_cot"], ["beach", "baby_cot"]])
@@ -538,8 +554,14 @@ def test_compressed_body_is_415_with_accept_encoding(client: httpx.Client, codin
 
 
 def test_identity_coding_is_accepted(client: httpx.Client) -> None:
-    headers = {"content-type": "image/jpeg", "content-encoding": "identity"}
+    headers = {"content-type": "image/jpeg", "content-encoding": "identity, Identity"}
     assert client.post("/predict", content=SMALL, headers=headers).status_code == 200
+
+
+def test_every_content_encoding_header_counts(client: httpx.Client) -> None:
+    codings = [("content-encoding", "identity"), ("content-encoding", "gzip")]
+    headers = [("content-type", "image/jpeg"), *codings]
+    assert client.post("/predict", content=SMALL, headers=headers).status_code == 415
 
 
 @pytest.mark.parametrize(

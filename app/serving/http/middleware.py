@@ -36,7 +36,8 @@ EXPOSED_HEADERS = (REQUEST_ID, "Retry-After", "Server-Timing", "WWW-Authenticate
 GZIP_LEVEL, MIN_GZIP_BYTES = 1, 4096
 MIN_GZIP_BYTES_IN_THREAD = 32 * 1024  # compressed on the event loop, this takes 0.3 ms
 NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-npy")  # float32 hardly shrinks
-REFUSES_GZIP = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)", re.IGNORECASE)
+GZIP_NAMES = ("gzip", "x-gzip", "*")
+REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")  # by a quality of 0, RFC 9110, 12.4.2
 logger = logging.getLogger("mumic.access")
 
 
@@ -142,15 +143,28 @@ class RequestContext:
 class Compression(GZipMiddleware):
     """Compresses large responses for clients that accept gzip.
 
-    Starlette does not recognise a refusal with a quality of 0, as in `gzip;q=0`.
+    Starlette only searches the header for `gzip`, so the header is replaced by the decision.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        refused = scope["type"] == "http" and REFUSES_GZIP.search(
-            Headers(scope=scope).get("Accept-Encoding", "")
-        )
-        await (self.app if refused else super().__call__)(scope, receive, send)
+        if scope["type"] == "http":
+            headers = MutableHeaders(scope=scope)
+            sent = ",".join(headers.getlist("Accept-Encoding"))
+            headers["Accept-Encoding"] = "gzip" if accepts_gzip(sent) else "identity"
+        await super().__call__(scope, receive, send)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header (RFC 9110, 12.5.3) accepts gzip.
+
+    `*` stands for gzip if gzip is not named.
+    """
+    accepted: dict[str, bool] = {}
+    for item in accept_encoding.lower().split(","):
+        name, _, quality = item.partition(";")
+        accepted.setdefault(name.strip(), not REFUSED.fullmatch(quality.strip()))
+    return next((accepted[name] for name in GZIP_NAMES if name in accepted), False)
 
 
 class UnexpectedErrors:

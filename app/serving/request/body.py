@@ -141,8 +141,8 @@ async def _read(
 
 
 def _refuse_content_coding(request: Request) -> None:
-    codings = request.headers.get("content-encoding", "").lower()
-    if codings.strip() not in ("", "identity"):
+    codings = ",".join(request.headers.getlist("content-encoding"))
+    if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
         raise UnsupportedMediaError(
             f"the body has the content encoding {codings[:40]!r}; send it without compression",
             accept_encoding="identity",
@@ -170,7 +170,10 @@ async def _read_json(
         raise MalformedBodyError("the body must be a JSON object, {...}")
     if isinstance(images := parsed.get(IMAGES_FIELD), list) and images:
         _check_count(len(images), dependencies.settings)  # before pydantic validates each image
-    return validated(model, parsed)
+    # Serializers of typed languages write null for what is not set.
+    return validated(
+        model, {k: v for k, v in parsed.items() if v is not None or k not in model.model_fields}
+    )
 
 
 def _media_type(request: Request) -> str:

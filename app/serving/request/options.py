@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from app.core.files import nearest_names
 from app.errors import OptionError
@@ -19,7 +20,8 @@ def parse_options(model: type[Opts], fields: Iterable[tuple[str, Any]]) -> Opts:
     """Read options from the fields of a form or a query.
 
     A list is a repeated field (`labels=pool&labels=sauna`), also with brackets (`labels[]`,
-    `labels[0]`), or one field with commas (`labels=pool,sauna`). Empty fields are ignored.
+    `labels[0]`), or one field with commas (`labels=pool,sauna`) or a JSON list
+    (`labels=["pool", "sauna"]`). Empty fields are ignored.
 
     Args:
         model: the options.
@@ -62,10 +64,23 @@ def _is_list(model: type[Options], name: str) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    """Split a text at its commas; without commas it is one item as it is."""
-    if not isinstance(value, str) or "," not in value:
+    """Split a text that is a JSON list of texts or has commas; other values are one item."""
+    if not isinstance(value, str):
         return [value]
-    return [item.strip() for item in value.split(",") if item.strip()]
+    if (items := _json_texts(value)) is not None:
+        return items
+    return [item.strip() for item in value.split(",") if item.strip()] if "," in value else [value]
+
+
+def _json_texts(value: str) -> list[Any] | None:
+    """Parse a JSON list of texts; None for other texts, also those that begin with a bracket."""
+    if not value.lstrip().startswith("["):
+        return None
+    try:
+        items = from_json(value)
+    except ValueError:
+        return None
+    return items if all(isinstance(item, str) for item in items) else None
 
 
 def validated(model: type[Opts], raw: Mapping[str, Any]) -> Opts:
