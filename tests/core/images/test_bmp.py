@@ -110,6 +110,13 @@ WITH_ALPHA: dict[str, Masks] = {
     "ABGR": (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
     "RGBA": (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
 }
+UNUSUAL: dict[str, tuple[int, Masks]] = {
+    "4444": (16, (0xF00, 0xF0, 0xF, 0xF000)),
+    "1555": (16, (0x7C00, 0x3E0, 0x1F, 0x8000)),
+    "BGR": (16, (0x1F, 0x7E0, 0xF800, 0)),
+    "30 bits": (32, (0x3FF00000, 0xFFC00, 0x3FF, 0)),
+    "30 bits, alpha": (32, (0x3FF, 0xFFC00, 0x3FF00000, 0xC0000000)),
+}
 
 
 @pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
@@ -128,6 +135,27 @@ def test_alpha_mask_is_composited_over_white(masks: Masks, header: int) -> None:
     weight = ALPHA[..., None] / 255
     data = bmp(rows, 32, header=header, compression=BIT_FIELDS, masks=masks)
     assert_pixels(data, RGB * weight + 255 * (1 - weight))
+
+
+@pytest.mark.parametrize("top_down", [False, True])
+@pytest.mark.parametrize("header", [40, 52, 56, 124])
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_masks_decode(name: str, header: int, top_down: bool) -> None:
+    bits, masks = UNUSUAL[name]
+    rows, shown = masked(bits, masks, ALPHA)
+    data = bmp(rows, bits, header=header, compression=BIT_FIELDS, masks=masks, top_down=top_down)
+    weight = shown[..., 3:] / 255 if header >= 56 else 1
+    assert_pixels(data, shown[..., :3] * weight + 255 * (1 - weight))
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_truncated_pixels_at_unusual_masks_are_corrupt(name: str) -> None:
+    bits, masks = UNUSUAL[name]
+    rows, _ = masked(bits, masks, ALPHA)
+    data = bmp(rows, bits, header=124, compression=BIT_FIELDS, masks=masks)
+    with pytest.raises(ImageError) as caught:
+        decoded(data[:-20])
+    assert caught.value.code == "corrupt"
 
 
 @pytest.mark.parametrize("header", [56, 108, 124])
@@ -188,9 +216,9 @@ def test_palette_equal_to_its_indices_decodes(bits: int, colours: int) -> None:
         *[
             (bmp(BGR_ROWS, bits, header=124, compression=BIT_FIELDS, masks=masks), "masks 0x")
             for bits, masks in [
-                (16, (0xF00, 0xF0, 0xF, 0xF000)),
-                (16, (0x7C00, 0x3E0, 0x1F, 0x8000)),
-                (32, (0x3FF00000, 0xFFC00, 0x3FF, 0)),
+                (16, (0xF0F, 0xF0, 0xF, 0xF000)),
+                (16, (0xFF0000, 0xFF00, 0xFF, 0)),
+                (24, (0xFF, 0xFF00, 0xFF0000, 0)),
             ]
         ],
     ],
