@@ -58,8 +58,9 @@ NO_TELEMETRY: TelemetryConfig = {
 class MumicApp(FastAPI):
     """FastAPI with a complete OpenAPI document, behind an optional path prefix.
 
-    The document includes the bodies parsed outside FastAPI. All addresses in it and on /docs are
-    relative, so the app works below any prefix that a proxy removes.
+    The document includes the bodies parsed outside FastAPI. Without a configured prefix, all
+    addresses in it and on /docs are relative, so the app works below any prefix that a proxy
+    removes.
 
     Attributes:
         root_prefix: removed from the path of a request; for proxies that keep it.
@@ -162,7 +163,8 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        servers=[{"url": "./"}],  # relative to the document: works behind a path prefix
+        # By default relative to the document: right behind any prefix that a proxy removes.
+        servers=[{"url": settings.root_path or "."}],
         redirect_slashes=False,  # a redirect would send clients to the host of their Host header
         telemetry=NO_TELEMETRY | tracing.telemetry if tracing else NO_TELEMETRY,
     )

@@ -115,7 +115,7 @@ def test_operation_ids_are_short_and_stable(document: dict[str, Any]) -> None:
 
 
 def test_server_url_is_relative_to_document(document: dict[str, Any]) -> None:
-    assert document["servers"] == [{"url": "./"}]
+    assert document["servers"] == [{"url": "."}]
 
 
 def test_security_schemes_are_described_as_optional(document: dict[str, Any]) -> None:
