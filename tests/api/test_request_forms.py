@@ -464,14 +464,6 @@ def test_text_in_brackets_that_is_no_list_is_one_label(client: httpx.Client, tex
     assert answer.json()["results"][0]["scores"][0]["label"] == text
 
 
-def test_null_option_of_json_is_not_set(client: httpx.Client) -> None:
-    images = [{"id": None, "url": None, "data": base64.b64encode(SMALL).decode()}]
-    options = dict.fromkeys(["max_labels", "include_labels", "exclude_categories", "all_scores"])
-    assert client.post("/predict", json={"images": images, **options}).status_code == 200
-    answer = client.post("/predict", json={"images": images, "max_label": None})
-    assert "did you mean max_labels" in answer.json()["detail"]
-
-
 @pytest.mark.parametrize("names", [["beach,baby_cot"], ["beach", "baby_cot"]])
 def test_label_ids_with_commas_are_split(client: httpx.Client, names: list[str]) -> None:
     fields = b"".join(field("include_labels", name) for name in names)

@@ -170,10 +170,7 @@ async def _read_json(
         raise MalformedBodyError("the body must be a JSON object, {...}")
     if isinstance(images := parsed.get(IMAGES_FIELD), list) and images:
         _check_count(len(images), dependencies.settings)  # before pydantic validates each image
-    # Serializers of typed languages write null for what is not set.
-    return validated(
-        model, {k: v for k, v in parsed.items() if v is not None or k not in model.model_fields}
-    )
+    return validated(model, parsed)
 
 
 def _media_type(request: Request) -> str:
