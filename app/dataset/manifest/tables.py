@@ -266,18 +266,10 @@ def _read_text(path: Path, columns: _Columns) -> Iterator[TableRow]:
     has_row_names = _has_row_names(header, [cells for _, cells in rows])
     for number, record in rows:
         cells = record[1:] if has_row_names else record
-        named = {
-            name: cells[i] if i < len(cells) else ""
-            for i, name in enumerate(header)
-            if name and i >= first
-        }
-        named |= {
-            column: cells[position[column]]
-            if column in position and position[column] < len(cells)
-            else ""
-            for column in columns.all
-        }
-        row = TableRow(path, number, named)
+        whole = cells + [""] * (len(header) - len(cells))
+        named = {name: whole[i] for i, name in enumerate(header) if name and i >= first}
+        named |= {column: whole[i] for column, i in position.items()}
+        row = TableRow(path, number, dict.fromkeys(columns.all, "") | named)
         _check_surplus(row, header, cells, first)
         if not any(map(str.strip, named.values())):
             continue  # only the index column has a cell

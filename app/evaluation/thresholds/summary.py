@@ -284,12 +284,12 @@ def fallback_lines(
     return [
         "",
         f"warning: too few photos for {len(few)} of {len(ids)} labels: {shown}{more}. A threshold "
-        f"is fitted from {rules.min_positives} known positives and {rules.min_positives} known "
-        f"negatives on in the split {split} (--min-positives). These labels get a guess, at least "
-        f"{rules.serve_floor:g}, that passes the share of photos known to have the label plus "
-        f"{rules.serve_share:.0%}: such a label will hardly ever be served. Add photos of it, give "
-        f"the split {split} a larger share (mumic data split --shares), or set its threshold in "
-        "labels.yaml and run mumic seal",
+        f"is fitted if the split {split} has at least {rules.min_positives} known positives and "
+        f"{rules.min_positives} known negatives (--min-positives). These labels get a guess, at "
+        f"least {rules.serve_floor:g}, that passes the share of photos known to have the label "
+        f"plus {rules.serve_share:.0%}: such a label will hardly ever be served. Add photos of "
+        f"it, give the split {split} a larger share (mumic data split --shares), or set its "
+        "threshold in labels.yaml and run mumic seal",
     ]
 
 
