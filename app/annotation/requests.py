@@ -92,6 +92,12 @@ class SplitRequest(TableRequest):
     targets: Path = Field(description="table: file, positive and, optionally, negative")
     photos: Path = Field(description="folder that the files are in")
     out: Path = Field(description="manifest to write, .csv or .parquet")
+    labels: Path | None = Field(
+        None, description="a label set that must have every label of the table; default: any label"
+    )
+    names: Path | None = Field(
+        None, description="YAML: definitions of the table's labels, if not label ids"
+    )
     unlisted: Literal["unknown", "negative"] | None = Field(
         None,
         description="labels that a row does not list: unknown (default), or negative: the photo "

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotation.targets import assign_splits
+from app.annotation.targets.label_variants import variant_warnings
 from app.dataset.manifest import SPLITS, Annotation, Split, read_manifest, write_annotations
 from app.errors import DataError
-from tests.support.annotation import annotation, write_crops
+from tests.support.annotation import annotation, write_crops, write_labels
 from tests.support.command import Run, mumic
 
 PHOTOS = st.lists(
@@ -131,3 +132,78 @@ def test_missing_photo_is_reported_with_row(
     assert ran.code == 1
     assert "targets.csv: row 5, column file: no photo" in ran.err
     assert not (folder / "manifest.parquet").exists()
+
+
+def split_table(folder: Path, rows: Sequence[str], *options: str) -> list[str]:
+    """Write photos and a table of their labels, and return a command that splits it."""
+    files = write_crops(folder / "photos", len(rows))
+    lines = [f"{file},{labels}" for file, labels in zip(files, rows, strict=True)]
+    (folder / "own.csv").write_text("\n".join(["file,positive", *lines]) + "\n")
+    paths = {"targets": "own.csv", "photos": "photos", "out": "manifest.csv"}
+    given_paths = [str(each) for key, name in paths.items() for each in (f"--{key}", folder / name)]
+    return ["data", "split", *given_paths, "--unlisted", "negative", *options]
+
+
+def test_unknown_labels_are_refused_together_with_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = ["pool", "Pool", "pool|gardn", "garden", "Pool", *(f"other{i}" for i in range(10))]
+    command = split_table(tmp_path, rows, "--labels", str(write_labels(tmp_path)))
+    ran = mumic(monkeypatch, capsys, *command)
+    assert ran.code == 1
+    assert "own.csv: 12 unknown names: row 3, column positive: unknown name 'Pool'" in ran.err
+    assert "; row 4, column positive: unknown name 'gardn'; nearest known: garden; " in ran.err
+    assert ran.err.endswith("; and 2 more\n")
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_known_labels_pass_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = split_table(tmp_path, ["pool", "garden"] * 10)
+    ran = mumic(monkeypatch, capsys, *command, "--labels", str(write_labels(tmp_path)))
+    assert ran.code == 0, ran.err
+    names = tmp_path / "names.yaml"
+    names.write_text("names: {pool: {text: pool, label: pool}}\n")
+    ran = mumic(
+        monkeypatch,
+        capsys,
+        *command,
+        *("--labels", str(tmp_path / "labels.yaml"), "--names", str(names)),
+    )
+    assert "own.csv: row 3, column positive: unknown name 'garden'" in ran.err
+
+
+def test_unknown_one_hot_column_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = split_table(tmp_path, ["pool", "garden"], "--one-hot")
+    (tmp_path / "own.csv").write_text("file,pool,Garden\n00.png,1,0\n01.png,0,1\n")
+    ran = mumic(monkeypatch, capsys, *command, "--labels", str(write_labels(tmp_path)))
+    assert "own.csv: column Garden: unknown name 'Garden'; nearest known: garden" in ran.err
+
+
+def test_label_variants_are_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [*["beach|hot tub"] * 10, *["Beach|hot_tub"] * 8, "baech|hot tub", "bech|hot tub"]
+    ran = mumic(monkeypatch, capsys, *split_table(tmp_path, rows))
+    assert ran.code == 0, ran.err
+    assert "warning: labels that may be one label in two spellings (photos): " in ran.err
+    for pair in (
+        "'Beach' (8) and 'beach' (10)",
+        "'baech' (1) and 'beach' (10)",
+        "'bech' (1) and 'beach' (10)",
+        "'hot_tub' (8) and 'hot tub' (12)",
+    ):
+        assert pair in ran.err
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("room1", "room2"), ("cat", "bat"), ("horse", "house"), ("C", "C++"), ("indoor", "outdoor")],
+)
+def test_different_labels_are_no_variants(names: tuple[str, str]) -> None:
+    rare = 6 if names == ("horse", "house") else 1
+    photos = [annotation(f"{i}.jpg", [names[i < rare]]) for i in range(60)]
+    assert variant_warnings(photos) == []

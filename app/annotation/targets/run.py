@@ -27,6 +27,7 @@ from app.annotation.targets.consolidation import (
     make_unlisted_negative,
     targets_from_votes,
 )
+from app.annotation.targets.label_variants import variant_warnings
 from app.annotation.targets.split_counts import split_table_lines, split_warnings
 from app.annotation.targets.splitting import assign_splits
 from app.core.checkpoint import file_hash
@@ -111,26 +112,36 @@ def run_split(request: SplitRequest, console: Console) -> str:
 
     Raises:
         OptionError: the shares are not valid, or the output is the input.
-        DataError: a file is not valid, or a split would be empty.
+        DataError: a file is not valid, a label is unknown, or a split would be empty.
+        LabelSetError: the label set is not valid.
     """
-    refuse_overwriting({"out": request.out}, {"targets": request.targets})
+    inputs = ("targets", "labels", "names")
+    refuse_overwriting(
+        {"out": request.out}, {option: getattr(request, option) for option in inputs}
+    )
     shares = dict(zip(SPLITS, _parse_shares(request.shares), strict=True))
-    if request.one_hot:
-        annotations = read_one_hot_annotations(
-            request.targets, request.photos, columns=request.columns
-        )
-    else:
-        annotations = read_annotations(request.targets, request.photos, columns=request.columns)
+    read = read_one_hot_annotations if request.one_hot else read_annotations
+    names = _known_names(request)
+    annotations = read(request.targets, request.photos, names, columns=request.columns)
+    variants = [] if names is not None else variant_warnings(annotations)
     if request.unlisted == "negative":
         annotations = make_unlisted_negative(annotations)
     hashes = {each.file: file_hash(request.photos / each.file) for each in annotations}
     split_of = assign_splits(annotations, hashes, shares, request.seed)
     rows = [in_split(annotation, split_of[annotation.file]) for annotation in annotations]
     write_manifest(request.out, rows)
-    for warning in split_warnings(rows):
+    for warning in (*variants, *split_warnings(rows)):
         console.print(f"[yellow]warning:[/] {escape(warning)}")
     console.print(f"wrote {request.out}: {len(rows)} photos", markup=False)
     return "".join(f"{line}\n" for line in split_table_lines(rows))
+
+
+def _known_names(request: SplitRequest) -> Mapping[str, NameDefinition] | None:
+    """Return the labels that the table may have; None if any."""
+    if request.labels is None and request.names is None:
+        return None
+    labels = load_label_set(request.labels) if request.labels else builtin_label_set()
+    return load_names(request.names, labels) if request.names else names_from_labels(labels)
 
 
 def _read_tallies(

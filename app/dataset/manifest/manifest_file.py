@@ -8,8 +8,9 @@ annotations. `TableColumns` gives the columns other names.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -35,6 +36,7 @@ UNLISTED_ADVICE = (
     "manifest with: mumic data split --unlisted negative"
 )
 UNKNOWN_NAME_ADVICE = "; names are ids of the label set, unless --names FILE defines them"
+MAX_UNKNOWN_NAMED = 10  # names in a message
 ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
 OTHER_SEPARATORS = re.compile(r"[,;/+&]|\s+")
@@ -132,9 +134,9 @@ def read_manifest(
     """
     folder = PhotoFolder(photos)
     table = _read_columns(path, (columns.file, columns.part, columns.positive), columns)
-    rows = _merge_duplicates(
-        path, (_parse_row(row, folder, names, columns) for row in table), columns
-    )
+    found = [_parse_row(row, folder, names, columns) for row in table]
+    _check_names(path, found, names, columns)
+    rows = _merge_duplicates(path, found, columns)
     if not any(row.split == split for row in rows):
         raise DataError(f"{path}: column {columns.part}: no photo is in the split {split}")
     return rows
@@ -162,14 +164,19 @@ def read_annotations(
         DataError: as for `read_manifest`, except for errors of the splits.
     """
     folder = PhotoFolder(photos)
-    rows = _read_columns(path, (columns.file, columns.positive), columns)
-    return _merge_duplicates(
-        path, (_parse_annotation(row, folder, names, columns) for row in rows), columns
-    )
+    table = _read_columns(path, (columns.file, columns.positive), columns)
+    found = [_parse_annotation(row, folder, names, columns) for row in table]
+    if names is not None:
+        _check_names(path, found, names, columns)
+    return _merge_duplicates(path, found, columns)
 
 
 def read_one_hot_annotations(
-    path: Path, photos: Path, *, columns: TableColumns = DEFAULT_COLUMNS
+    path: Path,
+    photos: Path,
+    names: Collection[str] | None = None,
+    *,
+    columns: TableColumns = DEFAULT_COLUMNS,
 ) -> list[Annotation]:
     """Read a table with a column per name, and merge rows that repeat a photo.
 
@@ -177,19 +184,25 @@ def read_one_hot_annotations(
         path: the table; each column except those of the file and the split is a name. Its cells
             are 1 (present), 0 (absent), or empty or -1 (unknown).
         photos: the folder that the column of the file is relative to.
+        names: every name that a column may have; None allows any name.
         columns: the names of the columns of the file and the split.
 
     Returns:
         One annotation per photo, in the file's order.
 
     Raises:
-        DataError: a photo is missing, a cell has another value, or rows of one photo disagree.
+        DataError: a photo is missing, a cell has another value, a name is unknown, or rows of one
+            photo disagree.
     """
     folder = PhotoFolder(photos)
     rows = read_table(
         path, (columns.file,), optional=(columns.part,), options=columns.options, unique=True
     )
-    return _merge_duplicates(path, (_parse_one_hot(row, folder, columns) for row in rows), columns)
+    found = [_parse_one_hot(row, folder, columns) for row in rows]
+    if names is not None:
+        used = dict.fromkeys(name for each in found for name in each.positive | each.negative)
+        _refuse_unknown(path, {name: f"column {name}" for name in used if name not in names}, names)
+    return _merge_duplicates(path, found, columns)
 
 
 def in_split(annotation: Annotation, split: Split) -> ManifestRow:
@@ -246,8 +259,11 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
     Raises:
         DataError: the name is unknown.
     """
-    if name in known:
-        return
+    if name not in known:
+        raise DataError(f"{location}: {_unknown_name(name, known)}")
+
+
+def _unknown_name(name: str, known: Collection[str]) -> str:
     parts = [part for part in OTHER_SEPARATORS.split(name) if part]
     if len(parts) > 1 and all(part in known for part in parts):
         used = OTHER_SEPARATORS.findall(name)[0]
@@ -255,7 +271,37 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
     else:
         near = nearest_names(name, known)
         hint = f"; nearest known: {', '.join(near)}" if near else UNKNOWN_NAME_ADVICE
-    raise DataError(f"{location}: unknown name {name!r}{hint}")
+    return f"unknown name {name!r}{hint}"
+
+
+def _check_names(
+    path: Path, rows: Iterable[Annotation], known: Collection[str], columns: TableColumns
+) -> None:
+    """Check that all names of a table are known; the message has the first row of each.
+
+    Raises:
+        DataError: names are unknown.
+    """
+    unknown: dict[str, str] = {}
+    for row in rows:
+        for column, names in ((columns.positive, row.positive), (columns.negative, row.negative)):
+            for name in sorted(names - unknown.keys()):
+                if name not in known:
+                    unknown[name] = f"row {row.row_number}, column {column}"
+    _refuse_unknown(path, unknown, known)
+
+
+def _refuse_unknown(path: Path, unknown: Mapping[str, str], known: Collection[str]) -> None:
+    """Raise an error of all unknown names, by their locations, if there are any."""
+    if not unknown:
+        return
+    shown = [
+        f"{location}: {_unknown_name(name, known)}"
+        for name, location in islice(unknown.items(), MAX_UNKNOWN_NAMED)
+    ]
+    count = f"{len(unknown)} unknown names: " if len(unknown) > 1 else ""
+    more = f"; and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
+    raise DataError(f"{path}: {count}{'; '.join(shown)}{more}")
 
 
 def _read_columns(path: Path, required: Sequence[str], columns: TableColumns) -> Iterator[TableRow]:
@@ -284,14 +330,12 @@ def _parse_annotation(
 def _names_in(
     row: TableRow, column: str, names: Collection[str] | None, separator: str | None
 ) -> frozenset[str]:
-    """Return the names in a cell, after checking that they are known."""
+    """Return the names in a cell."""
     if names is not None and (name := normal_name(row[column])) in names:
         return frozenset([name])  # also a name such as NA or ['x']
     found = row.values(column, separator or SEPARATOR)
     for name in sorted(found):
-        if names is not None:
-            check_name_known(name, row.location(column), names)
-        elif separator is None and (used := re.search("[,;]", name)):
+        if names is None and separator is None and (used := re.search("[,;]", name)):
             raise DataError(
                 f"{row.location(column)}: {name!r} holds {used[0]!r}; if that separates labels, "
                 f"give --separator {used[0]!r}, else --separator '|'"
