@@ -36,7 +36,7 @@ class Engine:
         self.admission = Admission(
             settings.max_queued_images,
             metrics.images.set_in_flight,
-            Throughput(min(busy_images, settings.max_queued_images), workers.count),
+            Throughput(busy_images, workers.count, settings.max_queued_images),
             max_retry_after_s=settings.request_timeout_s,
         )
         self.images = ImageEmbedder(self.models, self.admission, settings, metrics, workers)

@@ -1,5 +1,7 @@
 """How fast images are processed while the server has as many as it can process at once."""
 
+import math
+
 WINDOW_S = 10.0  # of saturated time; older observations count for less
 
 
@@ -7,16 +9,19 @@ class Throughput:
     """Estimates seconds per image from images that finish while the server is saturated.
 
     A server that is idle or lightly loaded processes images as slowly as they arrive. Therefore
-    only the time with at least `saturating_images` unfinished images counts. Until that many images
-    have finished in it, the model's last batch gives the estimate.
+    only the time with many unfinished images counts. Until as many images have finished in it, the
+    model's last batch gives the estimate.
 
     Args:
-        saturating_images: unfinished images that occupy every inference worker.
+        busy_images: unfinished images that occupy every inference worker.
         workers: the number of inference workers.
+        max_images: the largest number of unfinished images.
     """
 
-    def __init__(self, saturating_images: int, workers: int) -> None:
-        self._saturating_images = saturating_images
+    def __init__(self, busy_images: int, workers: int, max_images: int) -> None:
+        # At most half of the largest number: the images of a batch finish one after the other, and
+        # at a higher limit, those after the first would not count.
+        self._saturating_images = min(busy_images, math.ceil(max_images / 2))
         self._workers = workers
         self._batch_s_per_image = 0.0  # of the last batch, divided among the workers
         self._unfinished = 0

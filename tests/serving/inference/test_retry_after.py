@@ -36,7 +36,7 @@ class Server:
         self.admission = Admission(
             BURST,
             lambda _: None,
-            Throughput(SATURATING_IMAGES, WORKERS),
+            Throughput(SATURATING_IMAGES, WORKERS, BURST),
             max_retry_after_s=TIMEOUT_S,
             clock=self.clock,
         )
@@ -145,8 +145,8 @@ def test_server_measures_batches_and_finished_images(
     observed: list[Throughput] = []
     initialize = Throughput.__init__
 
-    def remember(throughput: Throughput, saturating_images: int, workers: int) -> None:
-        initialize(throughput, saturating_images, workers)
+    def remember(throughput: Throughput, busy_images: int, workers: int, most: int) -> None:
+        initialize(throughput, busy_images, workers, most)
         observed.append(throughput)
 
     monkeypatch.setattr(Throughput, "__init__", remember)
@@ -164,3 +164,14 @@ def test_server_measures_batches_and_finished_images(
         assert throughput.unfinished == 0
         throughput.add(4, 0)
         assert throughput.remaining_s(0) > 0
+
+
+def test_batches_of_a_full_short_queue_count_completely() -> None:
+    throughput = Throughput(busy_images=16, workers=2, max_images=16)
+    throughput.add(16, 0.0)
+    for batch in range(1, 100):
+        now_s = batch * 8 * SECONDS_PER_IMAGE
+        for _ in range(8):
+            throughput.finish(now_s)
+        throughput.add(8, now_s)
+    assert throughput.remaining_s(now_s) == pytest.approx(16 * SECONDS_PER_IMAGE, rel=0.02)
