@@ -56,7 +56,7 @@ def test_unlisted_label_is_negative_by_option(run: Mumic, tmp_path: Path) -> Non
     assert all(row.positive | row.negative == {"pets", "garden"} for row in rows)
     assert sum("pets" in row.negative for row in rows) == FILES / 2
     assert "no negative photo, so neither learned nor measured (1 of 2 labels): garden" in ran.err
-    assert "hardly ever be served (1 of 2 labels): pets" in ran.err
+    assert "may hardly ever be served, or on the wrong photos (1 of 2 labels): pets" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,20 @@ def test_label_without_negative_is_undefined_and_not_trained(run: Mumic, tmp_pat
     fitted = run(f"thresholds --checkpoint mine --out mine {DATA}")
     assert fitted.code == 0, fitted.err
     assert "warning: too few photos for" in fitted.out
+    assert "a label may hardly ever be served, or on the wrong photos" in fitted.out
+    assert "store: not fitted; at most 0.05 for every label" in fitted.out
+    assert "cross-validation" not in fitted.out
+    card = json.loads((tmp_path / "mine" / "mumic.json").read_text())
+    assert "unseen_recall" not in card["metrics"]["thresholds"]
     garden = next(line.split() for line in fitted.out.splitlines() if line.startswith("garden"))
     assert garden[5:7] == ["-", "-"]  # F1, and the best possible
     measured = run(f"evaluate --checkpoint mine --out report --resamples 10 {DATA}")
     assert measured.code == 0, measured.err
     assert "without a known negative in the split test (1 of" in measured.err
+    assert (
+        "warning: fewer than 10 positives or negatives for 1 of 1 classes in the split test: "
+        "their figures are hardly informative: pets" in measured.err
+    )
     found = json.loads((tmp_path / "report" / "metrics.json").read_text())["checkpoints"]
     (checkpoint,) = found.values()
     ap = {each["key"]: each["average_precision"]["value"] for each in checkpoint["classes"]}

@@ -16,22 +16,22 @@ from app.evaluation.report import Evaluation, table_to_markdown, table_to_text
 from app.evaluation.report.embedding_map import PALETTE, category_of_photos, plot_embedding_map
 from app.evaluation.report.evaluation_report import report_html, report_json, report_markdown
 from app.evaluation.report.plots import plot_average_precision
-from app.evaluation.report.tables import class_table
+from app.evaluation.report.tables import class_table, few_photos_lines
 
 
-def measures_of(classes: int, seed: int = 0) -> Measures:
+def measures_of(classes: int, seed: int = 0, photos: int = 40) -> Measures:
     """Measure random predictions on random targets; the last class has no positive."""
     draw = np.random.default_rng(seed)
-    targets = draw.integers(-1, 2, (40, classes)).astype(float)
+    targets = draw.integers(-1, 2, (photos, classes)).astype(float)
     targets[:, -1] = np.minimum(targets[:, -1], 0)
     scored = [ScoredClass(f"a_class_called_{i}", f"{i % 3}", i, i) for i in range(classes)]
     return compute_measures(
         targets,
-        draw.random((40, classes)),
+        draw.random((photos, classes)),
         scored,
         class_subsets(scored, top=2, chosen=()),
         k=10,
-        draws=draw_bootstrap_samples(40, resamples=20),
+        draws=draw_bootstrap_samples(photos, resamples=20),
     )
 
 
@@ -57,6 +57,40 @@ def test_classes_are_sorted_best_first_with_difference() -> None:
     for row in rows:
         one, two, difference = (float(cell.split()[0]) for cell in row[4:])
         assert difference == pytest.approx(one - two, abs=0.0011)
+
+
+def test_perfect_class_has_no_interval_and_few_photos() -> None:
+    targets = np.zeros((40, 2))
+    targets[:9, 0] = targets[:10, 1] = 1
+    logits = np.where(targets == 1, 1.0, 0.0)
+    logits[:, 1] = np.random.default_rng(0).random(40)
+    scored = [ScoredClass("rare", "Red", 0, 9), ScoredClass("often", "Blue", 1, 10)]
+    subsets = class_subsets(scored, top=None, chosen=())
+    draws = draw_bootstrap_samples(40, resamples=20)
+    measures = compute_measures(targets, logits, scored, subsets, k=10, draws=draws)
+    evaluation = evaluation_of({"mine": measures})
+
+    found = report_json(evaluation)["checkpoints"]["mine"]
+    rare, often = found["classes"]
+    assert rare["average_precision"] == {"value": 1.0, "low": None, "high": None}
+    assert often["average_precision"]["low"] < often["average_precision"]["high"]
+    assert (rare["few_photos"], often["few_photos"]) == (True, False)
+    assert [each["few_photos"] for each in found["subsets"]] == [1, 1, 0]
+    report = report_markdown(evaluation, {})
+    assert "| rare | Red | 9 (!) | 40 | 1.000 [-, -] | 1.000 |" in report
+    assert "| often | Blue | 10 | 40 |" in report
+    assert "(!): fewer than 10 positives or negatives for 1 of 2 classes" in report
+    assert "1.000, 1.000]" not in report
+    plot_average_precision({"mine": measures}).draw_without_rendering()
+
+
+def test_warning_names_ten_classes_at_most() -> None:
+    measures = measures_of(14, photos=15)
+    (line,) = few_photos_lines(measures, "test", limit=10)
+    assert line.count("a_class_called_") == 10
+    assert line.endswith(" and 3 more")
+    (line,) = few_photos_lines(measures, "test")
+    assert line.count("a_class_called_") == 13
 
 
 def test_text_table_is_aligned() -> None:

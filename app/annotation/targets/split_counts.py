@@ -70,9 +70,9 @@ def split_warnings(rows: Sequence[ManifestRow]) -> Iterator[str]:
     if few:
         yield (
             f"fewer than {MIN_VALIDATION_PHOTOS} positive or negative photos in the split "
-            "validation, so mumic thresholds can only guess the threshold and the label will "
-            f"hardly ever be served ({len(few)} of {len(labels)} labels): {', '.join(few)}; add "
-            "photos, or give validation a larger share with --shares"
+            "validation, so mumic thresholds can only guess the threshold and the label may "
+            f"hardly ever be served, or on the wrong photos ({len(few)} of {len(labels)} labels): "
+            f"{', '.join(few)}; add photos, or give validation a larger share with --shares"
         )
 
 

@@ -14,6 +14,7 @@ from app.evaluation.metrics.classes import (
     scored_classes,
 )
 from app.evaluation.metrics.measures import (
+    MIN_INFORMATIVE_PHOTOS,
     ClassMeasure,
     Estimate,
     Measures,
@@ -35,6 +36,7 @@ from app.evaluation.metrics.subsets import (
 
 __all__ = [
     "CONFIDENCE_LEVEL",
+    "MIN_INFORMATIVE_PHOTOS",
     "ClassMeasure",
     "Estimate",
     "Measures",

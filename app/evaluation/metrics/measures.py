@@ -1,5 +1,6 @@
 """Computes all metrics of an evaluation with their bootstrap values."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ from app.evaluation.metrics.ranking import (
 from app.evaluation.metrics.subsets import ScoredClass, Subset
 
 Floats = NDArray[np.floating]
+# Of fewer photos one is more than a tenth of the recall, and the interval is unreliable.
+MIN_INFORMATIVE_PHOTOS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,12 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % percentile interval."""
-        return percentile_interval(self.draws)
+        """The 95 % percentile interval; NaN if its ends are equal.
+
+        Draws of photos that are ranked perfectly are perfect: they say nothing of other photos.
+        """
+        low, high = percentile_interval(self.draws)
+        return (low, high) if low < high else (math.nan, math.nan)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """Return the paired difference to an estimate on the same draws."""
@@ -82,6 +89,11 @@ class ClassMeasure:
         """Whether the class has an average precision."""
         return 0 < self.positives < self.known
 
+    @property
+    def has_few_photos(self) -> bool:
+        """Whether the class has too few known positives or negatives for a reliable figure."""
+        return min(self.positives, self.known - self.positives) < MIN_INFORMATIVE_PHOTOS
+
 
 @dataclass(frozen=True, slots=True)
 class SubsetMeasure:
@@ -90,6 +102,7 @@ class SubsetMeasure:
     Attributes:
         title: the name of the subset.
         classes: number of classes with a known positive and a known negative in the split.
+        few_photos: number of these with fewer than `MIN_INFORMATIVE_PHOTOS` of either.
         positives: number of known positive pairs.
         known: number of known pairs.
         macro_map: equation 5.
@@ -101,6 +114,7 @@ class SubsetMeasure:
 
     title: str
     classes: int
+    few_photos: int
     positives: int
     known: int
     macro_map: Estimate
@@ -186,10 +200,13 @@ def _measure_subset(
     title: str, targets: Floats, logits: Floats, ap: _PerClass, k: int, draws: Draws
 ) -> SubsetMeasure:
     positives = (targets == 1).sum(axis=0)
+    rarer = np.minimum(positives, (targets == 0).sum(axis=0))
+    measured = measurable(targets)
     probabilities = sigmoid(logits.astype(np.float64))
     return SubsetMeasure(
         title=title,
-        classes=int(measurable(targets).sum()),
+        classes=int(measured.sum()),
+        few_photos=int((measured & (rarer < MIN_INFORMATIVE_PHOTOS)).sum()),
         positives=int(positives.sum()),
         known=int((targets >= 0).sum()),
         macro_map=Estimate(macro_map(ap.values), bootstrap_macro_map(ap.draws)),

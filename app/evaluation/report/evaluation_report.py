@@ -11,9 +11,16 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from app.evaluation.metrics import CONFIDENCE_LEVEL, Estimate, Measures
+from app.evaluation.metrics import (
+    CONFIDENCE_LEVEL,
+    MIN_INFORMATIVE_PHOTOS,
+    Estimate,
+    Measures,
+)
 from app.evaluation.report.tables import (
+    FEW_PHOTOS_MARK,
     class_table,
+    few_photos_lines,
     summary_tables,
     table_to_markdown,
     unmeasured_classes,
@@ -136,15 +143,21 @@ def report_markdown(evaluation: Evaluation, images: Mapping[str, str]) -> str:
         parts += [f"### {title}", table_to_markdown(table)]
     parts.append(
         "*classes*: number of classes with a known positive and a known negative in this split; "
-        "means are over these. "
+        "means are over these. *few photos*: number of these with fewer than "
+        f"{MIN_INFORMATIVE_PHOTOS} positives or negatives; their figures are hardly informative. "
         f"*macro mAP*: mean AP; *weighted mAP*: weighted by positives; *GAP*: AP of all pairs in "
         f"one ranking; *GAP@{evaluation.k}*: of each photo's {evaluation.k} best known classes; "
-        "*ECE*: expected calibration error, 0 is best."
+        "*ECE*: expected calibration error, 0 is best. [-, -]: no interval, because the metric is "
+        "the same on all draws. A perfect ranking is perfect on every draw of the same photos, "
+        "which says nothing of other photos."
     )
     parts += ["## Classes", table_to_markdown(class_table(measures), text_columns=2)]
     if len(measures) == 1:
         parts.append(LIFT)
-    for lacking, keys in unmeasured_classes(next(iter(measures.values()))).items():
+    measured = next(iter(measures.values()))
+    for line in few_photos_lines(measured, evaluation.split):
+        parts.append(f"{FEW_PHOTOS_MARK.strip()}: {line}.")
+    for lacking, keys in unmeasured_classes(measured).items():
         parts.append(
             f"Classes without a known {lacking} in this split, not measured ({len(keys)}): "
             f"{', '.join(keys)}."
@@ -174,7 +187,10 @@ def report_json(evaluation: Evaluation) -> dict[str, Any]:
         "checkpoints": {
             title: {
                 "subsets": [_fields(each) for each in measured.subsets],
-                "classes": [_fields(each) for each in measured.classes],
+                "classes": [
+                    {**_fields(each), "few_photos": each.has_few_photos}
+                    for each in measured.classes
+                ],
                 "reliability": {
                     name: [_defined(value) for value in values.tolist()]
                     for name, values in asdict(measured.reliability).items()

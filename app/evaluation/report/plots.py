@@ -189,10 +189,11 @@ def _dots_with_intervals(
     axes: Axes, classes: Sequence[ClassMeasure], offset: float, style: int, label: str
 ) -> None:
     values = [each.average_precision.value for each in classes]
-    ends = [each.average_precision.interval for each in classes]
+    intervals = np.array([each.average_precision.interval for each in classes])
+    starts, ends = np.where(np.isnan(intervals.T), values, intervals.T)
     rows = [i + offset for i in range(len(classes))]
     colour, marker = CHECKPOINT_STYLES[style]
-    axes.hlines(rows, *zip(*ends, strict=True), color=colour, linewidth=1.2, alpha=0.6)
+    axes.hlines(rows, starts, ends, color=colour, linewidth=1.2, alpha=0.6)
     axes.plot(values, rows, marker, color=colour, markersize=4, linestyle="", label=label)
 
 

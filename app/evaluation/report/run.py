@@ -19,9 +19,17 @@ from app.evaluation.metrics import (
 from app.evaluation.predictions import checkpoints_by_title, predict_photos
 from app.evaluation.report.evaluation_report import Evaluation, write_evaluation_report
 from app.evaluation.report.report_plots import draw_report_plots
-from app.evaluation.report.tables import summary_tables, table_to_text, unmeasured_classes
+from app.evaluation.report.tables import (
+    few_photos_lines,
+    named,
+    summary_tables,
+    table_to_text,
+    unmeasured_classes,
+)
 from app.evaluation.report.training_log import read_logit_scales
 from app.evaluation.requests import EvaluateRequest
+
+MAX_NAMED = 10  # classes in a warning
 
 
 def run_evaluation(request: EvaluateRequest, console: Console) -> str:
@@ -115,10 +123,13 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
             plots=list(progress.track(plots, description="plots")),
         )
     write_evaluation_report(request.out, evaluation)
-    for lacking, keys in unmeasured_classes(next(iter(measures.values()))).items():
+    measured = next(iter(measures.values()))
+    for line in few_photos_lines(measured, split, MAX_NAMED):
+        console.print(f"warning: {line}", markup=False)
+    for lacking, keys in unmeasured_classes(measured).items():
         console.print(
             f"warning: no average precision, and in no mean, without a known {lacking} in the "
-            f"split {split} ({len(keys)} of {len(classes)} classes): {', '.join(keys)}",
+            f"split {split} ({len(keys)} of {len(classes)} classes): {named(keys, MAX_NAMED)}",
             markup=False,
         )
     console.print(f"wrote {request.out / 'report.html'}", markup=False)

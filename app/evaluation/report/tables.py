@@ -3,9 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from app.evaluation.metrics import ClassMeasure, Estimate, Measures, SubsetMeasure
+from app.evaluation.metrics import (
+    MIN_INFORMATIVE_PHOTOS,
+    ClassMeasure,
+    Estimate,
+    Measures,
+    SubsetMeasure,
+)
 
 TextTable = list[list[str]]
+FEW_PHOTOS_MARK = " (!)"
 
 
 def summary_tables(
@@ -21,12 +28,14 @@ def summary_tables(
     Yields:
         Title and table; the header is the first row.
     """
-    header = ["", "classes", "positives", "macro mAP", "weighted mAP", "GAP", f"GAP@{k}", "ECE"]
+    header = ["", "classes", "few photos", "positives", "macro mAP", "weighted mAP", "GAP"]
+    header += [f"GAP@{k}", "ECE"]
     for title, measured in measures.items():
         rows = [
             [
                 subset.title,
                 str(subset.classes),
+                str(subset.few_photos),
                 str(subset.positives),
                 *(_estimate(each) if intervals else _number(each.value) for each in _of(subset)),
             ]
@@ -39,7 +48,7 @@ def summary_tables(
             [a.title, *(_difference(x - y) for x, y in zip(_of(a), _of(b), strict=True))]
             for a, b in zip(one.subsets, two.subsets, strict=True)
         ]
-        yield f"{first} minus {second}", [[header[0], *header[3:]], *rows]
+        yield f"{first} minus {second}", [[header[0], *header[4:]], *rows]
 
 
 def class_table(measures: Mapping[str, Measures]) -> TextTable:
@@ -49,7 +58,8 @@ def class_table(measures: Mapping[str, Measures]) -> TextTable:
         measures: title to metrics of one or two checkpoints.
 
     Returns:
-        The table; the header is the first row.
+        The table; the header is the first row. `FEW_PHOTOS_MARK` follows the number of positives
+        of a class with few photos.
     """
     header = ["class", "category", "positives", "of known"]
     if len(measures) == 1:
@@ -74,6 +84,31 @@ def unmeasured_classes(measured: Measures) -> dict[str, list[str]]:
         ],
     }
     return {what: keys for what, keys in lacking.items() if keys}
+
+
+def few_photos_lines(measured: Measures, split: str, limit: int | None = None) -> list[str]:
+    """Return a line about the measured classes with few photos; empty if there are none.
+
+    Args:
+        measured: the metrics of a checkpoint.
+        split: the split of the photos.
+        limit: maximum number of classes that are named; None: all.
+    """
+    classes = [each for each in measured.classes if each.is_measured]
+    few = [each.key for each in classes if each.has_few_photos]
+    if not few:
+        return []
+    return [
+        f"fewer than {MIN_INFORMATIVE_PHOTOS} positives or negatives for {len(few)} of "
+        f"{len(classes)} classes in the split {split}: their figures are hardly informative: "
+        f"{named(few, limit)}"
+    ]
+
+
+def named(keys: Sequence[str], limit: int | None = None) -> str:
+    """Return names with commas; beyond the limit their number only."""
+    more = "" if limit is None or len(keys) <= limit else f" and {len(keys) - limit} more"
+    return f"{', '.join(keys[:limit])}{more}"
 
 
 def table_to_text(table: TextTable) -> str:
@@ -108,7 +143,8 @@ def _of(subset: SubsetMeasure) -> Sequence[Estimate]:
 
 def _class_row(row: Sequence[ClassMeasure]) -> list[str]:
     first = row[0]
-    cells = [first.key, first.category, str(first.positives), str(first.known)]
+    mark = FEW_PHOTOS_MARK if first.has_few_photos else ""
+    cells = [first.key, first.category, f"{first.positives}{mark}", str(first.known)]
     if len(row) == 1:
         return [*cells, _estimate(first.average_precision), _number(first.lift)]
     one, two = (each.average_precision for each in row)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.labels import Thresholds
 from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.fitting import (
     FittedThresholds,
@@ -132,7 +133,8 @@ class ThresholdSummary:
         recall_at_least: lower confidence bound of `recall`.
         dropped: share of all known pairs that `store` drops.
         droppable: share of pairs that a perfect model would drop at the target recall.
-        unseen_recall: `recall` by cross-validation.
+        unseen_recall: `recall` by cross-validation; NaN, like `unseen_dropped`, if no label is
+            judged, because `store` is then not fitted.
         unseen_dropped: `dropped` by cross-validation.
     """
 
@@ -167,20 +169,27 @@ class ThresholdSummary:
             f"       macro F1 {self.unseen_macro_f1:.4f} over the {self.judged} on photos not seen "
             f"({FOLDS}-fold cross-validation)\n"
             if self.judged
-            else f"no label has {enough}: all get the fallback\n"
+            else f"no label has {enough}: the thresholds are guesses\n"
+        )
+        kept = (
+            f"drops {self.dropped:.2%} of {self.known_pairs} known pairs and keeps "
+            f"{self.recall:.2%} of {self.positives} positives (at least "
+            f"{self.recall_at_least:.2%} with confidence {rules.confidence:g})"
+        )
+        of_stored = (
+            f"{kept}\n"
+            f"       drops {self.unseen_dropped:.2%} and keeps {self.unseen_recall:.2%} on photos "
+            f"not seen ({FOLDS}-fold cross-validation)\n"
+            f"       a perfect model would drop {self.droppable:.2%} at recall {rules.recall:g}"
+            if self.judged
+            else f"not fitted; at most {Thresholds().store:g} for every label, which {kept}"
         )
         return (
             f"serve: {of_judged}"
             f"       macro F1 {self.macro_f1_of_all:.4f}, best possible "
             f"{self.best_macro_f1_of_all:.4f}, over all {self.measurable} with a known "
             "positive and negative\n"
-            f"store: drops {self.dropped:.2%} of {self.known_pairs} known pairs and keeps "
-            f"{self.recall:.2%} of {self.positives} positives (at least "
-            f"{self.recall_at_least:.2%} with confidence {rules.confidence:g})\n"
-            f"       drops {self.unseen_dropped:.2%} and keeps {self.unseen_recall:.2%} on photos "
-            f"not seen ({FOLDS}-fold cross-validation)\n"
-            f"       a perfect model would drop {self.droppable:.2%} at recall "
-            f"{rules.recall:g}"
+            f"store: {of_stored}"
         )
 
 
@@ -234,8 +243,8 @@ def summarise_thresholds(
         else math.nan,
         dropped=float(pooled.dropped[0]),
         droppable=1 - rules.recall * positives / known if known else math.nan,
-        unseen_recall=float(unseen_pooled.recall[0]),
-        unseen_dropped=float(unseen_pooled.dropped[0]),
+        unseen_recall=float(unseen_pooled.recall[0]) if judged.any() else math.nan,
+        unseen_dropped=float(unseen_pooled.dropped[0]) if judged.any() else math.nan,
     )
     return counts, best, summary
 
@@ -287,9 +296,9 @@ def fallback_lines(
         f"is fitted if the split {split} has at least {rules.min_positives} known positives and "
         f"{rules.min_positives} known negatives (--min-positives). These labels get a guess, at "
         f"least {rules.serve_floor:g}, that passes the share of photos known to have the label "
-        f"plus {rules.serve_share:.0%}: such a label will hardly ever be served. Add photos of "
-        f"it, give the split {split} a larger share (mumic data split --shares), or set its "
-        "threshold in labels.yaml and run mumic seal",
+        f"plus {rules.serve_share:.0%}: such a label may hardly ever be served, or on the wrong "
+        f"photos. Add photos of it, give the split {split} a larger share (mumic data split "
+        "--shares), or set its threshold in labels.yaml and run mumic seal",
     ]
 
 
