@@ -9,7 +9,7 @@ import torch
 
 from app.dataset.labelled import check_trainable, duplicates_across_splits, load_labelled_photos
 from app.dataset.labelled.soft_targets import write_soft_targets
-from app.dataset.manifest import TableColumns
+from app.dataset.manifest import NameDefinition, TableColumns
 from app.errors import DataError, OptionError
 from tests.support.training_set import LABELS, data_of, known, write_photos
 
@@ -115,7 +115,8 @@ def test_too_long_file_name_is_missing_photo(tmp_path: Path, photos: Path) -> No
 
 def test_parent_of_positive_label_gives_no_warning(tmp_path: Path, photos: Path) -> None:
     data = data_of(tmp_path, photos, "flower.png,train,flowers,\n", names=None)
-    assert data.warnings[0].endswith("no positive photo in the split train: pets, temple")
+    assert "2 of 4 labels have no positive photo in the split train" in data.warnings[0]
+    assert data.warnings[0].endswith(": pets, temple")
 
 
 def test_unknown_left_out_name_is_refused(tmp_path: Path, photos: Path) -> None:
@@ -136,13 +137,15 @@ def test_soft_targets_out_of_range_are_refused(tmp_path: Path, photos: Path) -> 
         data_of(tmp_path, photos, soft_targets=tmp_path / "s")
 
 
+TWO_NAMES = "cat2.png,validation,n00,n01\n"
 VALIDATION = "cat2.png,validation,cat,\nflower2.png,validation,,cat\n"
 
 
 def test_class_with_only_negatives_is_refused(tmp_path: Path, photos: Path) -> None:
     rows = "cat.png,train,cat,dog|flower\nchina.png,train,pagoda,cat\n" + VALIDATION
     data = data_of(tmp_path, photos, rows)
-    assert data.warnings[0] == "column positive: no positive photo in the split train: dog, flower"
+    assert "2 of 4 labels have no positive photo in the split train" in data.warnings[0]
+    assert data.warnings[0].endswith(": dog, flower")
     with pytest.raises(DataError, match=r"csv: column positive: .* for dog, flower; add") as e:
         check_trainable(data, tmp_path / "manifest.csv")
     options = re.findall(r"--leave-out (\w+)", str(e.value))
@@ -172,3 +175,16 @@ def test_photo_in_two_splits_is_reported(tmp_path: Path) -> None:
     assert "cat.png (train) and cat2.png (validation)" in warning
     shutil.copy(photos / "china.png", photos / "china2.png")  # both in the split train
     assert duplicates_across_splits(data_of(tmp_path, photos)) == [warning]
+
+
+def test_long_list_of_labels_in_message_is_shortened(tmp_path: Path, photos: Path) -> None:
+    names = {f"n{i:02}": NameDefinition(text=f"n{i:02}", label=None) for i in range(12)}
+    others = "|".join(sorted(names)[1:])
+    data = data_of(tmp_path, photos, f"cat.png,train,n00,{others}\n", names=names)
+    shown = ", ".join(sorted(names)[1:11])
+    assert data.warnings[0].startswith("column positive: 11 of 12 labels have no positive photo")
+    assert data.warnings[0].endswith(f": {shown} and 1 more")
+    validated = data_of(tmp_path, photos, f"cat.png,train,n00,{others}\n{TWO_NAMES}", names=names)
+    with pytest.raises(DataError, match=f"only negative photos for {shown} and 1 more;") as error:
+        check_trainable(validated, tmp_path / "manifest.csv")
+    assert str(error.value).endswith("--leave-out NAME for each")

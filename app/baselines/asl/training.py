@@ -145,7 +145,7 @@ def train_asl(
     fingerprint = run_fingerprint(
         init, data, config, {"objective": "asymmetric loss", **asdict(settings)}
     )
-    history, best = run_loop(
+    history, best, _ = run_loop(
         objective, inputs, data, config, run_folder, fingerprint, progress=progress, fabric=fabric
     )
     if fabric.is_global_zero:

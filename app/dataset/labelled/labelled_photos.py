@@ -10,6 +10,7 @@ from torch import Tensor
 
 from app.core.files import nearest_names
 from app.core.labels import LabelSet, tokenizer_words
+from app.dataset.labelled.listing import listed
 from app.dataset.labelled.soft_targets import UNKNOWN_TARGET, read_soft_targets
 from app.dataset.labelled.targets import TargetExpansion, TextColumns
 from app.dataset.manifest import (
@@ -159,7 +160,12 @@ def _warnings(
         name for name, column in classes.items() if not seen[column] and name not in leave_out
     )
     found = (
-        [f"column positive: no positive photo in the split train: {', '.join(without)}"]
+        [
+            f"column positive: {len(without)} of {len(classes)} labels have no positive photo in "
+            "the split train: their scores change and their thresholds no longer fit; add photos "
+            "of them, or use a label set of your own without them (docs/how-to/train.md): "
+            f"{listed(without)}"
+        ]
         if without
         else []
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from app.dataset.labelled.labelled_photos import LabelledPhotos
+from app.dataset.labelled.listing import MAX_LISTED, listed
 from app.dataset.labelled.soft_targets import UNKNOWN_TARGET
 from app.dataset.manifest import SPLITS, UNLISTED_ADVICE
 from app.errors import DataError
@@ -58,11 +59,13 @@ def check_trainable(data: LabelledPhotos, manifest: Path) -> None:
         and not (soft_targets[:, column] > 0).any()
     ]
     if only_negative:
-        options = " ".join(f"--leave-out {name}" for name in only_negative)
+        few = len(only_negative) <= MAX_LISTED
+        options = " ".join(f"--leave-out {name}" for name in (only_negative if few else ["NAME"]))
+        each = "" if few else " for each"
         raise DataError(
             f"{manifest}: column positive: the split train has only negative photos for "
-            f"{', '.join(only_negative)}; add positive photos, or train without those labels: "
-            f"{options}"
+            f"{listed(only_negative)}; add positive photos, use a label set of your own, or train "
+            f"without those labels: {options}{each}"
         )
 
 
@@ -91,7 +94,7 @@ def mask_without_negatives(data: LabelledPhotos) -> LabelledPhotos:
         warnings=(
             *data.warnings,
             f"column negative: no known negative in the split train, so {len(texts)} of "
-            f"{len(data.texts)} texts are not trained: {', '.join(texts)}",
+            f"{len(data.texts)} texts are not trained: {listed(texts)}",
         ),
     )
 
@@ -112,7 +115,7 @@ def unmeasured_warnings(data: LabelledPhotos) -> Iterable[str]:
         if lacking:
             yield (
                 f"no average precision in the split {split} without both a positive and a negative "
-                f"photo ({len(lacking)} of {len(known)} labels): {', '.join(sorted(lacking))}"
+                f"photo ({len(lacking)} of {len(known)} labels): {listed(sorted(lacking))}"
             )
 
 

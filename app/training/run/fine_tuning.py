@@ -14,16 +14,19 @@ from app.training.run.preparation import (
     decodable_photos,
     launch_fabric,
     load_training_data,
+    print_warning,
     print_warnings,
     progress_bars,
 )
+from app.training.run.report import few_steps_warning, kept_epoch_lines
 from app.training.run.state import delete_state, result_disk_errors
 from app.training.run.validation import metric_text
 
 README = """# {name}
 
-Fine-tuned from {init} by `mumic train` on {photos} photos for {epochs} epochs. Macro mAP on the
-validation split: {validation}. The settings are in `mumic.json`.
+Fine-tuned from {init} by `mumic train` on {photos} photos and epoch {kept} of {epochs} was
+kept. Macro mAP on the validation split: {validation} (start: {start}). The settings are in
+`mumic.json`.
 """
 
 
@@ -68,6 +71,8 @@ def run_training(request: TrainRequest, console: Console) -> None:
             fabric=fabric,
             progress=progress,
         )
+        for warning in few_steps_warning(data, config):
+            print_warning(console, warning)
         result = train(
             init,
             data,
@@ -81,7 +86,6 @@ def run_training(request: TrainRequest, console: Console) -> None:
     if not fabric.is_global_zero:
         return
     photos = len(data.indices("train"))
-    macro_map = result.measures["macro_map"]
     with result_disk_errors():
         write_checkpoint(
             request.out,
@@ -94,8 +98,10 @@ def run_training(request: TrainRequest, console: Console) -> None:
                 name=name,
                 init=init.card.name,
                 photos=photos,
+                kept=result.best_epoch,
                 epochs=config.epochs,
-                validation=metric_text(macro_map),
+                validation=metric_text(result.measures["macro_map"]),
+                start=metric_text(result.start_measures["macro_map"]),
             ),
             training={
                 "init": {"name": init.card.name, "version": init.card.version},
@@ -104,17 +110,31 @@ def run_training(request: TrainRequest, console: Console) -> None:
                 "left_out": sorted(request.leave_out),
                 "settings": asdict(config),
                 "devices": request.devices,
+                "best_epoch": result.best_epoch,
                 "best_step": result.best_step,
                 "positive_weights": {
                     label.id: label.positive_weight for label in init.labels.labels
                 },
                 "positive_weight_of_other_texts": request.positive_weight,
             },
-            metrics={"validation": result.measures | result.validation},
+            metrics={
+                "validation": result.measures | result.validation,
+                "validation_of_start": result.start_measures,
+            },
             exif_orientation=init.preprocess.exif_orientation,
         )
     delete_state(run_folder)
-    console.print(f"{request.out}: macro mAP on validation {metric_text(macro_map)}", markup=False)
+    lines, warnings = kept_epoch_lines(result, data, config)
+    for line in (f"wrote {request.out}", *lines):
+        console.print(line, markup=False)
+    for warning in warnings:
+        print_warning(console, warning)
+    console.print(
+        f"thresholds are still those of {request.init}; next: mumic thresholds --checkpoint "
+        f"{request.out} --manifest {request.manifest} --photos {request.photos} --out "
+        f"{request.out}",
+        markup=False,
+    )
 
 
 def _check_options(request: TrainRequest) -> None:

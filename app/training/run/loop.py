@@ -34,9 +34,10 @@ from app.training.run.state import (
     save_best,
     save_state,
 )
-from app.training.run.validation import selection_metric, validate
+from app.training.run.validation import ranks_below, selection_metric, validate
 
 LOG_EVERY_STEPS = 10
+MEASURES = ("macro_map", "gap", "gap_at_10")  # of a whole split, not of a class
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,33 @@ class TrainingResult:
         history: rows of the log; those that end an epoch have `macro_map`, `gap`, `gap_at_10` and
             `ap_NAME` on the validation split.
         best_step: the step that ended the best epoch.
+        start: `macro_map`, `gap`, `gap_at_10` and `ap_NAME` before the first step.
     """
 
     model: MumicModel
     history: History
     best_step: int
+    start: Mapping[str, float]
 
     @property
     def measures(self) -> dict[str, float]:
         """`macro_map`, `gap` and `gap_at_10` on the validation split, after the best epoch."""
-        return {name: self._best_row[name] for name in ("macro_map", "gap", "gap_at_10")}
+        return {name: self._best_row[name] for name in MEASURES}
+
+    @property
+    def start_measures(self) -> dict[str, float]:
+        """`macro_map`, `gap` and `gap_at_10` on the validation split, before the first step."""
+        return {name: self.start[name] for name in MEASURES}
+
+    @property
+    def epoch_rows(self) -> list[dict[str, float]]:
+        """The row of each epoch."""
+        return [row for row in self.history if "macro_map" in row]
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the best epoch, from 1."""
+        return self.epoch_rows.index(self._best_row) + 1
 
     @property
     def validation(self) -> dict[str, float]:
@@ -111,10 +129,10 @@ def train(
     )
     objective = TemperedSigmoid(model, data, config)
     fingerprint = run_fingerprint(init, data, config, {"objective": "tempered sigmoid"})
-    history, best = run_loop(
+    history, best, start = run_loop(
         objective, inputs, data, config, run_folder, fingerprint, progress=progress, fabric=fabric
     )
-    return TrainingResult(model, history, best.step)
+    return TrainingResult(model, history, best.step, start)
 
 
 def run_loop(
@@ -127,7 +145,7 @@ def run_loop(
     *,
     progress: Progress,
     fabric: Fabric,
-) -> tuple[History, BestEpoch]:
+) -> tuple[History, BestEpoch, dict[str, float]]:
     """Minimise an objective, then load the best epoch's weights and set evaluation mode.
 
     Args:
@@ -142,7 +160,7 @@ def run_loop(
         fabric: one device, or several that are launched.
 
     Returns:
-        The rows of the log, and the best epoch.
+        The rows of the log, the best epoch, and what `validate` measured before the first step.
 
     Raises:
         OptionError, DataError, DiskError: as `train`.
@@ -150,8 +168,8 @@ def run_loop(
     metric = selection_metric(config.best_by, data)
     train_indices = data.indices("train")
     _check_micro_batches(train_indices, config, fabric)
-    steps_per_epoch = len(epoch_batches(train_indices, config, epoch=0))
-    total_steps = config.epochs * steps_per_epoch
+    total_steps = count_steps(data, config)
+    steps_per_epoch = total_steps // config.epochs
 
     # Resume, or start from step 0.
     optimizer = adamw(objective, config)
@@ -164,6 +182,7 @@ def run_loop(
     }
     state = load_state(run_folder, stateful, fingerprint)
     network, fabric_optimizer = fabric.setup(objective, optimizer)
+    state.start = state.start or _measure_start(objective, data, inputs, fabric)
     task = progress.add_task("training", total=total_steps, completed=state.step)
 
     with RunLog(run_folder, rows=len(state.history)) as log:
@@ -210,7 +229,19 @@ def run_loop(
     objective.weights.load_state_dict(load_best(run_folder, state.best))
     objective.eval()
     fabric.barrier()  # every process has read the weights before one deletes them
-    return state.history, state.best
+    return state.history, state.best, state.start
+
+
+def count_steps(data: LabelledPhotos, config: TrainConfig) -> int:
+    """The number of optimizer steps of a run."""
+    return config.epochs * len(epoch_batches(data.indices("train"), config, epoch=0))
+
+
+def _measure_start(
+    objective: Objective, data: LabelledPhotos, inputs: Inputs, fabric: Fabric
+) -> dict[str, float]:
+    measured = validate(objective.scores, data, inputs) if fabric.is_global_zero else {}
+    return fabric.broadcast(measured)
 
 
 def epoch_batches(indices: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
@@ -286,7 +317,7 @@ def _save_if_best(
     objective: Objective,
     run_folder: Path,
 ) -> None:
-    value = row[metric] if metric else math.nan
-    if state.best is None or not value <= state.best.value:  # NaN counts as better
-        state.best = BestEpoch(state.step, value)
+    if state.best is None or not ranks_below(row, state.best, metric):
+        value = row[metric] if metric else math.nan
+        state.best = BestEpoch(state.step, value, row["gap"])
         save_best(run_folder, state.best, objective.weights.state_dict())

@@ -101,7 +101,7 @@ def print_warnings(data: LabelledPhotos, manifest: Path, console: Console) -> No
         *unmeasured_warnings(data),
         *duplicates_across_splits(data),
     ):
-        _warn(console, f"{manifest}: {warning}")
+        print_warning(console, f"{manifest}: {warning}")
 
 
 def decodable_photos(
@@ -157,9 +157,9 @@ def decodable_photos(
         list_file = run_folder / "bad_photos.txt"
         list_file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         for line in lines[:MAX_WARNINGS]:
-            _warn(console, f"{manifest}: {line}")
+            print_warning(console, f"{manifest}: {line}")
         total = f"{len(lines)} of {len(used.files)} photos cannot be decoded and are skipped"
-        _warn(console, f"{manifest}: {total}; listed in {list_file}")
+        print_warning(console, f"{manifest}: {total}; listed in {list_file}")
     check_trainable(good, manifest)
     return good, pixels
 
@@ -178,5 +178,6 @@ def progress_bars(console: Console) -> Progress:
     )
 
 
-def _warn(console: Console, warning: str) -> None:
+def print_warning(console: Console, warning: str) -> None:
+    """Print a warning."""
     console.print(f"[yellow]warning:[/] {escape(warning)}")

@@ -19,6 +19,7 @@ from app.dataset.labelled import LabelledPhotos
 from app.training.config import TrainConfig
 from app.training.data import Inputs, cached_features
 
+STATE_FORMAT = "ties by GAP, then the later epoch"  # a state of another format is not resumed
 CHANGEABLE_ON_RESUME = ("workers", "save_every_steps")  # settings that do not affect the result
 
 
@@ -102,6 +103,7 @@ def run_fingerprint(
     }
     digest = hashlib.sha256()
     for value in (
+        STATE_FORMAT,
         settings,
         dict(objective),
         init.card.sha256,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,10 +33,12 @@ class BestEpoch:
     Attributes:
         step: the step that ended it.
         value: of the selection metric; NaN where the run has none.
+        gap: GAP, which breaks ties of the value.
     """
 
     step: int
     value: float
+    gap: float
 
 
 @dataclass(slots=True)
@@ -47,11 +49,13 @@ class RunState:
         step: optimizer steps taken.
         history: rows of the log so far.
         best: the best epoch so far, whose weights are in a file of their own.
+        start: what `validate` measured before the first step; empty until then.
     """
 
     step: int = 0
     history: History = field(default_factory=list)
     best: BestEpoch | None = None
+    start: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(
@@ -72,7 +76,8 @@ def save_state(
         "fingerprint": fingerprint,
         "step": state.step,
         "history": state.history,
-        "best": state.best and (state.best.step, state.best.value),
+        "best": state.best and astuple(state.best),
+        "start": state.start,
         "state_dicts": {name: each.state_dict() for name, each in stateful.items()},
     }
     with atomic_file(run_folder / STATE_FILE) as file:
@@ -107,7 +112,7 @@ def load_state(run_folder: Path, stateful: Mapping[str, Stateful], fingerprint: 
     for name, state_dict in content["state_dicts"].items():
         stateful[name].load_state_dict(state_dict)
     best = content["best"] and BestEpoch(*content["best"])
-    return RunState(content["step"], content["history"], best)
+    return RunState(content["step"], content["history"], best, content["start"])
 
 
 def save_best(run_folder: Path, best: BestEpoch, weights: StateDict) -> None:

@@ -1,7 +1,7 @@
 """Validation: the metrics that a run measures after each epoch."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from app.evaluation.metrics import (
 from app.evaluation.predictions import embed_photos, embed_texts
 from app.training.config import BestBy
 from app.training.data import Inputs, trunk_and_head
+from app.training.run.state import BestEpoch
 
 BATCH_SIZE = 64
 MANY_LABELS = 10  # with more known labels per image, on average, GAP@10 selects the epoch
@@ -80,6 +81,20 @@ def selection_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
         return {"gap-at-10": "gap_at_10", "macro-map": "macro_map"}[best_by]
     many = (targets >= 0).sum(dim=1).float().mean() > MANY_LABELS
     return "gap_at_10" if many or not has_macro_map else "macro_map"
+
+
+def ranks_below(row: Mapping[str, float], other: BestEpoch, metric: str | None) -> bool:
+    """Whether an epoch is worse than an earlier one: by the metric, then by GAP.
+
+    A tie of both goes to the later epoch, which was trained longer. Metrics of rank saturate on a
+    small validation split while the loss still falls.
+
+    Args:
+        row: what `validate` measured.
+        other: the earlier epoch.
+        metric: from `selection_metric`.
+    """
+    return metric is not None and (row[metric], row["gap"]) < (other.value, other.gap)
 
 
 def metric_text(value: float) -> str:
