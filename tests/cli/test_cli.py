@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from app import __version__
+from app.core.checkpoint import read_checkpoint
 from tests.support.command import Run, mumic
 from tests.support.fakes import wait_until
 from tests.support.requests import photo, raw, truncated
@@ -207,6 +208,27 @@ def test_import_names_unknown_architecture_and_missing_file(run: Mumic, tmp_path
     ran = run("import", "ViT-B-32", "--weights", tmp_path / "no.pt", "--out", tmp_path / "new")
     assert ran.code == 1
     assert_one_line(ran.err, "no such file")
+
+
+def test_import_with_own_labels_makes_servable_checkpoint(
+    run: Mumic, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    labels = tmp_path / "labels.yaml"
+    labels.write_text(
+        'version: "1"\nlabels:\n- {id: dog, name: Dog, description: a dog, category: Animals}\n'
+    )
+    out = tmp_path / "start"
+    ran = run("import", tiny_checkpoint, "--out", out)
+    assert ran.code == 2
+    assert_one_line(ran.err, "--labels labels.yaml")
+    ran = run("import", tiny_checkpoint, "--labels", tmp_path / "no.yaml", "--out", out)
+    assert ran.code == 1
+    assert_one_line(ran.err, "no.yaml", "No such file")
+    assert not out.exists()
+    ran = run("import", tiny_checkpoint, "--labels", labels, "--out", out)
+    assert ran.code == 0, ran.err
+    checkpoint = read_checkpoint(out)
+    assert (checkpoint.card.name, checkpoint.labels.ids) == ("start", ["dog"])
 
 
 @pytest.mark.parametrize("command", ["serve", "predict"])

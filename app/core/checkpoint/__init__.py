@@ -21,6 +21,7 @@ from app.core.checkpoint.golden import (
 )
 from app.core.checkpoint.importer import (
     import_checkpoint,
+    import_from_checkpoint,
 )
 from app.core.checkpoint.relabelling import (
     write_relabelled,
@@ -34,6 +35,7 @@ __all__ = [
     "file_hash",
     "golden_images",
     "import_checkpoint",
+    "import_from_checkpoint",
     "is_golden",
     "label_embeddings",
     "load_model",

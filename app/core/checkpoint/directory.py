@@ -44,6 +44,8 @@ README_FILE = "README.md"
 HASHED_FILES = (WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE)
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
+MAX_LABELS_NAMED = 3
+
 log = logging.getLogger("mumic.checkpoint")
 
 
@@ -66,8 +68,12 @@ class Checkpoint:
     preprocess: Preprocess
 
 
-def read_checkpoint(directory: Path) -> Checkpoint:
+def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoint:
     """Verify a checkpoint directory and read everything except its weights.
+
+    Args:
+        directory: the directory.
+        labels: a label set to use instead of labels.yaml, which is then not verified.
 
     Raises:
         CheckpointError: a file is missing, altered or unsafe; the text names it and the remedy.
@@ -77,6 +83,8 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         _refuse_incomplete_or_unsafe(directory)
     card = read_card(directory)
     for name in HASHED_FILES:
+        if name == LABELS_FILE and labels is not None:
+            continue
         if card.sha256.get(name) != file_hash(directory / name):
             raise CheckpointError(
                 f"{directory / name}: its sha256 differs from the one in {CARD_FILE}: the file was "
@@ -88,7 +96,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         directory=directory,
         card=card,
         config=config,
-        labels=load_label_set(directory / LABELS_FILE),
+        labels=labels or load_label_set(directory / LABELS_FILE),
         preprocess=Preprocess.from_config(config["preprocess_cfg"], card.exif_orientation),
     )
 
@@ -128,6 +136,24 @@ def refuse_hub_text_tower(model_cfg: Mapping[str, Any]) -> None:
             "the text tower or its tokenizer comes from a hub; MuMIC supports only CLIP's own "
             "tokenizer: use an architecture with it, e.g. ViT-B-32"
         )
+
+
+def refuse_not_finite(source: str, state: Mapping[str, Tensor]) -> None:
+    """Reject weights that contain NaN or infinity.
+
+    Args:
+        source: the file of the weights, for the message.
+        state: each tensor by its name.
+
+    Raises:
+        CheckpointError: a value is not finite; the text names the tensor.
+    """
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{source}: the tensor {name} contains NaN or infinity, for example after a "
+                "training run that overflowed; use an earlier copy of the weights"
+            )
 
 
 def write_checkpoint(
@@ -173,7 +199,7 @@ def write_checkpoint(
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         dump_label_set(labels, staging / LABELS_FILE)
         (staging / README_FILE).write_text(readme, encoding="utf-8")
-        _sign(
+        sign(
             staging,
             name=name,
             version=version,
@@ -197,17 +223,20 @@ def refuse_unwritable(directory: Path, *, name: str, version: str) -> None:
 def seal(directory: Path) -> None:
     """Sign a checkpoint whose labels, thresholds or weights were edited on purpose.
 
-    Hashes, golden embeddings and cached label embeddings are recomputed from the files.
+    Hashes, golden embeddings and cached label embeddings are recomputed from the files. Name,
+    version and metrics stay, so the label ids must stay, too.
 
     Raises:
-        CheckpointError: the directory is incomplete or unsafe.
+        CheckpointError: the directory is incomplete or unsafe, or has other label ids.
         LabelSetError: labels.yaml is invalid.
         DiskError: the directory cannot be written.
     """
     _refuse_incomplete_or_unsafe(directory)
+    card = read_card(directory)
+    _refuse_other_labels(directory, card)
     kept = {"name", "version", "exif_orientation", "training", "metrics"}
     with disk_errors(directory, "it is not signed; fix the cause and seal it again"):
-        _sign(directory, **read_card(directory).model_dump(include=kept))
+        sign(directory, **card.model_dump(include=kept))
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
@@ -231,18 +260,28 @@ def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
     return model.embed_texts(checkpoint.labels.prompts)
 
 
-def _sign(directory: Path, **fields: Any) -> None:
-    """Write the label embeddings and the card, computed from the other files."""
+def sign(directory: Path, **fields: Any) -> None:
+    """Write the label embeddings and the card, computed from the other files.
+
+    Args:
+        directory: has weights, configuration and label set.
+        fields: of the card, except the hashes and the golden embeddings.
+
+    Raises:
+        CheckpointError: the weights are not finite or cannot be loaded, or a field is invalid.
+        LabelSetError: labels.yaml is invalid.
+    """
     config = _read_config(directory)
     labels = load_label_set(directory / LABELS_FILE)
     preprocess = Preprocess.from_config(
         config["preprocess_cfg"], fields.get("exif_orientation", True)
     )
     model = _build_model(directory)
+    refuse_not_finite(WEIGHTS_FILE, model.clip.state_dict())
     hashes = {name: file_hash(directory / name) for name in HASHED_FILES}
     cache = directory / LABEL_EMBEDDINGS_FILE
     save_file(
-        {"text_embeddings": model.embed_texts(labels.prompts)},
+        {"text_embeddings": model.embed_texts(labels.prompts), "label_ids": _encoded(labels.ids)},
         cache,
         metadata={"key": _cache_key(hashes, labels)},
     )
@@ -260,6 +299,48 @@ def _cache_key(hashes: Mapping[str, str], labels: LabelSet) -> str:
 def _key_of(cache: Path) -> str | None:
     with safe_open(cache, framework="pt") as file:
         return (file.metadata() or {}).get("key")
+
+
+def _encoded(ids: list[str]) -> Tensor:
+    """Encode label ids as a tensor: the order of two metadata entries would be random."""
+    return torch.tensor(list(json.dumps(ids).encode()), dtype=torch.uint8)
+
+
+def _refuse_other_labels(directory: Path, card: Card) -> None:
+    """Reject a labels.yaml whose ids are not those that the checkpoint was signed with."""
+    path = directory / LABELS_FILE
+    signed = _signed_label_ids(directory, card)
+    ids = load_label_set(path).ids
+    if signed is None or set(ids) == set(signed):
+        return
+    changes = [
+        f"{what} {', '.join(names[:MAX_LABELS_NAMED])}"
+        + (f" and {len(names) - MAX_LABELS_NAMED} more" if len(names) > MAX_LABELS_NAMED else "")
+        for what, names in (
+            ("new:", [id for id in ids if id not in signed]),
+            ("missing:", [id for id in signed if id not in ids]),
+        )
+        if names
+    ]
+    raise CheckpointError(
+        f"{path}: the label ids are not those of {card.name} {card.version} "
+        f"({'; '.join(changes)}), so its metrics and thresholds do not apply. "
+        f"Make a new checkpoint with these labels: mumic import {directory} --labels {path} "
+        "--out DIR"
+    )
+
+
+def _signed_label_ids(directory: Path, card: Card) -> list[str] | None:
+    """Return the label ids that a checkpoint was signed with, or None if they are not recorded.
+
+    The label embeddings record them. Checkpoints of version 0.2 and older record them only in the
+    histograms of `mumic thresholds`.
+    """
+    cache = directory / LABEL_EMBEDDINGS_FILE
+    with suppress(SafetensorError, OSError, ValueError, KeyError):
+        return list(json.loads(bytes(load_file(cache)["label_ids"].tolist())))
+    histograms = card.metrics.get("score_histograms")
+    return list(histograms) if isinstance(histograms, Mapping) else None
 
 
 def _read_config(directory: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Import of an open_clip architecture, with any weights, as a checkpoint directory."""
+"""Import of an open_clip architecture or of another checkpoint as a checkpoint directory."""
 
+import logging
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,22 @@ from typing import Any
 import open_clip
 import torch
 
-from app.core.checkpoint.directory import refuse_hub_text_tower, write_checkpoint
-from app.core.files import nearest_names
-from app.core.labels import LabelSet
+from app.core.checkpoint.card import CARD_FILE
+from app.core.checkpoint.directory import (
+    CONFIG_FILE,
+    LABELS_FILE,
+    README_FILE,
+    WEIGHTS_FILE,
+    load_model,
+    read_checkpoint,
+    refuse_hub_text_tower,
+    refuse_not_finite,
+    sign,
+    write_checkpoint,
+)
+from app.core.checkpoint.golden import check_golden
+from app.core.files import nearest_names, staging_directory
+from app.core.labels import LabelSet, dump_label_set
 from app.core.model import MumicModel
 from app.errors import CheckpointError, OptionError
 
@@ -51,12 +66,15 @@ def import_checkpoint(
 
     Raises:
         OptionError: the architecture or tag is unknown.
-        CheckpointError: the weights cannot be loaded safely or do not fit the architecture.
+        CheckpointError: the weights cannot be downloaded, cannot be loaded safely, are not finite
+            or do not fit the architecture.
     """
     config = _config(architecture, pretrained)
     refuse_hub_text_tower(config["model_cfg"])
     if weights is not None:
         _refuse_unsafe(weights)
+    if pretrained:
+        _download(architecture, pretrained)
     torch.manual_seed(seed)
     try:
         clip = open_clip.create_model(
@@ -75,6 +93,7 @@ def import_checkpoint(
     except Exception as error:  # open_clip documents no errors
         source = weights or pretrained or "random weights"
         raise CheckpointError(f"{source} cannot be loaded as {architecture}: {error}") from error
+    refuse_not_finite(str(weights or pretrained), clip.state_dict())
     origin = _origin(pretrained, weights)
     write_checkpoint(
         directory,
@@ -83,19 +102,72 @@ def import_checkpoint(
         labels,
         name=name,
         version=version,
-        readme=_readme(name, architecture, origin),
+        readme=_readme(name, f"open_clip architecture `{architecture}`, weights: {origin}"),
         training={"architecture": architecture, "weights": origin},
         dtype=torch.float32,
     )
+
+
+def import_from_checkpoint(
+    source: Path, directory: Path, labels: LabelSet, *, name: str, version: str
+) -> None:
+    """Write a checkpoint that has the weights of another one and its own label set.
+
+    Weights and configuration are copied. Metrics, thresholds and the model card of the source are
+    of its labels and are left out.
+
+    Args:
+        source: the checkpoint directory to start from; its labels.yaml is not used.
+        directory: the target directory, not the source.
+        labels: the label set.
+        name: the new checkpoint's name.
+        version: the new checkpoint's version.
+
+    Raises:
+        CheckpointError: the source is not an intact checkpoint, or the target is the source or not
+            a checkpoint.
+        TextError: a label's prompt is longer than the tokenizer's context.
+        DiskError: the target cannot be written.
+    """
+    if directory.resolve() == source.resolve():
+        raise CheckpointError(
+            f"{directory}: is the checkpoint to start from; write to another directory"
+        )
+    checkpoint = read_checkpoint(source, labels)
+    card = checkpoint.card
+    check_golden(load_model(checkpoint), checkpoint.preprocess, card.golden)
+    origin = f"checkpoint {card.name} {card.version}"
+    with staging_directory(directory, CARD_FILE) as staging:
+        for file in (WEIGHTS_FILE, CONFIG_FILE):
+            shutil.copyfile(source / file, staging / file)
+        dump_label_set(labels, staging / LABELS_FILE)
+        readme = _readme(name, f"The weights of {origin}, with another label set")
+        (staging / README_FILE).write_text(readme, encoding="utf-8")
+        sign(
+            staging,
+            name=name,
+            version=version,
+            exif_orientation=card.exif_orientation,
+            training={"weights": origin},
+        )
 
 
 def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
     """Return open_clip's configuration, with `squash` instead of CLIP's center crop."""
     known = open_clip.list_models()
     if architecture not in known:  # get_model_config would contact a hub for some names
+        if architecture and Path(architecture).is_dir():
+            raise OptionError(
+                "architecture",
+                f"{architecture} is a directory, whose weights are used; leave out --pretrained, "
+                "--weights and --random",
+            )
         close = nearest_names(architecture, known)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise OptionError("architecture", f"open_clip has no {architecture!r}{hint}")
+        raise OptionError(
+            "architecture",
+            f"open_clip has no {architecture!r}, and it is not a checkpoint directory{hint}",
+        )
     tag = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
     if pretrained and not tag:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
@@ -120,6 +192,24 @@ def _config(architecture: str, pretrained: str | None) -> dict[str, Any]:
     }
 
 
+def _download(architecture: str, pretrained: str) -> None:
+    """Download the weights of a tag into the cache of the hub library.
+
+    Raises:
+        CheckpointError: they cannot be downloaded and are not in the cache.
+    """
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each of its retries
+    try:
+        open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, pretrained))
+    except Exception as error:  # open_clip documents no errors
+        raise CheckpointError(
+            f"the weights {pretrained} of {architecture} cannot be downloaded: check the "
+            "connection to the model hub. Without a connection, start from a checkpoint directory "
+            "(mumic import weights/mumic-demo --labels labels.yaml --out DIR), or give --weights "
+            "FILE"
+        ) from error
+
+
 def _refuse_unsafe(weights: Path) -> None:
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file")
@@ -139,10 +229,9 @@ def _origin(pretrained: str | None, weights: Path | None) -> str:
     return f"open_clip tag {pretrained}" if pretrained else "random"
 
 
-def _readme(name: str, architecture: str, origin: str) -> str:
+def _readme(name: str, source: str) -> str:
     return (
         f"# {name}\n\n"
-        f"open_clip architecture `{architecture}`, weights: {origin}. Not fine-tuned: its label "
-        "thresholds are defaults, its probabilities are not calibrated. Fine-tune it with "
-        "`mumic train`.\n"
+        f"{source}. Not fine-tuned: its label thresholds are not fitted, its probabilities are not "
+        "calibrated. Fine-tune it with `mumic train`.\n"
     )

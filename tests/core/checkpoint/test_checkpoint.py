@@ -12,7 +12,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from app.core.checkpoint import (
     label_embeddings,
@@ -163,6 +163,58 @@ def test_edited_thresholds_load_after_seal(checkpoint: Path) -> None:
     after = read_card(checkpoint)
     changed = {key for key in before if before[key] != after[key]}
     assert changed == {"sha256"}
+
+
+def drop_recorded_ids(checkpoint: Path) -> None:
+    """Make the label embeddings those of version 0.2, which did not record the ids."""
+    path = checkpoint / LABEL_EMBEDDINGS
+    save_file({"text_embeddings": load_file(path)["text_embeddings"]}, path)
+
+
+@pytest.mark.parametrize("recorded", ["embeddings", "histograms"])
+def test_seal_with_other_label_ids_is_refused(checkpoint: Path, recorded: str) -> None:
+    ids = builtin_label_set().ids
+    if recorded == "histograms":
+        card = read_card(checkpoint)
+        card["metrics"]["score_histograms"] = {id: [1] * 10 for id in ids}
+        (checkpoint / "mumic.json").write_text(json.dumps(card))
+        drop_recorded_ids(checkpoint)
+    labels = checkpoint / "labels.yaml"
+    labels.write_text(labels.read_text().replace("id: sauna", "id: steam_room"))
+    before = read_card(checkpoint)
+    with pytest.raises(CheckpointError) as caught:
+        seal(checkpoint)
+    message = str(caught.value)
+    assert "not those of tiny 1.2.3 (new: steam_room; missing: sauna)" in message
+    assert f"mumic import {checkpoint} --labels {labels} --out DIR" in message
+    assert read_card(checkpoint) == before
+
+
+def test_seal_without_recorded_label_ids_works(checkpoint: Path) -> None:
+    drop_recorded_ids(checkpoint)
+    labels = checkpoint / "labels.yaml"
+    labels.write_text(labels.read_text().replace("id: sauna", "id: steam_room"))
+    seal(checkpoint)
+    assert "steam_room" in read_checkpoint(checkpoint).labels.ids
+
+
+def test_edited_label_texts_load_after_seal(checkpoint: Path) -> None:
+    labels = checkpoint / "labels.yaml"
+    assert "name: Sauna" in labels.read_text()
+    labels.write_text(labels.read_text().replace("name: Sauna", "name: Steam room"))
+    seal(checkpoint)
+    assert "a photo with steam room" in read_checkpoint(checkpoint).labels.prompts
+
+
+def test_seal_of_weights_with_nan_names_tensor(checkpoint: Path) -> None:
+    weights = checkpoint / "open_clip_model.safetensors"
+    state = load_file(weights)
+    state["visual.proj"][0, 0] = float("nan")
+    save_file(state, weights)
+    before = read_card(checkpoint)
+    with pytest.raises(CheckpointError, match=r"tensor visual\.proj contains NaN"):
+        seal(checkpoint)
+    assert read_card(checkpoint) == before
 
 
 def test_label_embeddings_are_read_from_signed_cache(checkpoint: Path) -> None:

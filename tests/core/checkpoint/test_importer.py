@@ -16,11 +16,17 @@ from open_clip import factory
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from app.core.checkpoint import import_checkpoint, load_model, read_checkpoint
+from app.core.checkpoint import (
+    import_checkpoint,
+    import_from_checkpoint,
+    load_model,
+    read_checkpoint,
+    write_relabelled,
+)
 from app.core.classifier import Classifier
-from app.core.labels import LabelSet, builtin_label_set
+from app.core.labels import Label, LabelSet, builtin_label_set
 from app.errors import CheckpointError, OptionError
-from tests.support.tiny import CONFIG
+from tests.support.tiny import CONFIG, write_tiny
 
 LABELS = LabelSet(version="1", labels=builtin_label_set().labels[:2])
 PLAIN = {key: value for key, value in CONFIG["model_cfg"].items() if key != "custom_text"}
@@ -281,3 +287,99 @@ def test_hub_text_tower_is_rejected_without_network_access(
 
 def test_logit_bias_is_rejected(tmp_path: Path) -> None:
     assert "has a logit_bias (SigLIP)" in refusal("Tiny-bias", tmp_path)
+
+
+def test_weights_with_nan_are_rejected_by_tensor(state: dict[str, Tensor], tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    for value in (float("nan"), float("inf")):
+        damaged = {**state, "visual.proj": state["visual.proj"].clone()}
+        damaged["visual.proj"][0, 0] = value
+        save_file(damaged, weights)
+        message = refusal("Tiny-quickgelu", tmp_path, weights=weights)
+        assert message.startswith(f"{weights}: the tensor visual.proj contains NaN or infinity")
+
+
+def test_failed_download_names_offline_alternatives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(config: dict[str, Any]) -> str:
+        raise FileNotFoundError(config["hf_hub"])
+
+    monkeypatch.setattr(open_clip, "download_pretrained", fail)
+    message = refusal("ViT-B-32-quickgelu", tmp_path, pretrained="openai")
+    assert "the weights openai of ViT-B-32-quickgelu cannot be downloaded" in message
+    assert "mumic import weights/mumic-demo --labels" in message
+
+
+OWN = LabelSet(
+    version="7",
+    labels=(
+        Label(id="dog", name="Dog", description="dog, a dog", category="Animals"),
+        Label(id="cat", name="Cat", description="cat, a cat", category="Animals"),
+    ),
+)
+
+
+def own(source: Path, out: Path, labels: LabelSet = OWN) -> Path:
+    import_from_checkpoint(source, out, labels, name="own", version="1.0.0")
+    return out
+
+
+def test_own_labels_keep_weights_and_replace_card(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny", logit_scale=3.5)
+    measured = {"score_histograms": {"room": [1] * 10}, "validation": {"macro_map": 0.9}}
+    checkpoint = read_checkpoint(source)
+    write_relabelled(checkpoint, checkpoint.labels, source, measured)
+    (source / "README.md").write_text("# tiny: measured on 120 labels")
+    out = read_checkpoint(own(source, tmp_path / "out"))
+    assert out.labels == OWN
+    assert (out.card.name, out.card.version, out.card.metrics) == ("own", "1.0.0", {})
+    assert out.card.training == {"weights": "checkpoint tiny 1.2.3"}
+    assert "120 labels" not in (out.directory / "README.md").read_text()
+    for name in ("open_clip_model.safetensors", "open_clip_config.json"):
+        assert (out.directory / name).read_bytes() == (source / name).read_bytes()
+    assert out.card.golden == checkpoint.card.golden
+    classifier = Classifier.load(out.directory, device="cpu", precision="fp32")
+    assert classifier.labels.ids == ["dog", "cat"]
+
+
+def test_own_labels_keep_exif_orientation(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny")
+    card = json.loads((source / "mumic.json").read_bytes())
+    card["exif_orientation"] = False
+    (source / "mumic.json").write_text(json.dumps(card))
+    assert not read_checkpoint(own(source, tmp_path / "out")).card.exif_orientation
+
+
+def test_own_labels_replace_edited_label_file(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny")
+    (source / "labels.yaml").write_text("labels: []")
+    assert read_checkpoint(own(source, tmp_path / "out")).labels == OWN
+
+
+def test_own_labels_of_damaged_checkpoint_are_rejected(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny")
+    weights = source / "open_clip_model.safetensors"
+    state = load_file(weights)
+    save_file({**state, "visual.proj": state["visual.proj"] + 1}, weights)
+    with pytest.raises(CheckpointError, match="sha256 differs"):
+        own(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_labels_in_place_are_rejected(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny")
+    with pytest.raises(CheckpointError, match="is the checkpoint to start from"):
+        own(source, source)
+    assert read_checkpoint(source).card.name == "tiny"
+
+
+def test_directory_without_checkpoint_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"mumic\.json missing"):
+        own(tmp_path, tmp_path / "out")
+
+
+def test_directory_given_as_architecture_is_rejected(tmp_path: Path) -> None:
+    source = write_tiny(tmp_path / "tiny")
+    with pytest.raises(OptionError, match="leave out --pretrained, --weights and --random"):
+        imported(str(source), tmp_path / "out", weights=tmp_path / "weights.pt")
