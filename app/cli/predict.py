@@ -1,7 +1,6 @@
 """`mumic predict`."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +15,7 @@ from app.cli.settings import read_settings
 from app.errors import OptionError
 
 if TYPE_CHECKING:
+    from app.cli.photo_inputs import PhotoInputs
     from app.tagger import ScoredPhoto, TaggedPhoto
 
 Names = list[str] | None
@@ -118,7 +118,7 @@ def predict_command(
                 failed += error_of(result) is not None
             sys.stdout.flush()
             done += len(batch)
-    _report(done, failed, inputs.skipped)
+    _report(done, failed, inputs)
     if failed or not done:
         raise typer.Exit(1)
 
@@ -151,12 +151,15 @@ def _select(photo: "ScoredPhoto", min_confidence: float, max_labels: int | None)
     return replace(photo, scores=tuple(kept[:max_labels]))
 
 
-def _report(done: int, failed: int, skipped: Counter[str]) -> None:
+def _report(done: int, failed: int, inputs: "PhotoInputs") -> None:
     """Print on stderr what the results do not show."""
-    if skipped:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(skipped.items()))
+    if inputs.skipped:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(inputs.skipped.items()))
         console.print(f"skipped in folders, not photos: {kinds}", markup=False)
     if not done:
-        console.print("mumic: no photo was found", markup=False)
+        from app.cli.photo_inputs import readable_name
+
+        folders = ", ".join(map(readable_name, inputs.names))
+        console.print(f"mumic: no photo was found in {folders}", markup=False)
     elif failed:
         console.print(f"mumic: {failed} of {done} photos cannot be used", markup=False)

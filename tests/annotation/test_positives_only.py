@@ -59,7 +59,7 @@ def test_unlisted_label_is_negative_by_option(run: Mumic, tmp_path: Path) -> Non
     assert "may hardly ever be served, or on the wrong photos (1 of 2 labels): pets" in ran.err
 
 
-@pytest.mark.parametrize(
+each_command = pytest.mark.parametrize(
     "command",
     [
         "train --init start --out mine",
@@ -70,6 +70,20 @@ def test_unlisted_label_is_negative_by_option(run: Mumic, tmp_path: Path) -> Non
         "compare A=start",
     ],
 )
+
+
+@each_command
+def test_table_without_splits_is_refused_with_remedy(
+    run: Mumic, tmp_path: Path, command: str
+) -> None:
+    ran = run(f"{command} {DATA.replace('manifest.csv', 'labels.csv')}")
+    assert (ran.code, ran.out) == (1, "")
+    assert "labels.csv: no column file, part, positive; " in ran.err
+    assert ran.err.endswith("Make the manifest with: mumic data split\n")
+    assert not list(tmp_path.glob("mine/*"))
+
+
+@each_command
 def test_table_without_negatives_is_refused_with_remedy(
     run: Mumic, tmp_path: Path, command: str
 ) -> None:

@@ -113,7 +113,7 @@ def test_json_equals_the_schema_with_and_without_results(
         assert len(document["results"]) == number
         assert ran.out == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     ran = run("--json", empty)
-    assert (ran.code, ran.err) == (1, "mumic: no photo was found\n")
+    assert (ran.code, ran.err) == (1, f"mumic: no photo was found in {empty}\n")
     assert json.loads(ran.out)["results"] == []
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from _csv import Reader  # the type of csv.reader
 
 SEPARATOR = "|"
+SPLIT_ADVICE = "Make the manifest with: mumic data split"
 DELIMITERS = (",", ";", "\t")
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 # The first bytes of files that are often passed as a table.
@@ -235,6 +236,8 @@ class _Columns:
                 for column in missing
                 if column in self.options
             )
+            if "--part-column" in map(self.options.get, missing):
+                hint += f". Has the table no splits yet? {SPLIT_ADVICE}"
             raise DataError(
                 f"{self.path}: no column {', '.join(missing)}; needs {', '.join(self.required)}, "
                 f"has {_shown(', '.join(named)) or 'none'} (the first row is the header){hint}"
