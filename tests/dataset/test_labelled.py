@@ -82,6 +82,19 @@ def test_invalid_manifest_is_refused_with_row_and_column(
         data_of(tmp_path, photos, rows)
 
 
+def test_unknown_names_are_reported_together_with_remedy(tmp_path: Path, photos: Path) -> None:
+    names = "|".join(f"label{i:02d}" for i in range(12))
+    with pytest.raises(DataError) as caught:
+        data_of(tmp_path, photos, f"cat.png,train,{names},\n")
+    message = str(caught.value)
+    assert "12 unknown names: " in message
+    assert ("label09" in message, "label10" in message) == (True, False)
+    assert message.endswith(
+        "and 2 more. To use other labels, make a checkpoint that has them: "
+        "mumic import CHECKPOINT --labels labels.yaml --out DIR"
+    )
+
+
 def test_manifest_without_column_is_refused(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "manifest.csv").write_text("file,part\n")
     with pytest.raises(DataError, match="no column positive; needs file, part, positive"):

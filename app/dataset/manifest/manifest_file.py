@@ -37,6 +37,10 @@ UNLISTED_ADVICE = (
 )
 UNKNOWN_NAME_ADVICE = "; names are ids of the label set, unless --names FILE defines them"
 MAX_UNKNOWN_NAMED = 10  # names in a message
+OWN_LABELS_ADVICE = (
+    ". To use other labels, make a checkpoint that has them: "
+    "mumic import CHECKPOINT --labels labels.yaml --out DIR"
+)
 ANNOTATION_COLUMNS = ("file", "positive", "negative")
 COLUMNS = ("file", "part", "positive", "negative")
 OTHER_SEPARATORS = re.compile(r"[,;/+&]|\s+")
@@ -135,7 +139,7 @@ def read_manifest(
     folder = PhotoFolder(photos)
     table = _read_columns(path, (columns.file, columns.part, columns.positive), columns)
     found = [_parse_row(row, folder, names, columns) for row in table]
-    _check_names(path, found, names, columns)
+    _check_names(path, found, names, columns, OWN_LABELS_ADVICE)
     rows = _merge_duplicates(path, found, columns)
     if not any(row.split == split for row in rows):
         raise DataError(f"{path}: column {columns.part}: no photo is in the split {split}")
@@ -275,7 +279,11 @@ def _unknown_name(name: str, known: Collection[str]) -> str:
 
 
 def _check_names(
-    path: Path, rows: Iterable[Annotation], known: Collection[str], columns: TableColumns
+    path: Path,
+    rows: Iterable[Annotation],
+    known: Collection[str],
+    columns: TableColumns,
+    advice: str = "",
 ) -> None:
     """Check that all names of a table are known; the message has the first row of each.
 
@@ -288,10 +296,12 @@ def _check_names(
             for name in sorted(names - unknown.keys()):
                 if name not in known:
                     unknown[name] = f"row {row.row_number}, column {column}"
-    _refuse_unknown(path, unknown, known)
+    _refuse_unknown(path, unknown, known, advice)
 
 
-def _refuse_unknown(path: Path, unknown: Mapping[str, str], known: Collection[str]) -> None:
+def _refuse_unknown(
+    path: Path, unknown: Mapping[str, str], known: Collection[str], advice: str = ""
+) -> None:
     """Raise an error of all unknown names, by their locations, if there are any."""
     if not unknown:
         return
@@ -301,7 +311,7 @@ def _refuse_unknown(path: Path, unknown: Mapping[str, str], known: Collection[st
     ]
     count = f"{len(unknown)} unknown names: " if len(unknown) > 1 else ""
     more = f"; and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
-    raise DataError(f"{path}: {count}{'; '.join(shown)}{more}")
+    raise DataError(f"{path}: {count}{'; '.join(shown)}{more}{advice}")
 
 
 def _read_columns(path: Path, required: Sequence[str], columns: TableColumns) -> Iterator[TableRow]:
