@@ -100,6 +100,18 @@ class AsymmetricLoss(Objective):
         self.eval()
         return torch.cat([self.head(self._encode_eval(batch)).cpu() for batch in inputs])
 
+    @torch.no_grad()
+    def loss_of_scores(self, scores: Tensor, indices: Tensor) -> float:
+        """The asymmetric loss over the known pairs."""
+        targets = self._targets.cpu()[indices]
+        return asymmetric_loss(
+            scores,
+            targets,
+            gamma_negative=self._settings.gamma_negative,
+            gamma_positive=self._settings.gamma_positive,
+            clip=self._settings.clip,
+        ).item()
+
 
 def train_asl(
     init: Checkpoint,

@@ -53,6 +53,18 @@ class Objective(nn.Module, ABC):
             (N, C) float32 on the CPU; a higher score means that the class is more likely.
         """
 
+    @abstractmethod
+    def loss_of_scores(self, scores: Tensor, indices: Tensor) -> float:
+        """The mean loss on the human labels of the data's classes.
+
+        Args:
+            scores: (N, C) from `scores`.
+            indices: (N,) positions of the photos.
+
+        Returns:
+            The loss; 0 if no pair is known.
+        """
+
     def after_step(self) -> None:
         """Constrain the weights after an optimizer step; the default does nothing."""
 
@@ -123,6 +135,15 @@ class TemperedSigmoid(Objective):
         texts = embed_texts(self.model, self._tokens[self._classes])
         rows = [cosines(l2_normalize(self._encode_eval(batch)), texts).cpu() for batch in inputs]
         return torch.cat(rows)
+
+    @torch.no_grad()
+    def loss_of_scores(self, scores: Tensor, indices: Tensor) -> float:
+        """Equations 1 and 2, for the human labels."""
+        device = self.model.device
+        targets = self._targets[indices.to(device)][:, self._classes]
+        weights = self._positive_weights[self._classes]
+        loss = tempered_bce(scores.to(device), targets, self.model.logit_scale, weights)
+        return loss.item()
 
     def after_step(self) -> None:
         """Clamp logit_scale to its upper bound."""

@@ -34,10 +34,9 @@ from app.training.run.state import (
     save_best,
     save_state,
 )
-from app.training.run.validation import ranks_below, selection_metric, validate
+from app.training.run.validation import MEASURES, ranks_below, selection_metric, validate
 
 LOG_EVERY_STEPS = 10
-MEASURES = ("macro_map", "gap", "gap_at_10")  # of a whole split, not of a class
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +45,10 @@ class TrainingResult:
 
     Attributes:
         model: the towers with the best epoch's weights, in evaluation mode.
-        history: rows of the log; those that end an epoch have `macro_map`, `gap`, `gap_at_10` and
-            `ap_NAME` on the validation split.
+        history: rows of the log; those that end an epoch have `macro_map`, `gap`, `gap_at_10`,
+            `validation_loss` and `ap_NAME` on the validation split.
         best_step: the step that ended the best epoch.
-        start: `macro_map`, `gap`, `gap_at_10` and `ap_NAME` before the first step.
+        start: what `validate` measured before the first step.
     """
 
     model: MumicModel
@@ -216,7 +215,7 @@ def run_loop(
                 if ends_epoch:
                     if fabric.is_global_zero:
                         with average.applied():
-                            row |= validate(objective.scores, data, inputs)
+                            row |= validate(objective, data, inputs)
                             _save_if_best(state, row, metric, objective, run_folder)
                     measured, state.best = fabric.broadcast((row, state.best))
                     row |= measured
@@ -240,7 +239,7 @@ def count_steps(data: LabelledPhotos, config: TrainConfig) -> int:
 def _measure_start(
     objective: Objective, data: LabelledPhotos, inputs: Inputs, fabric: Fabric
 ) -> dict[str, float]:
-    measured = validate(objective.scores, data, inputs) if fabric.is_global_zero else {}
+    measured = validate(objective, data, inputs) if fabric.is_global_zero else {}
     return fabric.broadcast(measured)
 
 
@@ -319,5 +318,5 @@ def _save_if_best(
 ) -> None:
     if state.best is None or not ranks_below(row, state.best, metric):
         value = row[metric] if metric else math.nan
-        state.best = BestEpoch(state.step, value, row["gap"])
+        state.best = BestEpoch(state.step, value, row["validation_loss"])
         save_best(run_folder, state.best, objective.weights.state_dict())

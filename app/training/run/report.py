@@ -61,8 +61,8 @@ def kept_epoch_lines(
         if tied > 1:
             lines.append(
                 f"{tied} epochs tie at {METRIC_NAMES[selected_by]} "
-                f"{metric_text(kept[selected_by])}: of these, the highest GAP was kept, then the "
-                "last epoch"
+                f"{metric_text(kept[selected_by])}: of these, the one with the lowest validation "
+                "loss was kept"
             )
     measured = selected_by or "macro_map"
     if not kept[measured] <= start[measured]:  # NaN cannot be compared

@@ -19,7 +19,9 @@ from app.dataset.labelled import LabelledPhotos
 from app.training.config import TrainConfig
 from app.training.data import Inputs, cached_features
 
-STATE_FORMAT = "ties by GAP, then the later epoch"  # a state of another format is not resumed
+STATE_FORMAT = (
+    "ties by validation loss, then the later epoch"  # a state of another format is not resumed
+)
 CHANGEABLE_ON_RESUME = ("workers", "save_every_steps")  # settings that do not affect the result
 
 

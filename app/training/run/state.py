@@ -33,12 +33,12 @@ class BestEpoch:
     Attributes:
         step: the step that ended it.
         value: of the selection metric; NaN where the run has none.
-        gap: GAP, which breaks ties of the value.
+        validation_loss: breaks ties of the value.
     """
 
     step: int
     value: float
-    gap: float
+    validation_loss: float
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Validation: the metrics that a run measures after each epoch."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -21,37 +21,39 @@ from app.evaluation.metrics import (
 from app.evaluation.predictions import embed_photos, embed_texts
 from app.training.config import BestBy
 from app.training.data import Inputs, trunk_and_head
+from app.training.objective import Objective
 from app.training.run.state import BestEpoch
 
 BATCH_SIZE = 64
+MEASURES = ("macro_map", "gap", "gap_at_10")  # of a whole split, not of a class
 MANY_LABELS = 10  # with more known labels per image, on average, GAP@10 selects the epoch
 
 
-def validate(
-    score: Callable[[Iterator[Tensor]], Tensor], data: LabelledPhotos, inputs: Inputs
-) -> dict[str, float]:
+def validate(objective: Objective, data: LabelledPhotos, inputs: Inputs) -> dict[str, float]:
     """Measure the present weights on the validation split.
 
     Args:
-        score: maps batches of N photos to (N, C) scores of the data's classes.
+        objective: scores the photos for the data's classes.
         data: the photos and their targets.
         inputs: the source of batches.
 
     Returns:
-        `macro_map`, `gap`, `gap_at_10`, and `ap_NAME` of each class; NaN where undefined, as
-        the AP of a class without a positive or without a negative.
+        `macro_map`, `gap`, `gap_at_10`, `validation_loss`, and `ap_NAME` of each class; NaN where
+        undefined, as the AP of a class without a positive or without a negative.
     """
     indices = data.indices("validation")
     targets = data.targets[indices][:, list(data.classes.values())].numpy()
     if not len(indices):
-        names = ("macro_map", "gap", "gap_at_10", *(f"ap_{name}" for name in data.classes))
+        names = (*MEASURES, "validation_loss", *(f"ap_{name}" for name in data.classes))
         return dict.fromkeys(names, math.nan)
-    scores = score(inputs.batches(torch.split(indices, BATCH_SIZE))).numpy()
+    scored = objective.scores(inputs.batches(torch.split(indices, BATCH_SIZE)))
+    scores = scored.numpy()
     ap = average_precision(targets, scores).tolist()
     return {
         "macro_map": macro_map(ap),
         "gap": global_average_precision(targets, scores),
         "gap_at_10": global_average_precision_at_k(targets, scores, 10),
+        "validation_loss": objective.loss_of_scores(scored, indices),
         **{f"ap_{name}": value for name, value in zip(data.classes, ap, strict=True)},
     }
 
@@ -84,17 +86,19 @@ def selection_metric(best_by: BestBy, data: LabelledPhotos) -> str | None:
 
 
 def ranks_below(row: Mapping[str, float], other: BestEpoch, metric: str | None) -> bool:
-    """Whether an epoch is worse than an earlier one: by the metric, then by GAP.
+    """Whether an epoch is worse than an earlier one: by the metric, then by the validation loss.
 
-    A tie of both goes to the later epoch, which was trained longer. Metrics of rank saturate on a
-    small validation split while the loss still falls.
+    Ranking metrics saturate on a small validation split, GAP as well, while the loss still falls
+    and probabilities become right. A tie of both goes to the later epoch.
 
     Args:
         row: what `validate` measured.
         other: the earlier epoch.
         metric: from `selection_metric`.
     """
-    return metric is not None and (row[metric], row["gap"]) < (other.value, other.gap)
+    if metric is None:
+        return False
+    return (row[metric], -row["validation_loss"]) < (other.value, -other.validation_loss)
 
 
 def metric_text(value: float) -> str:
