@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/annotate-and-split-data.md run on a few photos, up to serving."""
+"""The commands of the how-to guides on data and training run on a few photos, up to serving."""
 
 import csv
 import re
@@ -21,19 +21,22 @@ from tests.support.command import Run, mumic
 from tests.support.imports import ROOT
 from tests.support.tiny import live_server, write_tiny
 
-PAGE = (ROOT / "docs" / "how-to" / "annotate-and-split-data.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "how-to" / "annotate-and-split-data.md").read_text(encoding="utf-8")
+TRAIN_PAGE = (DOCS / "how-to" / "train.md").read_text(encoding="utf-8")
+LABEL_SET_PAGE = (DOCS / "reference" / "label-set.md").read_text(encoding="utf-8")
 FILES = 30
 SMALLER = {"train": ["--epochs", "1", "--batch-size", "8"]}  # than the paper's 64 photos
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, page: str = PAGE) -> list[str]:
     """The page's code in a language, block by block."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
+def commands(page: str = PAGE) -> list[list[str]]:
     """Every command of the page, in order."""
-    text = "".join(blocks("sh")).replace("\\\n", " ")
+    text = "".join(blocks("sh", page)).replace("\\\n", " ")
     return [shlex.split(line) for line in text.splitlines()]
 
 
@@ -145,3 +148,28 @@ def test_how_to_works_with_simulated_votes(
     first = (folder / "votes.csv").read_bytes()
     run(monkeypatch, capsys, shown[0])
     assert (folder / "votes.csv").read_bytes() == first
+
+
+def test_table_and_own_label_set_lead_to_served_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    small_settings: Settings,
+) -> None:
+    """The whole path at the top of the guide, with the example of the page on label sets."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.yaml").write_text(blocks("yaml", LABEL_SET_PAGE)[0], encoding="utf-8")
+    files = write_crops(tmp_path / "photos", FILES)
+    labels = ("beach", "dog", "cat", "swimming_pool", "indoor_swimming_pool")
+    rows = "".join(f"{file},{labels[i % 5]}\n" for i, file in enumerate(files))
+    (tmp_path / "photos.csv").write_text("file,positive\n" + rows)
+    write_tiny(tmp_path / "weights" / "mumic-demo")
+    *made, served = commands(TRAIN_PAGE)
+    assert served[:2] == ["mumic", "serve"]
+    assert made[1][:2] == ["mumic", "import"]
+    for command in made:
+        ran = run(monkeypatch, capsys, command)
+        assert ran.code == 0, f"{command}: {ran.err}"
+    assert (tmp_path / "report" / "report.html").is_file()
+    checkpoint = tmp_path / served[-1]
+    assert labels_served(checkpoint, small_settings, tmp_path / "photos" / files[0]) == set(labels)
