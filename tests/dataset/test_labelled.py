@@ -90,7 +90,8 @@ def test_unknown_names_are_reported_together_with_remedy(tmp_path: Path, photos:
     assert "12 unknown names: " in message
     assert ("label09" in message, "label10" in message) == (True, False)
     assert message.endswith(
-        "and 2 more. To use other labels, make a checkpoint that has them: "
+        "and 2 more; names are ids of the label set, unless --names FILE defines them. "
+        "To use other labels, make a checkpoint that has them: "
         "mumic import CHECKPOINT --labels labels.yaml --out DIR"
     )
 

@@ -264,18 +264,18 @@ def check_name_known(name: str, location: str, known: Collection[str]) -> None:
         DataError: the name is unknown.
     """
     if name not in known:
-        raise DataError(f"{location}: {_unknown_name(name, known)}")
+        hint = _unknown_name_hint(name, known) or UNKNOWN_NAME_ADVICE
+        raise DataError(f"{location}: unknown name {name!r}{hint}")
 
 
-def _unknown_name(name: str, known: Collection[str]) -> str:
+def _unknown_name_hint(name: str, known: Collection[str]) -> str:
+    """Return what an unknown name may mean; empty if it is like no known name."""
     parts = [part for part in OTHER_SEPARATORS.split(name) if part]
     if len(parts) > 1 and all(part in known for part in parts):
         used = OTHER_SEPARATORS.findall(name)[0]
-        hint = f"; are these {len(parts)} names? --separator {used!r} separates them"
-    else:
-        near = nearest_names(name, known)
-        hint = f"; nearest known: {', '.join(near)}" if near else UNKNOWN_NAME_ADVICE
-    return f"unknown name {name!r}{hint}"
+        return f"; are these {len(parts)} names? --separator {used!r} separates them"
+    near = nearest_names(name, known)
+    return f"; nearest known: {', '.join(near)}" if near else ""
 
 
 def _check_names(
@@ -305,13 +305,14 @@ def _refuse_unknown(
     """Raise an error of all unknown names, by their locations, if there are any."""
     if not unknown:
         return
-    shown = [
-        f"{location}: {_unknown_name(name, known)}"
-        for name, location in islice(unknown.items(), MAX_UNKNOWN_NAMED)
-    ]
+    hints = {name: _unknown_name_hint(name, known) for name in islice(unknown, MAX_UNKNOWN_NAMED)}
+    shown = "; ".join(
+        f"{unknown[name]}: unknown name {name!r}{hint}" for name, hint in hints.items()
+    )
     count = f"{len(unknown)} unknown names: " if len(unknown) > 1 else ""
-    more = f"; and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
-    raise DataError(f"{path}: {count}{'; '.join(shown)}{more}{advice}")
+    more = f"; and {len(unknown) - len(hints)} more" if len(unknown) > len(hints) else ""
+    on_names = "" if all(hints.values()) else UNKNOWN_NAME_ADVICE
+    raise DataError(f"{path}: {count}{shown}{more}{on_names}{advice}")
 
 
 def _read_columns(path: Path, required: Sequence[str], columns: TableColumns) -> Iterator[TableRow]:

@@ -169,7 +169,7 @@ class ThresholdSummary:
             f"       macro F1 {self.unseen_macro_f1:.4f} over the {self.judged} on photos not seen "
             f"({FOLDS}-fold cross-validation)\n"
             if self.judged
-            else f"no label has {enough}: the thresholds are guesses\n"
+            else f"no label has {enough}: none is fitted to human labels\n"
         )
         kept = (
             f"drops {self.dropped:.2%} of {self.known_pairs} known pairs and keeps "
