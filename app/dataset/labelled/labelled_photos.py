@@ -163,7 +163,8 @@ def _warnings(
         [
             f"column positive: {len(without)} of {len(classes)} labels have no positive photo in "
             "the split train: their scores change and their thresholds no longer fit; add photos "
-            "of them, or use a label set of your own without them (docs/how-to/train.md): "
+            "of them, or use a label set of your own without them (mumic import CHECKPOINT "
+            "--labels labels.yaml --out DIR): "
             f"{listed(without)}"
         ]
         if without

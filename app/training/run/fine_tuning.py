@@ -18,7 +18,7 @@ from app.training.run.preparation import (
     print_warnings,
     progress_bars,
 )
-from app.training.run.report import few_steps_warning, kept_epoch_lines
+from app.training.run.report import few_steps_warning, kept_epoch_lines, thresholds_command
 from app.training.run.state import delete_state, result_disk_errors
 from app.training.run.validation import metric_text
 
@@ -130,9 +130,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
     for warning in warnings:
         print_warning(console, warning)
     console.print(
-        f"thresholds are still those of {request.init}; next: mumic thresholds --checkpoint "
-        f"{request.out} --manifest {request.manifest} --photos {request.photos} --out "
-        f"{request.out}",
+        f"thresholds are still those of {request.init}; next: {thresholds_command(request)}",
         markup=False,
     )
 

@@ -1,17 +1,21 @@
 """What a run prints: a warning before few steps, and which epoch it kept."""
 
+import shlex
 from collections.abc import Sequence
 
 from app.dataset.labelled import LabelledPhotos
+from app.dataset.requests import DatasetRequest
 from app.training.config import TrainConfig
+from app.training.requests import TrainRequest
 from app.training.run.loop import TrainingResult, count_steps
 from app.training.run.validation import metric_text, selection_metric
 
 METRIC_NAMES = {"macro_map": "macro mAP", "gap_at_10": "GAP@10"}
-# AdamW moves a weight by at most about the learning rate per step. Fewer steps than these change
-# the weights by less than their own size, which is about 0.01, unless the learning rate is high.
-FEW_STEPS = 100
-SMALL_CHANGE = 0.01
+# AdamW moves a weight by at most about the learning rate per step, so 100 steps at the default of
+# 1e-5 move it by less than 0.001, a small part of its usual size. Its mean of gradients spans ten
+# steps: fewer are not enough at any learning rate.
+SMALL_CHANGE = 0.001
+FEW_STEPS = 10
 FEW_PHOTOS_OPTIONS = (
     "lower --batch-size, raise --epochs and --learning-rate, and with few photos use "
     "--freeze-image --freeze-text (docs/how-to/train.md, A hundred photos on a CPU)"
@@ -26,7 +30,7 @@ def few_steps_warning(data: LabelledPhotos, config: TrainConfig) -> Sequence[str
         config: its settings.
     """
     steps = count_steps(data, config)
-    if steps >= FEW_STEPS or steps * config.learning_rate >= SMALL_CHANGE:
+    if steps >= FEW_STEPS and steps * config.learning_rate >= SMALL_CHANGE:
         return []
     photos = len(data.indices("train"))
     return [
@@ -68,6 +72,16 @@ def kept_epoch_lines(
     if not kept[measured] <= start[measured]:  # NaN cannot be compared
         return lines, []
     return lines, [_not_better(METRIC_NAMES[measured], start[measured], kept[measured])]
+
+
+def thresholds_command(request: TrainRequest) -> str:
+    """Return the command that fits the thresholds of a run's result on the same table."""
+    words = ["mumic", "thresholds", "--checkpoint", str(request.out)]
+    for name, field in DatasetRequest.model_fields.items():
+        value = getattr(request, name)
+        if name not in ("workers", "device") and value != field.default:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "--out", str(request.out)])
 
 
 def _not_better(name: str, start: float, kept: float) -> str:
