@@ -6,7 +6,7 @@ ARGS ?=
 # Known vulnerabilities of a pinned version that stay, by their id; a comment says why for each.
 ACCEPTED :=
 
-.PHONY: install serve test coverage docs monitoring browser clients contract audit sbom lint types words openapi bench
+.PHONY: install serve test slow coverage docs monitoring browser clients contract audit sbom lint types words openapi bench
 
 install: .venv/.serve-installed
 
@@ -16,9 +16,14 @@ serve: .venv/.serve-installed
 test: .venv/.dev-installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# The suite with line and branch coverage of app/ and mumic/, server processes included.
+# Several worker or training processes, and the commands of the docs.
+slow: .venv/.dev-installed
+	$(BIN)/pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Both with line and branch coverage of app/ and mumic/, server processes included.
 coverage: .venv/.dev-installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=app --cov=mumic $(ARGS)
+	$(BIN)/pytest -m 'not monitoring and not browser and not clients' \
+		-n 2 --dist loadfile --no-loadscope-reorder --cov=app --cov=mumic $(ARGS)
 
 # Writes the generated reference pages, then the site to build/site; warnings are errors.
 docs: .venv/.docs-installed

@@ -21,6 +21,8 @@ from tests.support.command import Run, mumic
 from tests.support.imports import ROOT
 from tests.support.tiny import live_server, write_tiny
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "how-to" / "annotate-and-split-data.md").read_text(encoding="utf-8")
 TRAIN_PAGE = (DOCS / "how-to" / "train.md").read_text(encoding="utf-8")

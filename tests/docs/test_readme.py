@@ -73,6 +73,7 @@ def test_curl_line_returns_results(line: str, shipped_url: str, folder: Path) ->
         assert result.get("labels") or result.get("scores") or result.get("embedding")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorials/python.md"])
 def test_python_blocks_run(page: str, folder: Path) -> None:
     code = "\n".join(blocks(ROOT / page, "python"))

@@ -19,6 +19,8 @@ from tests.support.worker_processes import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_workers_exit_when_supervisor_is_killed(tmp_path: Path) -> None:
     with running(tmp_path, "tests.support.light_workers", str(tmp_path)) as server:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.requests import metric, photo, raw
 from tests.support.tiny import write_tiny
@@ -19,6 +20,8 @@ from tests.support.worker_processes import (
     serving,
     wait_until,
 )
+
+pytestmark = pytest.mark.slow
 
 CONNECTIONS = 12  # one worker gets all of them with a probability of 1 in 2000
 

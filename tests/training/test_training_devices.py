@@ -55,6 +55,7 @@ def together(folder: Path, data: LabelledPhotos) -> Mapping[str, Any]:
     return {path.stem: torch.load(path) for path in folder.glob("*-?.pt")}
 
 
+@pytest.mark.slow
 def test_two_processes_match_one(
     tmp_path: Path, init: Checkpoint, data: LabelledPhotos, together: Mapping[str, Any]
 ) -> None:
@@ -71,12 +72,14 @@ def test_two_processes_match_one(
         )
 
 
+@pytest.mark.slow
 def test_two_processes_have_equal_weights(together: Mapping[str, Any]) -> None:
     for name in ("plain", "whole", "resumed"):
         first, second = (together[f"{name}-{rank}"]["weights"] for rank in (0, 1))
         torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_two_killed_processes_resume_to_same_weights(together: Mapping[str, Any]) -> None:
     whole, resumed = together["whole-0"], together["resumed-0"]
     torch.testing.assert_close(resumed["weights"], whole["weights"], rtol=0, atol=0)

@@ -111,6 +111,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_missing_extras_are_named(tmp_path: Path) -> None:
     paths = []
     for image_format in ("JPEG", "HEIF", "JXL"):

@@ -86,6 +86,7 @@ def test_failed_lookup_frees_its_thread() -> None:
     with_silent_names(use)
 
 
+@pytest.mark.slow
 def test_process_exits_during_lookup() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=120, check=True
