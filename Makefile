@@ -16,7 +16,7 @@ serve: .venv/.serve-installed
 test: .venv/.dev-installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Several worker or training processes, and the commands of the docs.
+# Training, several worker processes, and the commands of the docs.
 slow: .venv/.dev-installed
 	$(BIN)/pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -13,6 +13,8 @@ from tests.support.annotation import write_crops
 from tests.support.command import Run, mumic
 from tests.support.tiny import write_tiny
 
+pytestmark = pytest.mark.slow
+
 FILES = 20
 Mumic = Callable[..., Run]
 

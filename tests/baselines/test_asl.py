@@ -18,6 +18,8 @@ from app.errors import CheckpointError
 from app.training.config import TrainConfig
 from tests.support.training_set import NAMES, data_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=8, warmup=0)
 
 

@@ -33,6 +33,8 @@ from tests.support.photos import NAMES, sample
 from tests.support.ranking import naive_average_precision
 from tests.support.tiny import CONFIG, write_tiny
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 Command = Callable[..., Run]
 LABELS = LabelSet(

@@ -15,6 +15,8 @@ from tests.support.command import Run, mumic
 from tests.support.killing import KilledError, KillingProgress
 from tests.support.training_set import LABELS, data_of
 
+pytestmark = pytest.mark.slow
+
 ROWS = """\
 cat.png,train,pets,nature|flowers
 coffee.png,train,,pets|nature|flowers

@@ -24,6 +24,8 @@ from tests.support.command import mumic
 from tests.support.killing import KilledError, KillingProgress
 from tests.support.training_set import NAMES, ROWS, data_of, write_init, write_manifest
 
+pytestmark = pytest.mark.slow
+
 
 def weights_of(trained: TrainingResult) -> Mapping[str, torch.Tensor]:
     state: Mapping[str, torch.Tensor] = trained.model.clip.state_dict()

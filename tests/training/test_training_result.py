@@ -19,6 +19,8 @@ from app.training.run.validation import selection_metric
 from tests.support.disk import limited_file_size
 from tests.support.training_set import ROWS, data_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(learning_rate=3e-3, batch_size=2, epochs=4, min_crop=0.5)
 
 

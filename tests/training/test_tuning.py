@@ -16,6 +16,8 @@ from tests.support.command import mumic
 from tests.support.killing import KilledError, KillingProgress
 from tests.support.training_set import NAMES, data_of, write_manifest, write_photos
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(
     learning_rate=1e-3, batch_size=2, epochs=1, freeze_text=True, freeze_image=True
 )
