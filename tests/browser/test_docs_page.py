@@ -10,7 +10,7 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
 from tests.browser.conftest import Visit
-from tests.support.photos import encoded, sample
+from tests.support.photos import write_small_photos
 from tests.support.prefix_proxy import prefix_proxy
 from tests.support.tiny import live_server
 
@@ -59,13 +59,7 @@ def address(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    files = [folder / "chelsea.jpg", folder / "coffee.jpg"]
-    for file in files:
-        image = sample(file.stem)
-        image.thumbnail((64, 64))
-        file.write_bytes(encoded(image, "JPEG"))
-    return files
+    return write_small_photos(tmp_path_factory.mktemp("photos"))
 
 
 def try_out(visit: Visit, operation: str) -> "Locator":

@@ -17,23 +17,13 @@ import pytest
 
 from app import __version__
 from app.core.checkpoint import read_checkpoint
-from tests.support.command import Run, mumic
+from tests.support.command import Run
 from tests.support.fakes import wait_until
 from tests.support.requests import photo, raw, truncated
 from tests.support.tiny import write_tiny
 
 SECONDS_TO_START = 120  # torch alone takes several on a busy machine
 Mumic = Callable[..., Run]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path
-) -> Mumic:
-    """`mumic ARGUMENTS...` with the tiny checkpoint as `MUMIC_CHECKPOINT`."""
-    monkeypatch.setenv("MUMIC_CHECKPOINT", str(tiny_checkpoint))
-    monkeypatch.setenv("MUMIC_DEVICE", "cpu")
-    return lambda *arguments: mumic(monkeypatch, capsys, *arguments)
 
 
 @pytest.fixture

@@ -5,26 +5,23 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.tagger import TaggedPhoto, Tagger
-from tests.support.command import Run, mumic
+from tests.support.command import Run
 from tests.support.requests import photo, truncated
 
 Mumic = Callable[..., Run]
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path
-) -> Mumic:
+def run(run: Mumic) -> Mumic:
     """`mumic predict ARGUMENTS...` with the tiny checkpoint."""
-    monkeypatch.setenv("MUMIC_CHECKPOINT", str(tiny_checkpoint))
-    monkeypatch.setenv("MUMIC_DEVICE", "cpu")
-    return lambda *arguments: mumic(monkeypatch, capsys, "predict", *arguments)
+    return partial(run, "predict")
 
 
 @pytest.fixture

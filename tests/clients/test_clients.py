@@ -13,7 +13,7 @@ import pytest
 from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
-from tests.support.photos import encoded, sample
+from tests.support.photos import write_small_photos
 from tests.support.tiny import live_server
 
 pytestmark = pytest.mark.clients
@@ -50,13 +50,7 @@ def url(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    files = [folder / "chelsea.jpg", folder / "coffee.jpg"]
-    for file in files:
-        image = sample(file.stem)
-        image.thumbnail((64, 64))
-        file.write_bytes(encoded(image, "JPEG"))
-    return files
+    return write_small_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")

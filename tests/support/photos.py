@@ -5,6 +5,7 @@ import struct
 import zlib
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pillow_heif
 import skimage.data
@@ -64,3 +65,13 @@ def png_chunk(name: bytes, body: bytes, *, damaged: bool = False) -> bytes:
     """
     checksum = zlib.crc32(name + body) ^ damaged
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+def write_small_photos(folder: Path) -> list[Path]:
+    """Write two JPEGs of at most 64 x 64 pixels to a folder and return their paths."""
+    files = [folder / "chelsea.jpg", folder / "coffee.jpg"]
+    for file in files:
+        image = sample(file.stem)
+        image.thumbnail((64, 64))
+        file.write_bytes(encoded(image, "JPEG"))
+    return files
