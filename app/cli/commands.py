@@ -10,6 +10,7 @@ import typer
 
 from app import __version__
 from app.cli.baseline_asl import asl_command
+from app.cli.calibrate import calibrate_app
 from app.cli.compare import compare_command
 from app.cli.data import data_app
 from app.cli.evaluate import evaluate_command
@@ -45,6 +46,7 @@ app.command("compare")(compare_command)
 app.command("seal")(seal_command)
 app.command("openapi")(openapi_command)
 app.add_typer(data_app, name="data")
+app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(baseline, name="baseline")
 baseline.command("asl")(asl_command)
 
