@@ -15,6 +15,7 @@ from app.errors import OptionError
 OPTION_NAMES = {
     "as_json": "--json",
     "ema_decay": "--ema",
+    "lora_rank": "--lora",
     "micro_batches": "--parts",
     "split": "--part",
 }

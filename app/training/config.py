@@ -8,6 +8,9 @@ from app.errors import OptionError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 BestBy = Literal["auto", "gap-at-10", "macro-map", "last"]
+Unknown = Literal["ignore", "negative", "em"]
+# Of em: Zhou et al. 2022 use it for COCO and NUS-WIDE (0.2 for VOC, 0.01 for CUB).
+UNKNOWN_WEIGHTS: dict[Unknown, float] = {"ignore": 0.0, "negative": 1.0, "em": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class TrainConfig:
         freeze_logit_scale: do not train logit_scale.
         soft_target_weight: weight of the loss on a teacher's targets, added to the loss on the
             human labels.
+        unknown: the loss of pairs without a human label and without a teacher's target
+            (`app.training.objective.losses.unknown_loss`); `ignore`: none.
+        unknown_weight: weight of that loss for a pair; None: that of `UNKNOWN_WEIGHTS`.
+        l2_sp: weight of the penalty that keeps the image projection near its initial value
+            (`app.training.objective.losses.l2_sp_penalty`).
+        hierarchy_penalty: weight of the penalty on labels that are more probable than their parents
+            (`app.training.objective.losses.hierarchy_penalty`).
+        lora_rank: rank of trained updates of the weight matrices, instead of the matrices
+            (`app.training.objective.low_rank`); None: the matrices are trained.
         freeze_text: do not train the text tower; its embeddings are computed once.
         freeze_image: of the image tower, train only the projection; the features before it are
             computed once.
@@ -54,6 +66,11 @@ class TrainConfig:
     max_logit_scale: float = math.log(100)
     freeze_logit_scale: bool = False
     soft_target_weight: float = 1.0
+    unknown: Unknown = "ignore"
+    unknown_weight: float | None = None
+    l2_sp: float = 0.0
+    hierarchy_penalty: float = 0.0
+    lora_rank: int | None = None
     freeze_text: bool = False
     freeze_image: bool = False
     min_crop: float = 1.0

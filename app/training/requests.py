@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from app.dataset.requests import DatasetRequest
-from app.training.config import BestBy, TrainConfig
+from app.training.config import BestBy, TrainConfig, Unknown
 
 PAPER = TrainConfig()
 
@@ -81,6 +81,33 @@ class TrainRequest(FullRunRequest):
         10.0, ge=0, description="weight of texts that are not a label's prompt"
     )
     soft_target_weight: float = Field(PAPER.soft_target_weight, ge=0)
+    unknown: Unknown = Field(
+        PAPER.unknown,
+        description="loss of pairs without a label: ignore: none; negative: as if absent; em: "
+        "entropy maximization",
+    )
+    unknown_weight: float | None = Field(
+        PAPER.unknown_weight,
+        ge=0,
+        description="weight of a pair without a label; default: 1 for negative, 0.1 for em",
+    )
+    l2_sp: float = Field(
+        PAPER.l2_sp,
+        ge=0,
+        description="weight of the L2-SP penalty: the relative squared distance of the image "
+        "projection from its start, e.g. 1",
+    )
+    hierarchy_penalty: float = Field(
+        PAPER.hierarchy_penalty,
+        ge=0,
+        description="weight of the penalty on labels that are more probable than their parents, "
+        "e.g. 0.1",
+    )
+    lora_rank: int | None = Field(
+        PAPER.lora_rank,
+        ge=1,
+        description="train updates of this rank instead of the weight matrices (LoRA), e.g. 4",
+    )
     initial_logit_scale: float | None = Field(PAPER.initial_logit_scale)
     keep_logit_scale: bool = Field(False, description="start from the weights' own logit_scale")
     freeze_logit_scale: bool = Field(False, description="keep logit_scale at its initial value")

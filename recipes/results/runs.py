@@ -106,7 +106,7 @@ class Study:
                 run_folder,
                 progress=progress,
                 feature_cache=self._feature_cache,
-                fabric=create_fabric(self._device, config.precision),
+                fabric=create_fabric(self.torch_device, config.precision),
             )
         write_checkpoint(
             out,
@@ -143,15 +143,20 @@ class Study:
                 config,
                 out,
                 progress=progress,
-                fabric=create_fabric(self._device, config.precision),
+                fabric=create_fabric(self.torch_device, config.precision),
                 feature_cache=self._feature_cache,
             )
         return out
 
-    def score(self, models: Mapping[str, str | Path]) -> Scored:
-        """Score the split with each model `DIR[:SCORING]`, as `mumic compare` does."""
+    def score(self, models: Mapping[str, str | Path], *, by_label: bool = False) -> Scored:
+        """Score the split with each model `DIR[:SCORING]`, as `mumic compare` does.
+
+        Args:
+            models: name to directory and scoring method.
+            by_label: score the labels of the label set instead of the manifest's names.
+        """
         labels, data = read_checkpoint(self.init).labels, self.data()
-        names = load_names(self.names, labels) if self.names else None
+        names = load_names(self.names, labels) if self.names and not by_label else None
         with Progress(console=console) as progress:
             return score_compared_models(
                 parse_compared_models([f"{name}={where}" for name, where in models.items()]),
@@ -165,7 +170,8 @@ class Study:
             )
 
     @property
-    def _device(self) -> torch.device:
+    def torch_device(self) -> torch.device:
+        """The device of the runs."""
         return choose_placement(self.device, "auto", transformer=False).device
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cropping
 import learning_rates
+import methods
 import order
 import saturation
 import temperature
@@ -26,6 +27,7 @@ STUDIES = {
     "cropping": cropping,
     "saturation": saturation,
     "zero-shot": zero_shot,
+    "methods": methods,
 }
 LEFT_OUT = ("sea", "mountains", "sunset", "bathroom", "cow")
 
@@ -53,15 +55,19 @@ def read_arguments() -> argparse.Namespace:
         command = commands.add_parser(name, help=module.__doc__, parents=[shared])
         if module is order:
             command.add_argument("--top", type=int, default=15)
-        if module is zero_shot:
+        if module in (zero_shot, methods):
             command.add_argument("--leave-out", nargs="+", default=LEFT_OUT)
+        if module is methods:
+            command.add_argument(
+                "--label-share", type=float, default=0.2, help="share of the train labels to keep"
+            )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run one study and print its tables."""
     given = vars(read_arguments())
-    own = {key: given.pop(key) for key in ("top", "leave_out") if key in given}
+    own = {key: given.pop(key) for key in ("top", "leave_out", "label_share") if key in given}
     lines = STUDIES[given.pop("command")].lines
     study = Study(**given)
     try:

@@ -133,6 +133,32 @@ def test_parent_of_positive_label_gives_no_warning(tmp_path: Path, photos: Path)
     assert data.warnings[0].endswith(": pets, temple")
 
 
+def test_absent_parent_makes_descendants_absent(tmp_path: Path, photos: Path) -> None:
+    rows = "cat.png,train,pets,nature\nflower.png,train,flowers,\n"
+    data = data_of(tmp_path, photos, rows, names=None)
+    assert known(data, "cat.png") == {"pets": 1.0, "nature": 0.0, "flowers": 0.0}
+    left_out = data_of(tmp_path, photos, rows, names=None, leave_out=["flowers"])
+    assert known(left_out, "cat.png") == {"pets": 1.0, "nature": 0.0}
+
+
+def test_absent_parent_leaves_label_without_positives_unknown(tmp_path: Path, photos: Path) -> None:
+    rows = (
+        "cat.png,train,pets,nature\nflower.png,validation,flowers,\nchina.png,validation,,nature\n"
+    )
+    data = data_of(tmp_path, photos, rows, names=None)
+    assert known(data, "cat.png") == {"pets": 1.0, "nature": 0.0}
+    assert known(data, "china.png") == {"nature": 0.0, "flowers": 0.0}
+
+
+def test_absent_parent_of_positive_label_is_reported(tmp_path: Path, photos: Path) -> None:
+    rows = "cat.png,train,pets,\nflower.png,train,flowers,nature\n"
+    data = data_of(tmp_path, photos, rows, names=None)
+    assert known(data, "flower.png") == {"flowers": 1.0, "nature": 1.0}
+    (warning,) = (each for each in data.warnings if each.startswith("column negative"))
+    assert warning.startswith("column negative: 1 photos have a label in it that a positive label")
+    assert warning.endswith("it counts as positive: row 3 (nature)")
+
+
 def test_unknown_left_out_name_is_refused(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(OptionError, match="unknown name 'cow'"):
         data_of(tmp_path, photos, leave_out=["cow"])

@@ -89,7 +89,7 @@ def test_two_killed_processes_resume_to_same_weights(together: Mapping[str, Any]
 def test_micro_batch_gradients_sum_to_step(init: Checkpoint, data: LabelledPhotos) -> None:
     config = replace(ONE, min_crop=0.5)
     model = load_model(init)
-    objective = TemperedSigmoid(model, data, config)
+    objective = TemperedSigmoid(model, data, init.labels, config)
     paths = [data.photos / file for file in data.files]
     inputs = Inputs(paths, init.preprocess, config, torch.device("cpu"))
 

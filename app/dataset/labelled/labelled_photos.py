@@ -121,16 +121,20 @@ def load_labelled_photos(
     soft_columns = torch.tensor([text_columns.add(text) for text in soft_texts], dtype=torch.int64)
     size = (len(rows), len(text_columns.texts))
     targets = torch.full(size, UNKNOWN_TARGET)
+    absent = torch.zeros(size, dtype=torch.bool)
     teacher = torch.full(size, UNKNOWN_TARGET, dtype=torch.float16)
     row_of = {same_photo_key(file): i for i, file in enumerate(soft_files)}
     for i, row in enumerate(rows):
         left_out = frozenset(leave_out) if row.split == "train" else frozenset[str]()
         for column, present in expansion.presence(row, left_out).items():
             targets[i, column] = float(present)
+        absent[i, list(expansion.absent_descendants(row, left_out))] = True
         if (file := same_photo_key(row.file)) in row_of:
             teacher[i, soft_columns] = soft[row_of[file]]
         if left_out:
             targets[i, hidden] = UNKNOWN_TARGET
+    splits = tuple(row.split for row in rows)
+    targets = _with_absent_descendants(targets, absent, splits)
 
     weights = torch.full((size[1],), positive_weight)
     for label, prompt in zip(label_set.labels, label_set.prompts, strict=True):
@@ -139,14 +143,36 @@ def load_labelled_photos(
         files=tuple(row.file for row in rows),
         row_numbers=tuple(row.row_number for row in rows),
         photos=photos,
-        splits=tuple(row.split for row in rows),
+        splits=splits,
         texts=tuple(text_columns.texts),
         targets=targets,
         soft_targets=teacher,
         positive_weights=weights,
         classes=expansion.classes,
-        warnings=tuple(_warnings(rows, targets, expansion.classes, leave_out)),
+        warnings=(
+            *_warnings(rows, targets, expansion.classes, leave_out),
+            *_contradictions(rows, expansion),
+        ),
     )
+
+
+def _with_absent_descendants(targets: Tensor, absent: Tensor, splits: Sequence[Split]) -> Tensor:
+    """Return the targets with 0 for unknown pairs that are absent because an ancestor is.
+
+    In each split, only labels with a positive photo are filled in: from negatives alone a model
+    would learn to answer no to any photo.
+
+    Args:
+        targets: (N, L) of the names alone.
+        absent: (N, L) bool.
+        splits: N splits.
+    """
+    filled = targets.clone()
+    for split in SPLITS:
+        rows = torch.tensor([each == split for each in splits])
+        has_positive = (targets[rows] == 1).any(dim=0)
+        filled[rows[:, None] & has_positive & absent & (targets == UNKNOWN_TARGET)] = 0
+    return filled
 
 
 def _warnings(
@@ -174,6 +200,19 @@ def _warnings(
     return found + [
         f"column part: no photo in the split {split}" for split in SPLITS if split not in splits
     ]
+
+
+def _contradictions(rows: Sequence[ManifestRow], expansion: TargetExpansion) -> Iterable[str]:
+    found = [
+        f"row {row.row_number} ({', '.join(sorted(labels))})"
+        for row in rows
+        if (labels := expansion.contradicted(row))
+    ]
+    if found:
+        yield (
+            f"column negative: {len(found)} photos have a label in it that a positive label of the "
+            f"photo implies, such as a parent; it counts as positive: {listed(found)}"
+        )
 
 
 def _hint(name: str, known: Collection[str]) -> str:

@@ -1,6 +1,6 @@
 """Expands the names of a photo to targets for every label text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from app.core.labels import LabelSet, render, tokenizer_words
 from app.dataset.manifest import ManifestRow, NameDefinition, labels_implied_by
@@ -30,7 +30,8 @@ class TargetExpansion:
     A name sets the target of its own text and, where it is defined by a label, of that label's
     prompt. A positive name makes its implied labels positive; an implied label is absent where
     every name that implies it is absent. A positive label makes its ancestors positive
-    (section 3.2).
+    (section 3.2), also where they are given as absent; `contradicted` lists those. An absent
+    label makes its descendants absent (`absent_descendants`).
 
     Args:
         names: the names that a manifest may use.
@@ -50,6 +51,7 @@ class TargetExpansion:
         self.classes = {
             key: columns.add(render(label_set.template, name.text)) for key, name in names.items()
         }
+        self._ancestors = {label: frozenset(label_set.ancestors(label)) for label in label_set.ids}
         self._implied_by: dict[str, set[str]] = {}
         for key, name in names.items():
             for label in name.implies:
@@ -63,16 +65,33 @@ class TargetExpansion:
     def presence(self, row: ManifestRow, left_out: frozenset[str]) -> dict[int, bool]:
         """Return column to presence for one row, without the names that are left out."""
         positive, negative = row.positive - left_out, row.negative - left_out
-        present = {
+        return (
+            {self.classes[key]: False for key in negative}
+            | {self._label_column[label]: False for label in self._absent(negative)}
+            | {self._label_column[label]: True for label in self._present(positive)}
+            | {self.classes[key]: True for key in positive}
+        )
+
+    def absent_descendants(self, row: ManifestRow, left_out: frozenset[str]) -> set[int]:
+        """Return the columns of the labels that are absent because an ancestor is."""
+        absent = self._absent(row.negative - left_out) - self._present(row.positive - left_out)
+        return {
+            self._label_column[label]
+            for label, ancestors in self._ancestors.items()
+            if not absent.isdisjoint(ancestors)
+        }
+
+    def contradicted(self, row: ManifestRow) -> set[str]:
+        """Return the labels that are absent by a name of the row and implied by a positive one."""
+        return self._absent(row.negative) & self._present(row.positive)
+
+    def _present(self, positive: Set[str]) -> set[str]:
+        return {
             label
             for key in positive
             for label in labels_implied_by(self._names[key], self._label_set)
         }
-        absent = {label for key in negative if (label := self._names[key].label)}
-        absent |= {label for label, keys in self._implied_by.items() if keys <= negative}
-        return (
-            {self.classes[key]: False for key in negative}
-            | {self._label_column[label]: False for label in absent}
-            | {self._label_column[label]: True for label in present}
-            | {self.classes[key]: True for key in positive}
-        )
+
+    def _absent(self, negative: Set[str]) -> set[str]:
+        own = {label for key in negative if (label := self._names[key].label)}
+        return own | {label for label, keys in self._implied_by.items() if keys <= negative}

@@ -9,11 +9,13 @@ import torch
 from app.dataset.labelled.labelled_photos import LabelledPhotos
 from app.dataset.labelled.listing import MAX_LISTED, listed
 from app.dataset.labelled.soft_targets import UNKNOWN_TARGET
-from app.dataset.manifest import SPLITS, UNLISTED_ADVICE
+from app.dataset.manifest import UNLISTED_ADVICE, Split
 from app.errors import DataError
 
 
-def check_trainable(data: LabelledPhotos, manifest: Path) -> None:
+def check_trainable(
+    data: LabelledPhotos, manifest: Path, *, needs_train_negatives: bool = True
+) -> None:
     """Check that training and validation have positives and negatives to learn and measure.
 
     A class without any known target is allowed: the model scores its text without photos.
@@ -21,6 +23,8 @@ def check_trainable(data: LabelledPhotos, manifest: Path) -> None:
     Args:
         data: the photos of the manifest.
         manifest: the manifest's path, for the message.
+        needs_train_negatives: whether the train split needs a known negative; not if the loss
+            counts unknown pairs.
 
     Raises:
         DataError: the validation split has no photo, no known positive or no known negative; no
@@ -41,7 +45,8 @@ def check_trainable(data: LabelledPhotos, manifest: Path) -> None:
         )
     train = data.indices("train")
     targets, soft_targets = data.targets[train], data.soft_targets[train]
-    if not (targets[:, columns] == 0).any() and not _soft_negatives(data).any():
+    has_negatives = (targets[:, columns] == 0).any() or _soft_negatives(data).any()
+    if needs_train_negatives and not has_negatives:
         raise DataError(
             f"{manifest}: no label has a known negative in the split train: a model that answers "
             f"yes to everything would be right. {UNLISTED_ADVICE}"
@@ -100,12 +105,13 @@ def mask_without_negatives(data: LabelledPhotos) -> LabelledPhotos:
 
 
 def unmeasured_warnings(data: LabelledPhotos) -> Iterable[str]:
-    """Yield a warning for each split but train in which classes cannot be measured.
+    """Yield a warning for each split to measure on in which classes cannot be measured.
 
     Args:
         data: the photos of the manifest.
     """
-    for split in SPLITS[1:]:
+    measured: tuple[Split, ...] = ("validation", "test")
+    for split in measured:
         indices = data.indices(split)
         targets = {name: data.targets[indices, column] for name, column in data.classes.items()}
         known = {name: each for name, each in targets.items() if (each >= 0).any()}

@@ -1,6 +1,7 @@
 """Objectives: trained modules with their losses."""
 
 from app.training.objective.losses import tempered_bce
+from app.training.objective.low_rank import merge_low_rank
 from app.training.objective.objectives import (
     Losses,
     Objective,
@@ -16,6 +17,7 @@ __all__ = [
     "TemperedSigmoid",
     "freeze_parameters",
     "image_encoders",
+    "merge_low_rank",
     "set_frozen_to_eval",
     "tempered_bce",
 ]

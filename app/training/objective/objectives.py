@@ -2,19 +2,31 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from operator import attrgetter
 from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from app.core.model import MumicModel, cosines, l2_normalize
+from app.core.labels import LabelSet
+from app.core.model import MumicModel, cosines, l2_normalize, logits
 from app.dataset.labelled import UNKNOWN_TARGET, LabelledPhotos
+from app.errors import OptionError
 from app.evaluation.predictions import embed_texts
-from app.training.config import TrainConfig
+from app.training.config import UNKNOWN_WEIGHTS, TrainConfig
 from app.training.data import trunk_and_head
-from app.training.objective.losses import tempered_bce
+from app.training.objective.losses import (
+    hierarchy_penalty,
+    l2_sp_penalty,
+    tempered_bce,
+    unknown_loss,
+)
+from app.training.objective.low_rank import adapt_low_rank
 
 Losses = dict[str, Tensor]
+# The image projection of open_clip's towers: from timm, transformer, ResNet.
+_PROJECTIONS = ("head.proj.weight", "proj", "attnpool.c_proj.weight")
 
 
 class Objective(nn.Module, ABC):
@@ -76,22 +88,38 @@ class Objective(nn.Module, ABC):
 class TemperedSigmoid(Objective):
     """The paper's objective: tempered-sigmoid cross-entropy of photos and label texts (section 2).
 
+    The settings add terms for a teacher's targets, for unknown pairs, for the distance of the image
+    projection from its start, and for labels that are more probable than their parents.
+
     Args:
-        model: the towers, on their device.
+        model: the towers, on their device, with the weights that the run starts from.
         data: photos, texts and targets; a teacher's targets count for pairs that have no human
             label.
-        config: frozen parameters, compilation and the weight of the teacher's targets.
+        labels: the label set, for the parents of its labels.
+        config: trained parameters, compilation and the terms of the loss.
+
+    Raises:
+        OptionError: the settings do not fit the image tower or the label set.
     """
 
-    def __init__(self, model: MumicModel, data: LabelledPhotos, config: TrainConfig) -> None:
+    def __init__(
+        self, model: MumicModel, data: LabelledPhotos, labels: LabelSet, config: TrainConfig
+    ) -> None:
         super().__init__()
         self.model = model
         self._config = config
         freeze_parameters(model, config)
+        if config.lora_rank is not None:
+            adapt_low_rank(model, config.lora_rank, config.seed)
         soft = torch.where(data.targets < 0, data.soft_targets.float(), UNKNOWN_TARGET)
         self._targets, self._soft_targets, self._positive_weights = (
             each.to(model.device) for each in (data.targets, soft, data.positive_weights)
         )
+        self._unknown = unknown_pairs(data).to(model.device)
+        if config.hierarchy_penalty:
+            self._children, self._parents = parent_columns(data, labels).to(model.device)
+        if config.l2_sp:
+            self._initial_projection = image_projection(model).detach().clone()
         self._tokens = model.tokenize(data.texts).to(model.device)
         self._texts = embed_texts(model, self._tokens) if config.freeze_text else None
         self._classes = list(data.classes.values())
@@ -110,23 +138,41 @@ class TemperedSigmoid(Objective):
         return self
 
     def forward(self, inputs: Tensor, indices: Tensor, step: Tensor) -> tuple[Tensor, Losses]:
-        """Equations 1 and 2, for the human labels and for the teacher's targets."""
+        """Equations 1 and 2 for the human labels and the teacher's targets, and further terms."""
         images = l2_normalize(self._encode_train(inputs))
         texts = self.model.encode_text(self._tokens) if self._texts is None else self._texts
         with torch.autocast(images.device.type, enabled=False):
-            cosine = cosines(images, texts)
-            human, soft = (
-                tempered_bce(
-                    cosine,
-                    targets[indices],
-                    self.model.logit_scale,
-                    self._positive_weights,
-                    (targets[step] >= 0).sum(),
-                )
-                for targets in (self._targets, self._soft_targets)
-            )
-        loss = human + self._config.soft_target_weight * soft
-        return loss, {"loss": human.detach(), "soft_loss": soft.detach()}
+            terms = self._terms(cosines(images, texts), indices, step)
+        loss = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        return loss, {name: term.detach() for name, (_, term) in terms.items()}
+
+    def _terms(
+        self, cosine: Tensor, indices: Tensor, step: Tensor
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return the weight and the value of each term of the loss, by its name in the log."""
+        config, scale = self._config, self.model.logit_scale
+        share = len(indices) / len(step)  # of the terms that are no mean over known pairs
+        known = (self._targets[step] >= 0).sum()
+        soft_known = (self._soft_targets[step] >= 0).sum()
+        weights = self._positive_weights
+        human = tempered_bce(cosine, self._targets[indices], scale, weights, known)
+        soft = tempered_bce(cosine, self._soft_targets[indices], scale, weights, soft_known)
+        terms = {"loss": (1.0, human), "soft_loss": (config.soft_target_weight, soft)}
+        if config.unknown != "ignore":
+            weight = config.unknown_weight
+            if weight is None:
+                weight = UNKNOWN_WEIGHTS[config.unknown]
+            # At least the number of photos, for a step with few known pairs.
+            divisor = known.clamp(min=len(step))
+            unknown = unknown_loss(cosine, self._unknown[indices], scale, config.unknown, divisor)
+            terms["unknown_loss"] = (weight, unknown)
+        if config.hierarchy_penalty:
+            penalty = hierarchy_penalty(logits(cosine, scale), self._children, self._parents)
+            terms["hierarchy_penalty"] = (config.hierarchy_penalty, share * penalty)
+        if config.l2_sp:
+            distance = l2_sp_penalty(image_projection(self.model), self._initial_projection)
+            terms["l2_sp"] = (config.l2_sp, share * distance)
+        return terms
 
     @torch.no_grad()
     def scores(self, inputs: Iterable[Tensor]) -> Tensor:
@@ -178,8 +224,57 @@ def freeze_parameters(model: MumicModel, config: TrainConfig) -> None:
         model.logit_scale.requires_grad_(False)
 
 
+def image_projection(model: MumicModel) -> Tensor:
+    """The matrix from the image tower's features to the embedding.
+
+    Raises:
+        OptionError: the tower has no such matrix.
+    """
+    for name in _PROJECTIONS:
+        with suppress(AttributeError):
+            projection: Tensor = attrgetter(name)(model.clip.visual)
+            return projection
+    raise OptionError("l2-sp", "needs an image tower that ends in a linear projection")
+
+
+def unknown_pairs(data: LabelledPhotos) -> Tensor:
+    """Return the pairs that `TrainConfig.unknown` is about.
+
+    These are pairs without a human label or a teacher's target, of texts with a positive photo in
+    the train split: texts without one, as of left-out names, are recognised by their meaning alone
+    and stay so.
+
+    Args:
+        data: N photos and L texts.
+
+    Returns:
+        (N, L) bool.
+    """
+    has_positive = (data.targets[data.indices("train")] == 1).any(dim=0)
+    return (data.targets < 0) & (data.soft_targets < 0) & has_positive
+
+
+def parent_columns(data: LabelledPhotos, labels: LabelSet) -> Tensor:
+    """Return the (2, E) int64 columns of each label that has a parent, and of that parent.
+
+    Raises:
+        OptionError: no label has a parent.
+    """
+    column = dict(zip(labels.ids, data.columns_of(labels.prompts).tolist(), strict=True))
+    edges = [
+        (column[label.id], column[parent]) for label in labels.labels for parent in label.parents
+    ]
+    if not edges:
+        raise OptionError("hierarchy-penalty", "no label of the label set has parents")
+    return torch.tensor(edges, dtype=torch.int64).T
+
+
 def set_frozen_to_eval(model: MumicModel, config: TrainConfig) -> None:
-    """Set frozen towers to evaluation mode, so that their batch statistics do not change."""
+    """Set frozen layers to evaluation mode, so that their batch statistics do not change."""
+    if config.lora_rank is not None:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     if config.freeze_text:
         training = model.clip.visual.training
         model.clip.eval()

@@ -11,13 +11,14 @@ from app.training.run.preparation import (
     print_warnings,
     progress_bars,
 )
-from app.training.run.setup import create_inputs, initial_model, run_fingerprint
+from app.training.run.setup import adamw, create_inputs, initial_model, run_fingerprint
 from app.training.run.state import delete_state, result_disk_errors
 from app.training.run.validation import evaluate, metric_text
 
 __all__ = [
     "TrainingResult",
     "WeightAverage",
+    "adamw",
     "create_fabric",
     "create_inputs",
     "decodable_photos",

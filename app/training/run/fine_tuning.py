@@ -55,6 +55,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
         init,
         soft_targets=request.soft_targets,
         positive_weight=request.positive_weight,
+        unknown=request.unknown,
     )
     fabric = launch_fabric(placement, request.devices, console)
     print_warnings(data, request.manifest, console)
@@ -70,6 +71,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
             workers=request.workers,
             fabric=fabric,
             progress=progress,
+            unknown=request.unknown,
         )
         for warning in few_steps_warning(data, config):
             print_warning(console, warning)
@@ -142,6 +144,10 @@ def _check_options(request: TrainRequest) -> None:
             "initial-logit-scale",
             f"{initial} is above the cap of {cap:.3f}, to which the first step would reduce it: "
             "raise --max-logit-scale or start lower",
+        )
+    if request.unknown == "ignore" and request.unknown_weight is not None:
+        raise OptionError(
+            "unknown-weight", "needs --unknown negative or em: unknown pairs are ignored"
         )
     if not math.isfinite(request.positive_weight):
         raise OptionError(

@@ -19,11 +19,17 @@ from app.dataset.labelled import LabelledPhotos
 from app.errors import OptionError
 from app.training.config import TrainConfig
 from app.training.data import Inputs
-from app.training.objective import Losses, Objective, TemperedSigmoid
+from app.training.objective import Losses, Objective, TemperedSigmoid, merge_low_rank
 from app.training.run.averaging import WeightAverage
 from app.training.run.devices import create_fabric
 from app.training.run.run_log import RunLog
-from app.training.run.setup import adamw, create_inputs, initial_model, run_fingerprint
+from app.training.run.setup import (
+    adamw,
+    create_inputs,
+    initial_model,
+    run_fingerprint,
+    trained_parameters,
+)
 from app.training.run.state import (
     BestEpoch,
     History,
@@ -126,11 +132,14 @@ def train(
     inputs = create_inputs(
         model, init, data, config, cache, progress=progress, fabric=fabric, pixels=pixels
     )
-    objective = TemperedSigmoid(model, data, config)
+    objective = TemperedSigmoid(model, data, init.labels, config)
+    if fabric.is_global_zero:
+        progress.console.print(trained_parameters(objective), markup=False)
     fingerprint = run_fingerprint(init, data, config, {"objective": "tempered sigmoid"})
     history, best, start = run_loop(
         objective, inputs, data, config, run_folder, fingerprint, progress=progress, fabric=fabric
     )
+    merge_low_rank(model)
     return TrainingResult(model, history, best.step, start)
 
 

@@ -34,7 +34,7 @@ from app.dataset.photos import (
     drop_undecodable_photos,
     undecodable_photo_lines,
 )
-from app.training.config import Precision
+from app.training.config import Precision, Unknown
 from app.training.requests import RunRequest
 from app.training.run.devices import create_fabric
 
@@ -47,16 +47,19 @@ def load_training_data(
     *,
     soft_targets: Path | None = None,
     positive_weight: float = 10.0,
+    unknown: Unknown = "ignore",
 ) -> LabelledPhotos:
     """Load photos, texts and targets, and check that a model can be trained on them.
 
-    Texts with positives but without negatives are not trained (`mask_without_negatives`).
+    If unknown pairs are ignored, texts with positives but without negatives are not trained
+    (`mask_without_negatives`).
 
     Args:
         request: the manifest and how its names are used.
         checkpoint: its label set gives the texts.
         soft_targets: a teacher's targets.
         positive_weight: weight of the positive pairs of texts that are no label's prompt.
+        unknown: the loss of unknown pairs.
 
     Raises:
         DataError: a file is not valid, or the data are not enough to train on.
@@ -71,8 +74,8 @@ def load_training_data(
         positive_weight=positive_weight,
         columns=request.columns,
     )
-    check_trainable(data, request.manifest)
-    return mask_without_negatives(data)
+    check_trainable(data, request.manifest, needs_train_negatives=unknown == "ignore")
+    return mask_without_negatives(data) if unknown == "ignore" else data
 
 
 def launch_fabric(placement: Placement, devices: int, console: Console) -> Fabric:
@@ -115,6 +118,7 @@ def decodable_photos(
     workers: int,
     fabric: Fabric,
     progress: Progress,
+    unknown: Unknown = "ignore",
 ) -> tuple[LabelledPhotos, Tensor | None]:
     """Decode every photo of the train and validation splits, and drop those that fail.
 
@@ -130,6 +134,7 @@ def decodable_photos(
         workers: processes that load photos.
         fabric: the launched devices.
         progress: shows the time left; its console receives the warnings.
+        unknown: the loss of unknown pairs.
 
     Returns:
         The decodable photos, and their (N, 3, S, S) uint8 pixels if they are kept.
@@ -160,7 +165,7 @@ def decodable_photos(
             print_warning(console, f"{manifest}: {line}")
         total = f"{len(lines)} of {len(used.files)} photos cannot be decoded and are skipped"
         print_warning(console, f"{manifest}: {total}; listed in {list_file}")
-    check_trainable(good, manifest)
+    check_trainable(good, manifest, needs_train_negatives=unknown == "ignore")
     return good, pixels
 
 

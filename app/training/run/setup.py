@@ -89,6 +89,17 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def trained_parameters(module: nn.Module) -> str:
+    """Return how many parameters are trained, and the size of their gradients and moments."""
+    parameters = list(module.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return (
+        f"trained parameters: {trained:,} of {total:,}; their gradients: "
+        f"{4 * trained / 1e6:,.1f} MB, the optimizer's state: {8 * trained / 1e6:,.1f} MB"
+    )
+
+
 def run_fingerprint(
     init: Checkpoint, data: LabelledPhotos, config: TrainConfig, objective: Mapping[str, Any]
 ) -> str:
