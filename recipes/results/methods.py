@@ -29,6 +29,7 @@ LORA_RATES = (1, 10)  # multiples of the learning rate: updates of low rank need
 L2_SP_WEIGHTS = (0.1, 1, 10)
 HIERARCHY_WEIGHTS = (0.1, 1)
 UNKNOWN = ("ignore", "negative", "em")
+PLAIN = "mumic"  # the runs of the other studies
 COST_BATCH_SIZE = 16
 COST_STEPS = 5
 
@@ -86,10 +87,12 @@ def _unknown_table(study: Study, label_share: float) -> Iterator[str]:
     rows = []
     for share in (label_share, 1.0):
         for unknown in UNKNOWN:
+            plain = share == 1 and unknown == "ignore"
+            name = PLAIN if plain else f"unknown-{unknown}-labels-{share:g}"
             runs = [
                 best_epoch(
                     replace(study, manifest=thinned_manifest(study, share, seed)).train(
-                        f"unknown-{unknown}-labels-{share:g}", seed=seed, unknown=unknown
+                        name, seed=seed, unknown=unknown
                     )
                 )
                 for seed in study.seeds
@@ -137,16 +140,17 @@ def thinned_manifest(study: Study, share: float, seed: int) -> Path:
 def _hierarchy_table(study: Study) -> Iterator[str]:
     """Yield macro mAP, and how often a label is more probable than its parent."""
     labels = read_checkpoint(study.init).labels
-    edges = np.array(
-        [
-            (labels.index(label.id), labels.index(parent))
-            for label in labels.labels
-            for parent in label.parents
-        ]
-    )
+    edges = [
+        (labels.index(label.id), labels.index(parent))
+        for label in labels.labels
+        for parent in label.parents
+    ]
+    if not edges:
+        raise OptionError("init", f"{study.init}: no label of the label set has parents")
+    children, parents = np.array(edges).T
     rows = []
     for weight in (0.0, *HIERARCHY_WEIGHTS):
-        name = f"hierarchy-penalty-{weight:g}"
+        name = f"hierarchy-penalty-{weight:g}" if weight else PLAIN
         runs = {
             str(seed): study.train(name, seed=seed, hierarchy_penalty=float(weight))
             for seed in study.seeds
@@ -155,7 +159,7 @@ def _hierarchy_table(study: Study) -> Iterator[str]:
         excess = []
         for logits in scored.logits.values():
             p = sigmoid(logits)
-            excess.append(p[:, edges[:, 0]] - p[:, edges[:, 1]])
+            excess.append(p[:, children] - p[:, parents])
         rows.append(
             [
                 f"{weight:g}",
