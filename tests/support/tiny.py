@@ -12,10 +12,14 @@ import torch
 from fastapi import FastAPI
 from open_clip.model import CustomTextCLIP
 
-from app.core.checkpoint import write_checkpoint
+from app.core.checkpoint import (
+    read_checkpoint,
+    write_checkpoint,
+    write_zero_shot_calibration,
+)
 from app.core.classifier import Classifier
 from app.core.labels import LabelSet, builtin_label_set
-from app.core.model import MumicModel
+from app.core.model import Moments, MumicModel, ZeroShotCalibration
 from app.serving.listening import bind
 from app.serving.process import Server, server_config
 from app.settings import Settings
@@ -51,6 +55,18 @@ CONFIG: dict[str, Any] = {
         "resize_mode": "squash",
     },
 }
+
+DIMENSION: int = CONFIG["model_cfg"]["embed_dim"]
+CALIBRATION = ZeroShotCalibration(
+    photos=Moments(
+        torch.linspace(-0.1, 0.1, DIMENSION), torch.diag(torch.linspace(0.01, 0.03, DIMENSION))
+    ),
+    texts=Moments(
+        torch.linspace(0.2, 0.0, DIMENSION), torch.diag(torch.linspace(0.02, 0.01, DIMENSION))
+    ),
+    scale=1.5,
+    offset=-2.0,
+)
 
 
 def tiny_model(seed: int = 0) -> MumicModel:
@@ -89,6 +105,12 @@ def write_tiny(
         readme="# tiny\n",
         dtype=torch.float32,
     )
+    return directory
+
+
+def write_calibrated(checkpoint: Path, directory: Path) -> Path:
+    """Write a copy of a tiny checkpoint with `CALIBRATION` of zero-shot scores."""
+    write_zero_shot_calibration(read_checkpoint(checkpoint), CALIBRATION, directory, {})
     return directory
 
 

@@ -2,6 +2,7 @@
 
 from app.core.checkpoint.card import (
     CARD_FILE,
+    Card,
     file_hash,
 )
 from app.core.checkpoint.directory import (
@@ -26,10 +27,15 @@ from app.core.checkpoint.importer import (
 from app.core.checkpoint.relabelling import (
     write_relabelled,
 )
+from app.core.checkpoint.zero_shot import (
+    write_zero_shot_calibration,
+    zero_shot_calibration,
+)
 
 __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
+    "Card",
     "Checkpoint",
     "check_golden",
     "file_hash",
@@ -44,4 +50,6 @@ __all__ = [
     "seal",
     "write_checkpoint",
     "write_relabelled",
+    "write_zero_shot_calibration",
+    "zero_shot_calibration",
 ]

@@ -1,6 +1,6 @@
 """Read, check and write a checkpoint directory.
 
-The directory has open_clip's own format plus four files, which are described in
+The directory has open_clip's own format plus files of our own, which are described in
 docs/reference/checkpoint-directory.md. All hashes are verified before weights are loaded.
 """
 
@@ -40,10 +40,12 @@ CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 LABELS_FILE = "labels.yaml"
 LABEL_EMBEDDINGS_FILE = "label_embeddings.safetensors"
+ZERO_SHOT_FILE = "zero_shot_calibration.safetensors"
 README_FILE = "README.md"
 HASHED_FILES = (WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE)
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
+CALIBRATE_COMMAND = "mumic calibrate zero-shot"
 MAX_LABELS_NAMED = 3
 
 log = logging.getLogger("mumic.checkpoint")
@@ -91,6 +93,7 @@ def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoi
                 "altered or is incomplete. Copy the checkpoint again; if you edited labels or "
                 f"thresholds on purpose, sign it with: mumic seal {directory}"
             )
+    _verify_zero_shot(directory, card)
     config = _read_config(directory)
     return Checkpoint(
         directory=directory,
@@ -99,6 +102,29 @@ def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoi
         labels=labels or load_label_set(directory / LABELS_FILE),
         preprocess=Preprocess.from_config(config["preprocess_cfg"], card.exif_orientation),
     )
+
+
+def _verify_zero_shot(directory: Path, card: Card) -> None:
+    """Compare the optional calibration of zero-shot scores with the card.
+
+    Raises:
+        CheckpointError: it is altered, not signed or missing.
+    """
+    path = directory / ZERO_SHOT_FILE
+    signed = card.sha256.get(path.name)
+    if signed is None and not path.exists():
+        return
+    if signed is None or not path.exists():
+        found = "is missing" if signed else f"has no sha256 in {CARD_FILE}"
+        raise CheckpointError(
+            f"{path}: {found}. Copy the checkpoint again; if you changed it on purpose, sign it "
+            f"with: mumic seal {directory}"
+        )
+    if signed != file_hash(path):
+        raise CheckpointError(
+            f"{path}: its sha256 differs from the one in {CARD_FILE}: the file was altered or is "
+            f"incomplete. Copy the checkpoint again, or fit it again: {CALIBRATE_COMMAND}"
+        )
 
 
 def load_model(checkpoint: Checkpoint) -> MumicModel:
@@ -227,7 +253,8 @@ def seal(directory: Path) -> None:
     version and metrics stay, so the label ids must stay, too.
 
     Raises:
-        CheckpointError: the directory is incomplete or unsafe, or has other label ids.
+        CheckpointError: the directory is incomplete or unsafe, has other label ids, or a
+            calibration of zero-shot scores that was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
         DiskError: the directory cannot be written.
     """
@@ -268,7 +295,8 @@ def sign(directory: Path, **fields: Any) -> None:
         fields: of the card, except the hashes and the golden embeddings.
 
     Raises:
-        CheckpointError: the weights are not finite or cannot be loaded, or a field is invalid.
+        CheckpointError: the weights are not finite or cannot be loaded, a field is invalid, or
+            a calibration of zero-shot scores was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
     """
     config = _read_config(directory)
@@ -287,8 +315,38 @@ def sign(directory: Path, **fields: Any) -> None:
     )
     cache.chmod(0o644)  # safetensors makes files readable by their owner only
     hashes[cache.name] = file_hash(cache)
+    calibration = directory / ZERO_SHOT_FILE
+    if calibration.exists():
+        _refuse_stale(calibration, towers_key(hashes))
+        hashes[calibration.name] = file_hash(calibration)
     card = make_card(sha256=hashes, golden=embed_golden(model, preprocess), **fields)
     write_card(directory, card)
+
+
+def towers_key(hashes: Mapping[str, str]) -> str:
+    """Return a key of the weights and the configuration, from the hashes of the files."""
+    sources = [hashes[WEIGHTS_FILE], hashes[CONFIG_FILE]]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def _refuse_stale(calibration: Path, key: str) -> None:
+    """Reject a calibration of zero-shot scores that was fitted to other towers.
+
+    Raises:
+        CheckpointError: it has the key of another checkpoint, or is not a safetensors file.
+    """
+    try:
+        fitted = _key_of(calibration)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{calibration}: not a complete safetensors file ({error}). Delete it and seal the "
+            f"checkpoint again"
+        ) from error
+    if fitted != key:
+        raise CheckpointError(
+            f"{calibration}: was fitted to other weights or another configuration. Delete it, seal "
+            f"the checkpoint again, and fit a new one: {CALIBRATE_COMMAND}"
+        )
 
 
 def _cache_key(hashes: Mapping[str, str], labels: LabelSet) -> str:

@@ -16,6 +16,7 @@ from app.core.checkpoint.directory import (
     LABELS_FILE,
     README_FILE,
     WEIGHTS_FILE,
+    ZERO_SHOT_FILE,
     load_model,
     read_checkpoint,
     refuse_hub_text_tower,
@@ -113,8 +114,8 @@ def import_from_checkpoint(
 ) -> None:
     """Write a checkpoint that has the weights of another one and its own label set.
 
-    Weights and configuration are copied. Metrics, thresholds and the model card of the source are
-    of its labels and are left out.
+    Weights, configuration and the calibration of zero-shot scores are copied. Metrics, thresholds
+    and the model card of the source are of its labels and are left out.
 
     Args:
         source: the checkpoint directory to start from; its labels.yaml is not used.
@@ -138,7 +139,7 @@ def import_from_checkpoint(
     check_golden(load_model(checkpoint), checkpoint.preprocess, card.golden)
     origin = f"checkpoint {card.name} {card.version}"
     with staging_directory(directory, CARD_FILE) as staging:
-        for file in (WEIGHTS_FILE, CONFIG_FILE):
+        for file in {WEIGHTS_FILE, CONFIG_FILE, ZERO_SHOT_FILE} & card.sha256.keys():
             shutil.copyfile(source / file, staging / file)
         dump_label_set(labels, staging / LABELS_FILE)
         readme = _readme(name, f"The weights of {origin}, with another label set")

@@ -1,7 +1,8 @@
-"""Write a checkpoint with another label set: new thresholds or texts, the same weights."""
+"""Write a copy of a checkpoint with the same weights and one other file, signed again."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,30 @@ from app.core.checkpoint.card import CARD_FILE, read_card, write_card
 from app.core.checkpoint.directory import LABELS_FILE, Checkpoint, seal
 from app.core.files import staging_directory
 from app.core.labels import LabelSet, dump_label_set
+
+
+@contextmanager
+def signed_copy(checkpoint: Checkpoint, out: Path, metrics: Mapping[str, Any]) -> Iterator[Path]:
+    """Copy a checkpoint to a directory that the block edits, and sign it, atomically.
+
+    Args:
+        checkpoint: the source of all files.
+        out: the target; an existing checkpoint is replaced, and may be the source itself.
+        metrics: entries to add to the metrics of the card.
+
+    Yields:
+        The copy, a staging directory. It replaces the target if the block succeeds.
+
+    Raises:
+        CheckpointError: the target exists and is not a checkpoint.
+        DiskError: the target cannot be written.
+    """
+    with staging_directory(out, CARD_FILE) as staging:
+        shutil.copytree(checkpoint.directory, staging, dirs_exist_ok=True)
+        yield staging
+        seal(staging)
+        card = read_card(staging)
+        write_card(staging, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))
 
 
 def write_relabelled(
@@ -28,9 +53,5 @@ def write_relabelled(
         CheckpointError: the target exists and is not a checkpoint.
         DiskError: the target cannot be written.
     """
-    with staging_directory(out, CARD_FILE) as staging:
-        shutil.copytree(checkpoint.directory, staging, dirs_exist_ok=True)
+    with signed_copy(checkpoint, out, metrics) as staging:
         dump_label_set(labels, staging / LABELS_FILE)
-        seal(staging)
-        card = read_card(staging)
-        write_card(staging, card.model_copy(update={"metrics": {**card.metrics, **metrics}}))

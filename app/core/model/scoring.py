@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Scoring = Literal["sigmoid", "softmax", "pair"]
+Scoring = Literal["sigmoid", "softmax", "pair", "calibrated"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +68,20 @@ def logits(cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
         (B, C) float32.
     """
     return cosine * torch.as_tensor(logit_scale, device=cosine.device).float().exp()
+
+
+def calibrated_logits(logits: Tensor, scales: Tensor, offsets: Tensor) -> Tensor:
+    """Return the log odds of calibrated probabilities (Platt 1999): scale * logit + offset.
+
+    Args:
+        logits: (B, C) float32.
+        scales: (C,) float32, above 0; 1 changes nothing.
+        offsets: (C,) float32; 0 changes nothing.
+
+    Returns:
+        (B, C) float32.
+    """
+    return logits * scales + offsets
 
 
 def pair_logits(cosine: Tensor, background_cosine: Tensor, logit_scale: Tensor | float) -> Tensor:
