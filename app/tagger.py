@@ -129,7 +129,8 @@ class Tagger:
 
         Args:
             images: paths or the bytes of image files.
-            min_confidence: one threshold in [0, 1] for all labels; by default each label's own.
+            min_confidence: one threshold in [0, 1] for all labels, also for those that are not
+                served by default; by default each label's own.
             max_labels: maximum labels per photo, at least 1; by default all.
             include_labels: label ids to keep.
             include_categories: categories to keep.

@@ -16,6 +16,7 @@ from app.errors import OptionError
 
 if TYPE_CHECKING:
     from app.cli.photo_inputs import PhotoInputs
+    from app.core.labels import LabelSet
     from app.tagger import ScoredPhoto, TaggedPhoto
 
 Names = list[str] | None
@@ -29,7 +30,12 @@ def predict_command(
         bool, typer.Option("--json", help="the answer of POST /predict or POST /zero-shot")
     ] = False,
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="one threshold for all labels")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="one threshold for all labels, also for those that are not served by default",
+        ),
     ] = None,
     max_labels: Annotated[int | None, typer.Option(min=1, help="most labels a photo")] = None,
     include_label: Annotated[Names, typer.Option(help="label id to keep (repeatable)")] = None,
@@ -106,6 +112,8 @@ def predict_command(
         return [_select(photo, min_confidence or 0.0, max_labels) for photo in scored]
 
     run([])  # refuses invalid options before the first result
+    if min_confidence is None and not all_scores:
+        _report_not_served(classifier.labels, include_label or [])
     inputs = PhotoInputs(photos, limits)
     remaining = iter(inputs)
     done = failed = 0
@@ -149,6 +157,21 @@ def _read_labels(labels: Names, file: Path | None) -> list[str] | None:
 def _select(photo: "ScoredPhoto", min_confidence: float, max_labels: int | None) -> "ScoredPhoto":
     kept = [score for score in photo.scores if score.confidence >= min_confidence]
     return replace(photo, scores=tuple(kept[:max_labels]))
+
+
+def _report_not_served(label_set: "LabelSet", named: Sequence[str]) -> None:
+    """Print which of the labels that were asked for no photo can have."""
+    not_served = [
+        label.id
+        for label in label_set.labels
+        if label.id in named and label.thresholds.serve is None
+    ]
+    if not_served:
+        console.print(
+            f"mumic: not served by default (serve: null): {', '.join(not_served)}; add "
+            "--min-confidence or --all-scores",
+            markup=False,
+        )
 
 
 def _report(done: int, failed: int, inputs: "PhotoInputs") -> None:

@@ -17,7 +17,6 @@ from torch import Tensor
 from app.core.checkpoint import load_model
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, load_pixels, normalize
-from app.core.labels import make_selection
 from benchmarks.support.photos import SIZES, photos
 
 ROUNDS = 7
@@ -60,7 +59,7 @@ def main() -> None:
 
     model = load_model(classifier.checkpoint)  # unfused
     embed = torch.inference_mode()(model.encode_image)
-    thresholds = torch.tensor(make_selection(classifier.labels).thresholds)
+    thresholds = torch.from_numpy(classifier.labels.serve_thresholds)
     print("| MP | decoded as | Pillow, ms | MuMIC, ms | ratio | lowest cosine | changed labels |")
     print("|---:|---|---:|---:|---:|---:|---:|")
     for size in SIZES:

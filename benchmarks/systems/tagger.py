@@ -33,8 +33,9 @@ class Tagger:
         embeddings = load_file(checkpoint / "label_embeddings.safetensors")["text_embeddings"]
         self._text_embeddings = embeddings.T.contiguous()
         self._scale = self._model.logit_scale.exp().item()
-        self._labels = load_label_set(checkpoint / "labels.yaml").labels
-        self._thresholds = torch.tensor([label.thresholds.serve for label in self._labels])
+        label_set = load_label_set(checkpoint / "labels.yaml")
+        self._labels = label_set.labels
+        self._thresholds = torch.from_numpy(label_set.serve_thresholds)
 
     def decode(self, data: bytes) -> Tensor:
         """Decode a photo with Pillow and open_clip's evaluation transform.

@@ -65,7 +65,7 @@ def label_table(
     Args:
         label_set: C labels with their thresholds.
         evidence: the source that each label was learned from.
-        rests_on: the source of each label's `serve` threshold.
+        rests_on: the source of each label's `serve` threshold; none if it has no threshold.
         targets: (N, C) presence by humans on the photos of the validation split.
         scores: (N, C) logits of the labels on these photos.
     """
@@ -76,7 +76,8 @@ def label_table(
     for i, label in enumerate(label_set.labels):
         # Without a negative, AP is 1 for any scores.
         measured = f"{ap[i]:.3f}" if positives[i] and negatives[i] else ""
-        thresholds = [f"{label.thresholds.serve:.4f}", f"{label.thresholds.store:.4f}"]
+        serve = label.thresholds.serve
+        thresholds = ["" if serve is None else f"{serve:.4f}", f"{label.thresholds.store:.4f}"]
         known = [str(positives[i]), str(negatives[i])]
         rows.append([label.name, evidence[i], rests_on[i], *known, measured, *thresholds])
     return table_to_markdown(rows, text_columns=3)

@@ -32,7 +32,6 @@ from app.evaluation.thresholds import (
     ThresholdRules,
     apply_thresholds,
     fit_thresholds,
-    serve_evidence,
     summarise_thresholds,
 )
 
@@ -72,7 +71,6 @@ def main() -> None:
     rules = ThresholdRules()
     fitted = fit_thresholds(human, validation, rules, teacher)
     labels = apply_thresholds(label_set, fitted)
-    rests_on = serve_evidence(human, fitted, rules.min_positives)
     learned = data.targets[data.indices("train")][:, columns].numpy()
     evidence = evidence_of_labels(labels, learned, set(classes_of_labels(label_set)))
     both = (human == 1).any(axis=0) & (human == 0).any(axis=0)
@@ -109,7 +107,7 @@ def main() -> None:
             of_human=evidence.count("human"),
             of_teacher=evidence.count("teacher"),
             of_text=evidence.count("text alone"),
-            labels=label_table(labels, evidence, rests_on, human, validation),
+            labels=label_table(labels, evidence, fitted.evidence, human, validation),
         )
     )
     write_checkpoint(

@@ -166,6 +166,17 @@ def test_optional_values_need_no_anyof(document: dict[str, Any]) -> None:
     assert (problem["field"], problem["results"]["type"]) == ({"type": "string"}, "array")
 
 
+def test_nullable_values_of_responses_allow_null(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["PredictedLabel"]["properties"]["threshold"]["type"] == ["number", "null"]
+    assert schemas["LabelThresholds"]["properties"]["serve"]["type"] == ["number", "null"]
+    evidence = schemas["LabelInfo"]["properties"]["evidence"]
+    assert evidence["type"] == ["string", "null"]
+    assert evidence["enum"] == ["human", "pseudo", "none", None]
+    assert {"threshold", "parents"} <= set(schemas["PredictedLabel"]["required"])
+    assert "evidence" in schemas["LabelInfo"]["required"]
+
+
 def test_only_readiness_answers_draining(document: dict[str, Any]) -> None:
     for path, draining in (("/healthz", False), ("/readyz", True)):
         description = document["paths"][path]["get"]["responses"]["503"]["description"]

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from app.core.labels import Label, LabelSet, Thresholds
 from app.tagger import TaggedPhoto, Tagger
 from tests.support.command import Run
 from tests.support.requests import photo, truncated
+from tests.support.tiny import write_tiny
 
 Mumic = Callable[..., Run]
 
@@ -229,6 +231,25 @@ def test_own_labels_are_scored_as_zero_shot_does(
     assert line == f"{files[0]}\t{best['label']} {best['confidence']:.2f}\n"
     line = run("--label", "cat", "--min-confidence", "1", files[0]).out
     assert line == f"{files[0]}\tno label reaches its threshold\n"
+
+
+def test_label_that_is_not_served_is_named_on_stderr(
+    run: Mumic, files: list[Path], tmp_path: Path
+) -> None:
+    spa = Label(
+        id="spa", name="Spa", description="a spa", category="X", thresholds=Thresholds(serve=None)
+    )
+    written = write_tiny(tmp_path / "some", LabelSet(version="1", labels=(spa,)))
+    arguments = ["--checkpoint", written, files[0]]
+    ran = run(*arguments, "--include-label", "spa")
+    assert (ran.code, ran.out) == (0, f"{files[0]}\tno label reaches its threshold\n")
+    assert "not served by default (serve: null): spa; add --min-confidence" in ran.err
+    assert run(*arguments).err == ""
+    ran = run(*arguments, "--include-label", "spa", "--min-confidence", "0")
+    assert (ran.out.split("\t")[1][:4], ran.err) == ("Spa ", "")
+    ran = run(*arguments, "--include-label", "spa", "--all-scores", "--json")
+    assert [each["threshold"] for each in results(ran)[0]["labels"]] == [None]
+    assert ran.err == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from app.core.labels import Label, LabelSet, Thresholds, load_label_set
 from tests.support.imports import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "label-set.md").read_text(encoding="utf-8")
-DEFAULTS = {"[]": (), "see below": Thresholds()}
+DEFAULTS = {"[]": (), "see below": Thresholds(), "not stated": None}
 
 
 @pytest.mark.parametrize(

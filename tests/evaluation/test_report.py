@@ -1,10 +1,13 @@
 """Contents of an evaluation report, from synthetic metrics."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from app.core.labels import Label, LabelSet, Thresholds
 from app.evaluation.metrics import (
     Measures,
     ScoredClass,
@@ -15,8 +18,9 @@ from app.evaluation.metrics import (
 from app.evaluation.report import Evaluation, table_to_markdown, table_to_text
 from app.evaluation.report.embedding_map import PALETTE, category_of_photos, plot_embedding_map
 from app.evaluation.report.evaluation_report import report_html, report_json, report_markdown
-from app.evaluation.report.plots import plot_average_precision
+from app.evaluation.report.plots import BLUE, GREY, plot_average_precision, plot_one_photo
 from app.evaluation.report.tables import class_table, few_photos_lines
+from tests.support.photos import sample
 
 
 def measures_of(classes: int, seed: int = 0, photos: int = 40) -> Measures:
@@ -82,6 +86,27 @@ def test_perfect_class_has_no_interval_and_few_photos() -> None:
     assert "(!): fewer than 10 positives or negatives for 1 of 2 classes" in report
     assert "1.000, 1.000]" not in report
     plot_average_precision({"mine": measures}).draw_without_rendering()
+
+
+def test_label_without_threshold_is_not_marked_as_served(tmp_path: Path) -> None:
+    sample("chelsea").save(tmp_path / "cat.png")
+    labels = LabelSet(
+        version="1",
+        labels=tuple(
+            Label(
+                id=id, name=id, description=id, category="Any", thresholds=Thresholds(serve=serve)
+            )
+            for id, serve in (("served", 0.5), ("not_served", None))
+        ),
+    )
+    logits = np.array([5.0, 6.0], np.float32)
+    figure = plot_one_photo(tmp_path / "cat.png", {"mine": logits}, [labels])
+    figure.draw_without_rendering()
+    _, best_labels, all_labels = figure.axes
+    colours = [to_hex(bar.get_facecolor()) for bar in best_labels.patches]
+    assert colours == [GREY, BLUE.lower()]
+    _, marked = all_labels.lines
+    assert list(marked.get_xdata()) == [2]
 
 
 def test_warning_names_ten_classes_at_most() -> None:

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from app.core.labels import Label, LabelSet
 from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds import (
     ThresholdRules,
+    apply_thresholds,
     fit_thresholds,
-    serve_evidence,
     summarise_thresholds,
 )
 from app.evaluation.thresholds.fitting import merge_teacher_targets, precision_threshold
@@ -75,24 +76,48 @@ def test_higher_recall_or_confidence_lowers_store() -> None:
 
 def test_label_with_too_few_examples_uses_fallback() -> None:
     targets, logits = photos_of(0)
-    targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])  # only positives
-    targets[:, 1] = -1.0
+    targets[:, 0] = np.where(targets[:, 0] == 0, -1.0, targets[:, 0])
+    targets[:, 1:3] = -1.0
+    targets[-1, :3] = 0.0  # one negative
+    targets[0, 1:3] = 1.0  # one positive
     logits[:, 1] = logit(np.linspace(0.001, 0.999, len(logits)))
     logits[:, 2] -= 20
-    targets[:, 2] = -1.0
     fitted = fit_thresholds(targets, logits, ThresholdRules(min_positives=10))
-    assert not fitted.serve_is_fitted[:3].any()
+    assert fitted.serve_kind[:4] == ("fallback", "fallback", "fallback", "best_f1")
     assert not fitted.store_is_fitted[:3].any()
-    assert fitted.serve[1] == pytest.approx(0.989, abs=1e-3)  # one photo in a hundred passes
+    assert fitted.serve[1] == pytest.approx(0.987, abs=1e-3)  # 1 % and one photo pass
     assert fitted.serve[2] == 0.5
     assert fitted.store[0] == fitted.store[1] == fitted.store[2]
-    assert serve_evidence(targets, fitted, 10)[:4] == ["fallback", "fallback", "fallback", "human"]
+    assert fitted.evidence[:4] == ("human", "human", "human", "human")
+
+
+@pytest.mark.parametrize("known", [[-1.0, -1.0], [1.0, -1.0], [-1.0, 0.0]])
+def test_label_without_positive_or_negative_is_not_served(known: list[float]) -> None:
+    targets, logits = photos_of(0)
+    targets[:, 0] = np.resize(known, len(targets))
+    logits[:, 0] += 40  # all its probabilities are 1
+    rules = ThresholdRules()
+    fitted = fit_thresholds(targets, logits, rules)
+    assert (fitted.evidence[0], fitted.serve_kind[0]) == ("none", None)
+    assert not fitted.saturated[0]
+    assert 0 < fitted.store[0] < 1
+    passed = count_passing(targets, sigmoid(logits), fitted.serve, fitted.store)
+    assert passed.served_positives[0] + passed.served_negatives[0] == 0
+    _, _, summary = summarise_thresholds(targets, logits, fitted, rules)
+    _, _, others = summarise_thresholds(
+        *(targets[:, 1:], logits[:, 1:]),
+        fit_thresholds(targets[:, 1:], logits[:, 1:], rules),
+        rules,
+    )
+    assert summary.macro_f1 == others.macro_f1
+    assert math.isfinite(summary.unseen_macro_f1)
 
 
 def test_fallback_passes_as_many_photos_as_known_positives() -> None:
     logits = np.linspace(0, 5, 101)[:, None]
     targets = np.full((101, 1), -1.0)
     targets[-20:] = 1.0
+    targets[0] = 0.0
     fitted = fit_thresholds(targets, logits, ThresholdRules())
     assert 20 <= (sigmoid(logits) >= fitted.serve[0]).sum() <= 22
     assert not fitted.saturated[0]
@@ -111,9 +136,44 @@ def test_confident_teacher_is_evidence_only_for_serve() -> None:
     labels = np.where(human >= 0, human, 0.0)
     human[:, 0] = -1.0
     fitted = fit_thresholds(human, logits, ThresholdRules(), labels)
-    assert fitted.serve_is_fitted[0]
+    assert fitted.serve_kind[0] == "best_f1"
     assert not fitted.store_is_fitted[0]
-    assert serve_evidence(human, fitted, 10)[0] == "teacher"
+    assert fitted.evidence[:2] == ("pseudo", "human")
+
+
+def test_evidence_is_human_only_if_humans_suffice() -> None:
+    human, logits = photos_of(0)
+    teacher = np.where(human >= 0, human, 0.0)
+    for column, (positives, negatives) in enumerate([(2, 40), (2, 0), (12, 40)]):
+        human[:, column] = -1.0
+        human[:positives, column], human[-negatives or len(human) :, column] = 1.0, 0.0
+    fitted = fit_thresholds(human, logits, ThresholdRules(), teacher)
+    assert fitted.evidence[:3] == ("pseudo", "pseudo", "human")
+    assert fitted.serve_kind[:3] == ("best_f1", "best_f1", "best_f1")
+    few = np.full_like(teacher, -1.0)
+    few[100:102], few[102:105] = 1.0, 0.0  # two positives and three negatives by the teacher
+    fitted = fit_thresholds(human, logits, ThresholdRules(), few)
+    assert fitted.evidence[:3] == ("human", "pseudo", "human")
+    assert fitted.serve_kind[:3] == ("fallback", "fallback", "best_f1")
+
+
+def test_label_set_states_evidence_and_null_threshold() -> None:
+    human = np.array([[1.0, 1.0, -1.0], [0.0, -1.0, -1.0]])
+    logits = np.array([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])
+    teacher = np.array([[-1.0, -1.0, 0.9], [-1.0, -1.0, 0.0]])
+    labels = LabelSet(
+        version="1",
+        labels=tuple(
+            Label(id=id, name=id, description=id, category="Inside")
+            for id in ("photographed", "positive", "taught")
+        ),
+    )
+    fitted = fit_thresholds(human, logits, ThresholdRules(min_positives=1), teacher)
+    photographed, positive, taught = apply_thresholds(labels, fitted).labels
+    assert (photographed.evidence, photographed.thresholds.kind) == ("human", "best_f1")
+    assert photographed.thresholds.serve == pytest.approx(0.5)
+    assert (positive.evidence, positive.thresholds.serve) == ("none", None)
+    assert (taught.evidence, taught.thresholds.serve) == ("pseudo", pytest.approx(0.5))
 
 
 @given(
@@ -213,8 +273,10 @@ def test_saturated_label_is_marked_and_keeps_recall(level: float, rules: Thresho
 
 @pytest.mark.parametrize(("level", "saturated"), [(0.0, False), (30.0, True), (-160.0, False)])
 def test_saturated_fallback_is_marked(level: float, saturated: bool) -> None:
-    targets, logits = ranked_photos(level)
-    fitted = fit_thresholds(np.full_like(targets, -1.0), logits, ThresholdRules())
+    _, logits = ranked_photos(level)
+    targets = np.full(logits.shape, -1.0)
+    targets[logits.argmax()], targets[logits.argmin()] = 1.0, 0.0
+    fitted = fit_thresholds(targets, logits, ThresholdRules())
     assert bool(fitted.saturated[0]) is saturated
     assert (sigmoid(logits) >= fitted.serve[0]).all() == saturated
 

@@ -1,5 +1,6 @@
 """`mumic thresholds` on a small training set."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -61,10 +62,41 @@ def test_thresholds_command_writes_sealed_checkpoint(
     by_id = {label.id: label.thresholds for label in fitted.labels.labels}
     before = {label.id: label.thresholds for label in init.labels.labels}
     assert by_id["flowers"] != before["flowers"]
-    assert all(each.store <= each.serve for each in by_id.values())
+    assert all(each.serve is None or each.store <= each.serve for each in by_id.values())
     assert fitted.card.metrics["thresholds"]["part"] == "validation"
     assert read_checkpoint(init.directory).labels == init.labels
     Classifier.load(out, device="cpu", precision="fp32")
+
+
+def test_label_without_evidence_is_not_served_and_named(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "fitted"
+    run = thresholds(monkeypatch, capsys, "--out", out)
+    assert run.code == 0, run.err
+    fitted = {label.id: label for label in read_checkpoint(out).labels.labels}
+    assert {id for id, label in fitted.items() if label.thresholds.serve is None} == {
+        *("nature", "pets", "temple")
+    }
+    assert {id: label.evidence for id, label in fitted.items()} == {
+        "nature": "none",
+        "flowers": "human",
+        "pets": "none",
+        "temple": "none",
+    }
+    assert re.search(r"^temple +none +0 +0 +- +null ", run.out, re.MULTILINE)
+    assert "too few photos for 1 of 4 labels: flowers (1 positive, 1 negative)" in run.out
+    assert "3 of 4 labels are not served by default" in run.out
+    assert "temple (0 positive, 0 negative)" in run.out
+    assert f"run: mumic seal {out}" in run.out
+    labels = out / "labels.yaml"
+    labels.write_text(labels.read_text().replace("serve: null", "serve: 0.4", 1))
+    assert mumic(monkeypatch, capsys, "seal", out).code == 0
+    (nature, *_) = read_checkpoint(out).labels.labels
+    assert (nature.evidence, nature.thresholds.serve) == ("none", 0.4)
 
 
 def test_checkpoint_is_fitted_in_place(

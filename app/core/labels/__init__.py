@@ -9,10 +9,12 @@ from app.core.labels.drift import (
     reference_histograms,
 )
 from app.core.labels.label_set import (
+    Evidence,
     Label,
     LabelId,
     LabelSet,
     Text,
+    ThresholdKind,
     Thresholds,
     builtin_label_set,
     dump_label_set,
@@ -34,12 +36,14 @@ from app.core.labels.tokenization import (
 __all__ = [
     "BINS",
     "TENTHS",
+    "Evidence",
     "Label",
     "LabelId",
     "LabelSet",
     "Selection",
     "Tag",
     "Text",
+    "ThresholdKind",
     "Thresholds",
     "builtin_label_set",
     "dump_label_set",

@@ -10,7 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,8 +28,10 @@ from app.core.labels.tokenization import tokenizer_words
 from app.errors import LabelSetError, OptionError
 
 __all__ = [
+    "Evidence",
     "Label",
     "LabelSet",
+    "ThresholdKind",
     "Thresholds",
     "builtin_label_set",
     "dump_label_set",
@@ -49,6 +53,8 @@ LabelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_
 Text = Annotated[str, AfterValidator(_one_line)]
 Probability = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 PositiveWeight = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Evidence = Literal["human", "pseudo", "none"]
+ThresholdKind = Literal["best_f1", "precision", "recall", "fallback", "manual"]
 
 
 def render(template: str, text: str) -> str:
@@ -76,14 +82,18 @@ class Thresholds(BaseModel):
     """The lowest probabilities, each in [0, 1], at which a label is used.
 
     Attributes:
-        serve: threshold for a label in a response.
+        serve: threshold for a label in a response; None if the label is not served by default.
         store: threshold for a probability that a backfill stores.
+        kind: how `serve` was chosen: best_f1, precision or recall, fitted to labelled photos for
+            that figure; fallback, a guess without them; manual, by a person. None if that is not
+            stated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    serve: Probability = 0.5
+    serve: Probability | None = 0.5
     store: Probability = 0.05
+    kind: ThresholdKind | None = None
 
 
 class Label(BaseModel):
@@ -98,6 +108,9 @@ class Label(BaseModel):
         prompt: the text in the prompt, name or description (section 5.3).
         positive_weight: p_j of equation 1, greater than 0.
         thresholds: its thresholds.
+        evidence: what it was measured on: human, the judgements of people; pseudo, the targets of a
+            teacher (another model); none, nothing, so that its scores rest on its text alone. None
+            if that is not stated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,6 +123,7 @@ class Label(BaseModel):
     prompt: Literal["name", "description"] = "name"
     positive_weight: PositiveWeight = 10.0
     thresholds: Thresholds = Thresholds()
+    evidence: Evidence | None = None
 
     @property
     def text(self) -> str:
@@ -162,6 +176,15 @@ class LabelSet(BaseModel):
     def categories(self) -> list[str]:
         """The distinct categories, in order of first appearance."""
         return list(dict.fromkeys(label.category for label in self.labels))
+
+    @property
+    def serve_thresholds(self) -> NDArray[np.float32]:
+        """(C,) `serve` thresholds, in float32 like the probabilities that are compared with them.
+
+        Infinity, which no probability reaches, for a label that is not served by default.
+        """
+        serve = (label.thresholds.serve for label in self.labels)
+        return np.array([np.inf if each is None else each for each in serve], np.float32)
 
     def index(self, id: str) -> int:
         """Return the position of a label.
@@ -246,7 +269,8 @@ def load_label_set(path: Path) -> LabelSet:
 def dump_label_set(label_set: LabelSet, path: Path) -> None:
     """Write a label set as YAML that people can edit and `load_label_set` reads back equal.
 
-    Weights and thresholds are always written, parents only if there are any.
+    Weights and thresholds are always written, parents only if there are any; evidence and the kind
+    of the thresholds only if they are stated.
 
     Args:
         label_set: the label set.
@@ -259,6 +283,10 @@ def dump_label_set(label_set: LabelSet, path: Path) -> None:
     for label in data["labels"]:
         if not label["parents"]:
             del label["parents"]
+        if label["evidence"] is None:
+            del label["evidence"]
+        if label["thresholds"]["kind"] is None:
+            del label["thresholds"]["kind"]
     text = yaml.dump(
         data, Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )

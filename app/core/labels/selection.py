@@ -1,5 +1,6 @@
 """Selection of the labels of a response from the scores of an image."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,12 +22,13 @@ class Tag:
     Attributes:
         label: the label.
         confidence: its probability, in [0, 1].
-        threshold: the lowest probability at which it is selected.
+        threshold: the lowest probability at which it is selected; None if it is not served by
+            default, and was selected because all scores were asked for.
     """
 
     label: Label
     confidence: float
-    threshold: float
+    threshold: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Selection:
     Attributes:
         labels: the label set, in column order.
         candidates: the columns that pass the filters.
-        thresholds: C thresholds, rounded to float32.
+        thresholds: C thresholds, rounded to float32; infinity for a label that is not served by
+            default.
         thresholded: whether to apply the thresholds; otherwise every candidate is selected.
         max_labels: maximum number of labels; None for all.
     """
@@ -55,7 +58,7 @@ class Selection:
 
         Returns:
             The selected labels, in descending order of their logits, since several probabilities
-            may round to 1 or to 0.
+            may round to 1 or to 0. Thresholds have no effect on the order.
         """
         scores: list[float] = logits.tolist()
         confidences: list[float] = logits.sigmoid().tolist()
@@ -64,7 +67,7 @@ class Selection:
             kept = [i for i in kept if confidences[i] >= self.thresholds[i]]
         best_first = sorted(kept, key=lambda i: -scores[i])
         return [
-            Tag(self.labels[i], confidences[i], self.thresholds[i])
+            Tag(self.labels[i], confidences[i], _threshold_of_tag(self.thresholds[i]))
             for i in best_first[: self.max_labels]
         ]
 
@@ -87,7 +90,8 @@ def make_selection(
 
     Args:
         label_set: the checkpoint's labels.
-        min_confidence: one threshold for all labels; None for the `serve` threshold of each label.
+        min_confidence: one threshold for all labels, including those that are not served by
+            default; None for the `serve` threshold of each label.
         max_labels: maximum number of labels; None for all.
         include_labels: label ids.
         include_categories: category names.
@@ -110,17 +114,22 @@ def make_selection(
         and label.id not in exclude_labels
         and label.category not in exclude_categories
     ]
-    thresholds = [
-        label.thresholds.serve if min_confidence is None else min_confidence
-        for label in label_set.labels
-    ]
+    thresholds = (
+        label_set.serve_thresholds
+        if min_confidence is None
+        else np.full(len(label_set.labels), min_confidence, np.float32)  # as the probabilities
+    )
     return Selection(
         labels=label_set.labels,
         candidates=candidates,
-        thresholds=np.array(thresholds, np.float32).tolist(),  # probabilities are float32 too
+        thresholds=thresholds.tolist(),
         thresholded=not all_scores,
         max_labels=max_labels,
     )
+
+
+def _threshold_of_tag(threshold: float) -> float | None:
+    return None if math.isinf(threshold) else threshold
 
 
 def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:

@@ -7,6 +7,9 @@ from app.dataset.labelled.labelled_photos import (
     LabelledPhotos,
     load_labelled_photos,
 )
+from app.dataset.labelled.listing import (
+    listed,
+)
 from app.dataset.labelled.soft_targets import (
     UNKNOWN_TARGET,
 )
@@ -21,6 +24,7 @@ __all__ = [
     "LabelledPhotos",
     "check_trainable",
     "duplicates_across_splits",
+    "listed",
     "load_labelled_photos",
     "mask_without_negatives",
     "unmeasured_warnings",

@@ -142,8 +142,7 @@ def plot_one_photo(
     for k, (title, scores) in enumerate(logits.items()):
         colour, marker = CHECKPOINT_STYLES[k]
         order, values = np.argsort(-scores, kind="stable"), sigmoid(scores)
-        serve = np.array([label.thresholds.serve for label in label_sets[k].labels])
-        passed = values[order] >= serve[order]
+        passed = (values >= label_sets[k].serve_thresholds)[order]
         ranks = np.arange(1, len(order) + 1)
         right.plot(ranks, values[order], color=colour, linewidth=1, label=title)
         right.plot(ranks[passed], values[order][passed], marker, color=colour, markersize=4)
@@ -201,10 +200,8 @@ def _best_labels(axes: Axes, logits: NDArray[np.floating], label_set: LabelSet) 
     order, probabilities = np.argsort(-logits, kind="stable")[:TOP_LABELS], sigmoid(logits)
     labels = [label_set.labels[i] for i in order]
     rows = range(len(order))
-    serve = [label.thresholds.serve for label in labels]
-    colours = [
-        BLUE if probabilities[i] >= limit else GREY for i, limit in zip(order, serve, strict=True)
-    ]
+    serve = label_set.serve_thresholds[order]  # matplotlib draws no marker at infinity
+    colours = np.where(probabilities[order] >= serve, BLUE, GREY).tolist()
     axes.barh(rows, probabilities[order], 0.7, color=colours, alpha=0.8)
     store = [label.thresholds.store for label in labels]
     axes.plot(

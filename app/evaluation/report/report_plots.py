@@ -67,8 +67,8 @@ def draw_report_plots(
             "one_photo",
             "Scores of one photo",
             f"{paths[example]}, scored by the checkpoint's own labels. Blue bars reach their "
-            "`serve` threshold and would be in a response; a backfill keeps labels that reach "
-            "`store`.",
+            "`serve` threshold and would be in a response; a label without one is not served by "
+            "default. A backfill keeps labels that reach `store`.",
             figure_to_png(plot_one_photo(paths[example], scores, label_sets)),
         )
         if logit_scales is not None:

@@ -4,7 +4,6 @@ from app.evaluation.thresholds.fitting import (
     ThresholdRules,
     apply_thresholds,
     fit_thresholds,
-    serve_evidence,
 )
 from app.evaluation.thresholds.run import (
     run_thresholds,
@@ -18,6 +17,5 @@ __all__ = [
     "apply_thresholds",
     "fit_thresholds",
     "run_thresholds",
-    "serve_evidence",
     "summarise_thresholds",
 ]

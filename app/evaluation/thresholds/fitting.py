@@ -1,18 +1,17 @@
 """Fits two thresholds per label (section 7): `serve` for responses, `store` for a backfill."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import LabelSet, Thresholds
+from app.core.labels import Evidence, LabelSet, ThresholdKind, Thresholds
 from app.dataset.labelled import UNKNOWN_TARGET
 from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.store import store_thresholds
 
 Floats = NDArray[np.floating]
-Evidence = Literal["human", "teacher", "fallback"]
 TEACHER_PRESENT = 0.5
 
 
@@ -22,7 +21,7 @@ class ThresholdRules:
 
     Attributes:
         min_positives: least number of known positives, and of known negatives, to fit a label;
-            other labels get the fallback.
+            a label with fewer, but at least one of each, gets the fallback.
         precision: target precision of `serve`; None selects the best F1.
         slack: loss of F1 that is allowed for a stricter `serve`.
         recall: target recall of `store` on unseen photos, over all labels together.
@@ -46,17 +45,19 @@ class FittedThresholds:
     """Thresholds of C labels.
 
     Attributes:
-        serve: (C,) in [0, 1].
+        serve: (C,) in [0, 1]; infinity for a label without evidence, which is not served.
         store: (C,) in [0, 1], at most `serve`.
-        serve_is_fitted: (C,) whether `serve` was fitted to photos, or is the fallback.
-        store_is_fitted: (C,) likewise for `store`.
+        evidence: C values, what `serve` rests on: human or pseudo targets, or none.
+        serve_kind: C values, the rule of `serve`; None if there is none.
+        store_is_fitted: (C,) whether `store` was fitted to photos.
         saturated: (C,) whether `serve` cannot do what the label's rule asks for, because the
             probabilities of photos with different logits are all 1, or all 0.
     """
 
     serve: NDArray[np.float64]
     store: NDArray[np.float64]
-    serve_is_fitted: NDArray[np.bool_]
+    evidence: tuple[Evidence, ...]
+    serve_kind: tuple[ThresholdKind | None, ...]
     store_is_fitted: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
 
@@ -71,7 +72,8 @@ def fit_thresholds(
     `store_thresholds`). A label with too few examples gets the fallback: its `serve` passes the
     share of known positives plus `serve_share`, and is at least `serve_floor`; its `store` is that
     of a label without an offset of its own, or the label set's default if no label has enough
-    examples.
+    examples. A label without a known positive or without a known negative has no evidence, since
+    nothing can be measured on it, and is not served.
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
@@ -81,15 +83,13 @@ def fit_thresholds(
         teacher: (N, C) in [0, 1], or negative where unknown.
     """
     scores = sigmoid(logits)
-    evidence = targets if teacher is None else merge_teacher_targets(targets, teacher)
-    served = has_examples(evidence, rules.min_positives)
+    known = targets if teacher is None else merge_teacher_targets(targets, teacher)
+    fitted, measurable = has_examples(known, rules.min_positives), has_examples(known, 1)
     stored = has_examples(targets, rules.min_positives)
-    serve = [
-        _serve(evidence[:, c], scores[:, c], rules)
-        if served[c]
-        else _serve_fallback(evidence[:, c], scores[:, c], rules)
-        for c in range(scores.shape[1])
-    ]
+    serve = np.full(scores.shape[1], math.inf)
+    for c in np.flatnonzero(measurable):
+        choose = _serve if fitted[c] else _serve_fallback
+        serve[c] = choose(known[:, c], scores[:, c], rules)
     store = (
         store_thresholds(targets, logits, stored, rules.recall, rules.confidence)
         if stored.any()
@@ -97,36 +97,44 @@ def fit_thresholds(
     )
     # Not rounded: scores near 0 or 1 may differ by less than a fixed number of decimals.
     saturated = [
-        _is_saturated(evidence[:, c], logits[:, c], scores[:, c], serve[c], rules, served[c])
+        _is_saturated(known[:, c], logits[:, c], scores[:, c], serve[c], rules, fitted[c])
         for c in range(scores.shape[1])
     ]
+    # A fitted threshold rests on humans only if their targets alone are enough to fit it.
+    by_human = np.where(fitted, stored, has_examples(targets, 1))
+    rule: ThresholdKind = "best_f1" if rules.precision is None else "precision"
     return FittedThresholds(
-        np.array(serve), np.minimum(store, serve), served, stored, np.array(saturated)
+        serve=serve,
+        store=np.minimum(store, serve),
+        evidence=tuple(
+            "human" if human else "pseudo" if some else "none"
+            for human, some in zip(by_human, measurable, strict=True)
+        ),
+        serve_kind=tuple(
+            rule if enough else "fallback" if some else None
+            for enough, some in zip(fitted, measurable, strict=True)
+        ),
+        store_is_fitted=stored,
+        saturated=np.array(saturated),
     )
 
 
 def apply_thresholds(label_set: LabelSet, fitted: FittedThresholds) -> LabelSet:
-    """Return the label set with the fitted thresholds."""
+    """Return the label set with the fitted thresholds, and with their kinds and evidence."""
     labels = [
-        label.model_copy(update={"thresholds": Thresholds(serve=float(serve), store=float(store))})
-        for label, serve, store in zip(label_set.labels, fitted.serve, fitted.store, strict=True)
+        label.model_copy(
+            update={
+                "thresholds": Thresholds(
+                    serve=None if math.isinf(fitted.serve[c]) else float(fitted.serve[c]),
+                    store=float(fitted.store[c]),
+                    kind=fitted.serve_kind[c],
+                ),
+                "evidence": fitted.evidence[c],
+            }
+        )
+        for c, label in enumerate(label_set.labels)
     ]
     return label_set.model_copy(update={"labels": tuple(labels)})
-
-
-def serve_evidence(targets: Floats, fitted: FittedThresholds, min_positives: int) -> list[Evidence]:
-    """Return the source of each label's `serve` threshold: human, teacher or fallback.
-
-    Args:
-        targets: (N, C) presence by humans.
-        fitted: the thresholds.
-        min_positives: the value that they were fitted with.
-    """
-    human = has_examples(targets, min_positives)
-    return [
-        "human" if by_human else "teacher" if is_fitted else "fallback"
-        for by_human, is_fitted in zip(human, fitted.serve_is_fitted, strict=True)
-    ]
 
 
 def merge_teacher_targets(targets: Floats, teacher: Floats) -> Floats:
@@ -235,6 +243,8 @@ def _is_saturated(
     is_fitted: bool,
 ) -> bool:
     """Return whether a cut between logits would do better than any threshold of probabilities."""
+    if math.isinf(serve):
+        return False
     if not is_fitted:
         wanted = (logits >= _fallback_quantile(targets, logits, rules)).sum()
         return bool(scores.max() == serve and (scores >= serve).sum() > wanted)

@@ -9,7 +9,7 @@ from app.core.checkpoint import CARD_FILE, read_checkpoint, write_relabelled
 from app.core.files import refuse_foreign
 from app.core.labels import reference_histograms
 from app.core.runtime import choose_placement
-from app.dataset.labelled import load_labelled_photos
+from app.dataset.labelled import listed, load_labelled_photos
 from app.dataset.manifest import load_names
 from app.errors import DataError, OptionError
 from app.evaluation.metrics import check_measurable
@@ -20,12 +20,11 @@ from app.evaluation.thresholds.fitting import (
     ThresholdRules,
     apply_thresholds,
     fit_thresholds,
-    serve_evidence,
 )
 from app.evaluation.thresholds.summary import (
-    MAX_NAMED,
     THRESHOLD_TABLE_HEADER,
     fallback_lines,
+    not_served_lines,
     summarise_thresholds,
     threshold_table_rows,
 )
@@ -106,13 +105,13 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     )
     if fitted.saturated.any():
         console.print(f"warning: {_saturation_warning(labels.ids, fitted)}", markup=False)
-    evidence = serve_evidence(targets, fitted, request.min_positives)
     lines = [
         THRESHOLD_TABLE_HEADER,
-        *threshold_table_rows(labels.ids, evidence, fitted, counts, best),
+        *threshold_table_rows(labels.ids, fitted, counts, best),
         "",
         summary.text(rules),
-        *fallback_lines(labels.ids, evidence, counts, rules, split),
+        *fallback_lines(labels.ids, fitted, counts, rules, split),
+        *not_served_lines(labels.ids, fitted, counts, split, request.out),
     ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -120,12 +119,10 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
 def _saturation_warning(ids: Sequence[str], fitted: FittedThresholds) -> str:
     """Return the labels that no threshold can serve as asked, the cause, and what to do."""
     saturated = [id for id, is_saturated in zip(ids, fitted.saturated, strict=True) if is_saturated]
-    shown = ", ".join(saturated[:MAX_NAMED])
-    more = len(saturated) - MAX_NAMED
     return (
-        f"the scores of {len(saturated)} of {len(ids)} labels are saturated: {shown}"
-        f"{f' and {more} more' if more > 0 else ''}. Their probabilities round to the same number "
-        "for photos whose logits differ, and no threshold lies between equal probabilities. The "
-        "rankings of these labels are not affected. Fine-tune the checkpoint with mumic train at a "
-        "lower --initial-logit-scale (mumic tune finds one), then fit the thresholds again"
+        f"the scores of {len(saturated)} of {len(ids)} labels are saturated: {listed(saturated)}. "
+        "Their probabilities round to the same number for photos whose logits differ, and no "
+        "threshold lies between equal probabilities. The rankings of these labels are not "
+        "affected. Fine-tune the checkpoint with mumic train at a lower --initial-logit-scale "
+        "(mumic tune finds one), then fit the thresholds again"
     )

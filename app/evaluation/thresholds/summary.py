@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import Thresholds
+from app.core.labels import ThresholdKind, Thresholds
+from app.dataset.labelled import listed
 from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.fitting import (
     FittedThresholds,
@@ -21,10 +23,9 @@ from app.evaluation.thresholds.store import recall_lower_bound
 
 Floats = NDArray[np.floating]
 FOLDS = 5
-MAX_NAMED = 10  # labels in a warning
 THRESHOLD_TABLE_HEADER = (
-    f"{'label':24} {'evidence':>8} {'pos':>5} {'neg':>5} {'serve':>8} {'F1':>6} {'best':>6} "
-    f"{'store':>8} {'recall':>6} {'dropped':>7}"
+    f"{'label':24} {'evidence':>8} {'pos':>5} {'neg':>5} {'kind':>9} {'serve':>8} {'F1':>6} "
+    f"{'best':>6} {'store':>8} {'recall':>6} {'dropped':>7}"
 )
 
 
@@ -251,15 +252,15 @@ def summarise_thresholds(
 
 def threshold_table_rows(
     ids: Sequence[str],
-    evidence: Sequence[str],
     fitted: FittedThresholds,
     counts: ThresholdCounts,
     best: Floats,
 ) -> list[str]:
     """Return one line per label, in the columns of `THRESHOLD_TABLE_HEADER`."""
     return [
-        f"{id:24} {evidence[c]:>8} {counts.positives[c]:5} {counts.negatives[c]:5} "
-        f"{fitted.serve[c]:8.4f} {_figure(counts.f1[c])} {_figure(best[c])} "
+        f"{id:24} {fitted.evidence[c]:>8} {counts.positives[c]:5} {counts.negatives[c]:5} "
+        f"{fitted.serve_kind[c] or '-':>9} {_serve_figure(fitted.serve[c])} "
+        f"{_figure(counts.f1[c])} {_figure(best[c])} "
         f"{fitted.store[c]:8.4f} {_figure(counts.recall[c])} {_figure(counts.dropped[c]):>7}"
         for c, id in enumerate(ids)
     ]
@@ -267,7 +268,7 @@ def threshold_table_rows(
 
 def fallback_lines(
     ids: Sequence[str],
-    evidence: Sequence[str],
+    fitted: FittedThresholds,
     counts: ThresholdCounts,
     rules: ThresholdRules,
     split: str,
@@ -276,23 +277,17 @@ def fallback_lines(
 
     Args:
         ids: C labels.
-        evidence: the source of each label's `serve`.
+        fitted: the thresholds.
         counts: the counts of known pairs per label.
         rules: the rules by which the thresholds were chosen.
         split: the split that they were fitted on.
     """
-    few = [
-        f"{id} ({counts.positives[c]} positive, {counts.negatives[c]} negative)"
-        for c, id in enumerate(ids)
-        if evidence[c] == "fallback"
-    ]
+    few = _labels_of_kind("fallback", ids, fitted, counts)
     if not few:
         return []
-    shown = ", ".join(few[:MAX_NAMED])
-    more = f" and {len(few) - MAX_NAMED} more" if len(few) > MAX_NAMED else ""
     return [
         "",
-        f"warning: too few photos for {len(few)} of {len(ids)} labels: {shown}{more}. A threshold "
+        f"warning: too few photos for {len(few)} of {len(ids)} labels: {listed(few)}. A threshold "
         f"is fitted if the split {split} has at least {rules.min_positives} known positives and "
         f"{rules.min_positives} known negatives (--min-positives). These labels get a guess, at "
         f"least {rules.serve_floor:g}, that passes the share of photos known to have the label "
@@ -300,6 +295,49 @@ def fallback_lines(
         f"photos. Add photos of it, give the split {split} a larger share (mumic data split "
         "--shares), or set its threshold in labels.yaml and run mumic seal",
     ]
+
+
+def not_served_lines(
+    ids: Sequence[str], fitted: FittedThresholds, counts: ThresholdCounts, split: str, out: Path
+) -> list[str]:
+    """Return a warning about labels that are not served by default; empty if there are none.
+
+    Args:
+        ids: C labels.
+        fitted: the thresholds.
+        counts: the counts of known pairs per label.
+        split: the split that they were fitted on.
+        out: the checkpoint directory that they were written to.
+    """
+    without = _labels_of_kind(None, ids, fitted, counts)
+    if not without:
+        return []
+    return [
+        "",
+        f"warning: {len(without)} of {len(ids)} labels are not served by default, because the "
+        f"split {split} has no known positive or no known negative of them: {listed(without)}. "
+        "labels.yaml has evidence: none and serve: null for them; min_confidence and all_scores "
+        "return their scores all the same. To serve such a label by default, add photos with and "
+        f"without it to the split and fit again, or set its serve in {out / 'labels.yaml'} to a "
+        f"number and run: mumic seal {out}",
+    ]
+
+
+def _labels_of_kind(
+    kind: ThresholdKind | None,
+    ids: Sequence[str],
+    fitted: FittedThresholds,
+    counts: ThresholdCounts,
+) -> list[str]:
+    return [
+        f"{id} ({counts.positives[c]} positive, {counts.negatives[c]} negative)"
+        for c, id in enumerate(ids)
+        if fitted.serve_kind[c] == kind
+    ]
+
+
+def _serve_figure(serve: float) -> str:
+    return f"{'null' if math.isinf(serve) else f'{serve:.4f}':>8}"
 
 
 def _figure(value: float) -> str:

@@ -218,9 +218,11 @@ def _simplified(part: Any) -> Any:
         if not (key == "title" and isinstance(value, str))
     }
     match rest.get("anyOf"):
-        case [{"type": str(kind)} as schema, {"type": "null"}] if "enum" not in schema:
+        case [{"type": str(kind)} as schema, {"type": "null"}]:
             del rest["anyOf"]
             rest |= schema | {"type": [kind, "null"]}
+            if "enum" in schema:
+                rest["enum"] = [*schema["enum"], None]
     if rest.get("default", "") is None:
         del rest["default"]
     constant = [

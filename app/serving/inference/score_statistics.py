@@ -45,8 +45,7 @@ class ScoreStatistics:
         self._metrics = metrics
         self._reference = _reference(self._ids, card_metrics)
         self._lock = threading.Lock()
-        # In float32 like the probabilities, so that both compare exactly.
-        self._thresholds = np.array([label.thresholds.serve for label in labels.labels], np.float32)
+        self._thresholds = labels.serve_thresholds
         self._unreported = np.zeros((len(self._ids), BINS), dtype=np.int64)
         self._unreported_positives = np.zeros(len(self._ids), dtype=np.int64)
         self._recent = np.zeros((len(self._ids), BINS))

@@ -267,7 +267,7 @@ class ScoreMetrics:
         self._positives = _counter(
             registry,
             "mumic_label_positives_total",
-            "Images whose probability of a label reaches the label's serve threshold.",
+            "Images whose probability of a label reaches its serve threshold; 0 if it has none.",
             "label",
         )
         self._drift = _gauge(
@@ -286,7 +286,7 @@ class ScoreMetrics:
         Args:
             labels: C ids.
             counts: (C, 10) images to add.
-            positives: (C,) images to add that reach the label's threshold.
+            positives: (C,) images to add that reach the label's `serve` threshold.
         """
         for row, column in zip(*counts.nonzero(), strict=True):
             self._scores.labels(labels[row], f"{column / 10:.1f}").inc(int(counts[row, column]))

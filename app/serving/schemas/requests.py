@@ -100,7 +100,8 @@ class PredictOptions(Options):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="one threshold for all labels; default: each label's own `serve` threshold",
+        description="one threshold for all labels, also for those that are not served by default; "
+        "default: each label's own `serve` threshold",
     )
     max_labels: Count | None = Field(None, description="most labels a photo")
     include_labels: LabelNames = Field((), description="label ids to keep")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.classifier import Classifier
-from app.core.labels import Tag
+from app.core.labels import Evidence, Tag, ThresholdKind
 from app.errors import ImageError, ImageErrorCode
 
 # float32 carries about seven significant digits.
@@ -58,7 +58,10 @@ class PredictedLabel(BaseModel):
     name: str
     category: str
     confidence: Probability
-    threshold: Probability
+    threshold: Probability | None = Field(
+        description="the lowest confidence at which the label is in the response; null with "
+        "`all_scores` for a label that is not served by default"
+    )
     parents: tuple[str, ...]
 
 
@@ -148,6 +151,17 @@ class ZeroShotResponse(BaseModel):
     results: list[ZeroShotResult | FailedResult]
 
 
+class LabelThresholds(BaseModel):
+    """The lowest confidences at which a label is served and stored."""
+
+    serve: float | None = Field(description="null: the label is not served by default")
+    store: float
+    kind: ThresholdKind | None = Field(
+        description="how `serve` was chosen: fitted for the best F1, a precision or a guaranteed "
+        "recall, a guess without photos, or by a person; null: not stated"
+    )
+
+
 class LabelInfo(BaseModel):
     """One label of the label set."""
 
@@ -157,7 +171,11 @@ class LabelInfo(BaseModel):
     category: str
     parents: tuple[str, ...]
     prompt: str
-    thresholds: dict[str, float]
+    thresholds: LabelThresholds
+    evidence: Evidence | None = Field(
+        description="what the label was measured on: judgements of people, targets of another "
+        "model, or nothing; null: not stated"
+    )
 
 
 class LabelsResponse(BaseModel):

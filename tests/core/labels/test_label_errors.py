@@ -70,7 +70,7 @@ def load_errors(tmp_path: Path) -> LoadErrors:
         (
             "  - bed\n",
             "my.yaml:4: labels[1]: should be a mapping of id, name, description, category,"
-            " parents, prompt, positive_weight, thresholds; got 'bed'",
+            " parents, prompt, positive_weight, thresholds, evidence; got 'bed'",
         ),
         (
             "  - {id: bed, name: Bed, description: a bed, category: X, prompt: title}\n",
@@ -92,6 +92,21 @@ def load_errors(tmp_path: Path) -> LoadErrors:
             "  - {id: bed, name: Bed, description: a bed, category: X,\n"
             "     thresholds: {serve: .nan}}\n",
             "my.yaml:5: labels[1].thresholds.serve: input should be a finite number; got nan",
+        ),
+        (
+            "  - {id: bed, name: Bed, description: a bed, category: X,\n"
+            "     thresholds: {serve: none}}\n",
+            "my.yaml:5: labels[1].thresholds.serve: input should be a valid number; got 'none'",
+        ),
+        (
+            "  - {id: bed, name: Bed, description: a bed, category: X,\n"
+            "     thresholds: {store: null}}\n",
+            "my.yaml:5: labels[1].thresholds.store: input should be a valid number; got None",
+        ),
+        (
+            "  - {id: bed, name: Bed, description: a bed, category: X, evidence: photos}\n",
+            "my.yaml:4: labels[1].evidence: input should be 'human', 'pseudo' or 'none'; got"
+            " 'photos'",
         ),
         (
             "  - {id: room, name: Bed, description: a bed, category: X}\n",

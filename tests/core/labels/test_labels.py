@@ -1,5 +1,6 @@
 """The label set: reading, queries, writing, and the built-in one."""
 
+import math
 from pathlib import Path
 
 import open_clip
@@ -71,19 +72,23 @@ def test_custom_label_set_is_loaded(tmp_path: Path) -> None:
         "    category: Café\n"
         "    parents: [art]\n"
         "    positive_weight: 3\n"
-        "    thresholds: {serve: 0.7}\n",
+        "    thresholds: {serve: 0.7}\n"
+        "  - {id: attic, name: Attic, description: an attic, category: Inside,"
+        " evidence: none, thresholds: {serve: null}}\n",
         encoding="utf-8-sig",
     )
     labels = load_label_set(path)
     assert labels.version == "2024"
-    assert labels.ids == ["art", "hot_tub"]
+    assert labels.ids == ["art", "hot_tub", "attic"]
     assert labels.categories == ["Inside", "Café"]
-    assert labels.prompts == ["a photo with art, a picture", "a photo with hot tub"]
-    art, tub = labels.labels
+    assert labels.prompts[:2] == ["a photo with art, a picture", "a photo with hot tub"]
+    art, tub, attic = labels.labels
     assert tub.name == "Hot Tub"
     assert (art.parents, art.positive_weight, art.thresholds.serve) == ((), 10.0, 0.5)
     assert (tub.parents, tub.positive_weight) == (("art",), 3.0)
     assert tub.thresholds == Thresholds(serve=0.7, store=0.05)
+    assert (art.evidence, attic.evidence, attic.thresholds.serve) == (None, "none", None)
+    assert labels.serve_thresholds.tolist() == pytest.approx([0.5, 0.7, math.inf])
 
 
 def test_ancestors_are_distinct_and_nearest_first() -> None:
@@ -143,7 +148,8 @@ LABEL_SETS = st.lists(
         category=TEXTS,
         prompt=st.sampled_from(["name", "description"]),
         positive_weight=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
-        thresholds=st.builds(Thresholds, serve=st.floats(0, 1), store=st.floats(0, 1)),
+        thresholds=st.builds(Thresholds, serve=st.none() | st.floats(0, 1), store=st.floats(0, 1)),
+        evidence=st.sampled_from([None, "human", "pseudo", "none"]),
     ),
     min_size=1,
     max_size=4,
@@ -171,7 +177,10 @@ def test_dumped_label_set_loads_back_equal(
 
 def test_dump_is_readable(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
-    dump_label_set(LabelSet(version="1.0", labels=(label("spa"), label("bath", "spa"))), path)
+    bath = label("bath", "spa").model_copy(
+        update={"evidence": "none", "thresholds": Thresholds(serve=None)}
+    )
+    dump_label_set(LabelSet(version="1.0", labels=(label("spa"), bath)), path)
     assert path.read_text() == (
         "version: '1.0'\n"
         "template: a photo with {}\n"
@@ -190,7 +199,8 @@ def test_dump_is_readable(tmp_path: Path) -> None:
         "  parents: [spa]\n"
         "  prompt: name\n"
         "  positive_weight: 10.0\n"
-        "  thresholds: {serve: 0.5, store: 0.05}\n"
+        "  thresholds: {serve: null, store: 0.05}\n"
+        "  evidence: none\n"
     )
     with pytest.raises(LabelSetError, match="cannot be written"):
         dump_label_set(builtin_label_set(), tmp_path / "no folder" / "my.yaml")

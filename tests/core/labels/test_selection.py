@@ -12,7 +12,7 @@ from app.core.labels import Label, LabelSet, Thresholds, make_selection
 from app.errors import OptionError
 
 
-def label(id: str, category: str, serve: float = 0.5) -> Label:
+def label(id: str, category: str, serve: float | None = 0.5) -> Label:
     return Label(
         id=id,
         name=id,
@@ -30,9 +30,10 @@ LABELS = LabelSet(
         label("sea", "Nature", 0.75),
         label("mountain", "Nature", 0.5),
         label("bedroom", "Rooms", 0.5),
+        label("attic", "Rooms", None),
     ),
 )
-LOGITS = torch.tensor([0.5, 0.3, 0.7, 0.9, 0.1]).logit()
+LOGITS = torch.tensor([0.5, 0.3, 0.7, 0.9, 0.1, 0.8]).logit()
 IDS = LABELS.ids
 CATEGORIES = LABELS.categories
 
@@ -47,11 +48,23 @@ def test_label_is_selected_at_its_own_threshold() -> None:
 
 
 def test_min_confidence_replaces_every_threshold() -> None:
-    assert ids(min_confidence=0.6) == ["mountain", "sea"]
-    assert ids(min_confidence=0.7) == ["mountain", "sea"]
+    assert ids(min_confidence=0.6) == ["mountain", "attic", "sea"]
+    assert ids(min_confidence=0.7) == ["mountain", "attic", "sea"]
     assert len(ids(min_confidence=0.0)) == len(IDS)
     assert ids(min_confidence=1.0) == []
-    assert ids(torch.full((5,), 20.0), min_confidence=1.0) == IDS
+    assert ids(torch.full((6,), 20.0), min_confidence=1.0) == IDS
+
+
+def test_label_without_threshold_is_not_selected_by_default() -> None:
+    certain = torch.full((6,), 200.0)
+    assert ids(certain) == IDS[:5]
+    assert ids(certain, include_labels=["attic"]) == []
+    assert ids(certain, include_categories=["Rooms"]) == ["bedroom"]
+    assert ids(certain, include_labels=["attic"], min_confidence=1.0) == ["attic"]
+    (tag,) = make_selection(LABELS, include_labels=["attic"], all_scores=True)(LOGITS)
+    assert (tag.label.id, tag.threshold) == ("attic", None)
+    (tag,) = make_selection(LABELS, include_labels=["attic"], min_confidence=0.25)(LOGITS)
+    assert tag.threshold == 0.25
 
 
 def test_tag_has_confidence_and_threshold() -> None:
@@ -68,18 +81,18 @@ def test_max_labels_keeps_highest_scores() -> None:
 
 
 def test_all_scores_ignores_thresholds() -> None:
-    assert ids(all_scores=True) == ["mountain", "sea", "pool", "sauna", "bedroom"]
-    assert ids(all_scores=True, exclude_categories=["Nature"]) == ["pool", "sauna", "bedroom"]
+    assert ids(all_scores=True) == ["mountain", "attic", "sea", "pool", "sauna", "bedroom"]
+    assert ids(all_scores=True, exclude_categories=["Nature", "Rooms"]) == ["pool", "sauna"]
 
 
 def test_equal_scores_keep_label_set_order() -> None:
-    assert ids(torch.full((5,), 1.5)) == IDS
+    assert ids(torch.full((6,), 1.5), all_scores=True) == IDS
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_labels_of_equal_probability_are_ordered_by_logit(sign: float) -> None:
-    logits = sign * torch.tensor([140.0, 130.0, 150.0, 120.0, 160.0])
-    best_first = ["bedroom", "sea", "pool", "sauna", "mountain"][:: int(sign)]
+    logits = sign * torch.tensor([140.0, 130.0, 150.0, 120.0, 160.0, 135.0])
+    best_first = ["bedroom", "sea", "pool", "attic", "sauna", "mountain"][:: int(sign)]
     assert len(set(logits.sigmoid().tolist())) == 1
     assert ids(logits, all_scores=True) == best_first
     assert ids(logits, min_confidence=0.0, max_labels=2) == best_first[:2]
@@ -116,8 +129,8 @@ def test_unknown_name_raises_with_suggestion(option: str, name: str, hint: str) 
 
 
 def test_selection_is_reusable() -> None:
-    selection = make_selection(LABELS, max_labels=1)
-    photos = 4 * torch.eye(5)
+    selection = make_selection(LABELS, max_labels=1, all_scores=True)
+    photos = 4 * torch.eye(6)
     assert [selection(row)[0].label.id for row in photos] == IDS
 
 
@@ -126,7 +139,7 @@ some_categories = st.lists(st.sampled_from(CATEGORIES), max_size=2)
 
 
 @given(
-    logits=st.lists(st.floats(-200, 200, width=32), min_size=5, max_size=5),
+    logits=st.lists(st.floats(-200, 200, width=32), min_size=6, max_size=6),
     min_confidence=st.none() | st.floats(0, 1, width=32),
     max_labels=st.none() | st.integers(1, 6),
     all_scores=st.booleans(),
@@ -154,7 +167,7 @@ def test_selection_equals_naive_loop(
         if entry.id in exclude_labels or entry.category in exclude_categories:
             continue
         threshold = entry.thresholds.serve if min_confidence is None else min_confidence
-        if all_scores or probability >= threshold:
+        if all_scores or (threshold is not None and probability >= threshold):
             kept.append((logit, entry.id, probability))
     kept.sort(key=lambda triple: -triple[0])
 

@@ -18,6 +18,9 @@ from app.core.classifier import Classifier
 from app.core.labels import (
     BINS,
     TENTHS,
+    Label,
+    LabelSet,
+    Thresholds,
     histograms,
     population_stability_index,
     read_reference_histograms,
@@ -171,6 +174,24 @@ def test_non_finite_scores_are_not_counted(tiny_classifier: Classifier) -> None:
     ScoreStatistics(labels, {}, metrics.scores).add(rows)
     scores = samples(metrics.render().decode(), "mumic_label_scores_total")
     assert set(scores.values()) == {2}
+
+
+def test_label_without_threshold_has_no_positives() -> None:
+    labels = LabelSet(
+        version="1",
+        labels=tuple(
+            Label(
+                id=id, name=id, description=id, category="Any", thresholds=Thresholds(serve=serve)
+            )
+            for id, serve in (("pool", 1.0), ("spa", None))
+        ),
+    )
+    metrics = Metrics()
+    ScoreStatistics(labels, {}, metrics.scores).add(torch.full((3, 2), 200.0))
+    text = metrics.render().decode()
+    positives = samples(text, "mumic_label_positives_total")
+    assert positives == {'{label="pool"}': 3, '{label="spa"}': 0}
+    assert sum(samples(text, "mumic_label_scores_total").values()) == 6
 
 
 def test_requests_are_counted_and_health_checks_are_not(

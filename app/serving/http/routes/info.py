@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.serving.inference import Engine
-from app.serving.schemas import LabelInfo, LabelsResponse, ModelCard
+from app.serving.schemas import LabelInfo, LabelsResponse, LabelThresholds, ModelCard
 
 
 def model_router(engine: Engine) -> APIRouter:
@@ -24,7 +24,8 @@ def model_router(engine: Engine) -> APIRouter:
                     category=label.category,
                     parents=label.parents,
                     prompt=prompt,
-                    thresholds=label.thresholds.model_dump(),
+                    thresholds=LabelThresholds(**label.thresholds.model_dump()),
+                    evidence=label.evidence,
                 )
                 for label, prompt in zip(label_set.labels, label_set.prompts, strict=True)
             ],
