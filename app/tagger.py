@@ -220,7 +220,7 @@ class Tagger:
         labels: Sequence[str],
         *,
         template: str = "a photo with {}",
-        scoring: Scoring = "sigmoid",
+        scoring: Scoring | None = None,
     ) -> list[ScoredPhoto]:
         """Score photos against any label texts, as POST /zero-shot does.
 
@@ -228,13 +228,15 @@ class Tagger:
             images: paths or the bytes of image files.
             labels: at least one text; no text twice.
             template: the text around each label; must contain `{}`.
-            scoring: `sigmoid` (each label independently), `softmax` (exactly one of the labels) or
-                `pair` (each label against the text `a photo`).
+            scoring: `calibrated` (each label independently; one that fits nothing stays low),
+                `sigmoid` (each label independently, as trained), `softmax` (exactly one of the
+                labels) or `pair` (each label against the text `a photo`); by default `calibrated`
+                if the checkpoint has a calibration, otherwise `sigmoid`.
 
         Raises:
             OptionError: there is no label, a label is empty, two labels are the same text to the
-                tokenizer, the template contains no `{}`, the scoring is unknown, or a path is
-                not a file.
+                tokenizer, the template contains no `{}`, the scoring is unknown, the checkpoint
+                has no calibration for `calibrated`, or a path is not a file.
             TextError: a text is longer than the tokenizer's context.
         """
         _check_list("labels", labels, str)
@@ -245,12 +247,13 @@ class Tagger:
             raise OptionError("labels", "a label must not be empty")
         if not isinstance(template, str):
             raise OptionError("template", f"must be a text, got {template!r}")
-        if scoring not in get_args(Scoring):
+        if scoring is not None and scoring not in get_args(Scoring):
             raise OptionError("scoring", f"must be {_words(get_args(Scoring))}, got {scoring!r}")
+        method = self.classifier.choose_scoring(scoring)
         texts = self.classifier.embed_texts(render_distinct(template, labels))
 
         def scored(embedding: Tensor) -> tuple[LabelScore, ...]:
-            scores = self.classifier.zero_shot(embedding[None], texts, scoring)[0]
+            scores = self.classifier.zero_shot(embedding[None], texts, method)[0]
             return tuple(
                 LabelScore(labels[column], confidence) for column, confidence in rank_texts(scores)
             )

@@ -26,7 +26,7 @@ class CompareRequest(DatasetRequest):
     """Measure several models on the same labelled photos."""
 
     models: tuple[str, ...] = Field(
-        description="checkpoints; SCORING is sigmoid (default), pair or softmax"
+        description="checkpoints; SCORING is sigmoid (default), pair, softmax or calibrated"
     )
     split: Split = Field("test", description="train, validation or test")
     top: int | None = Field(None, ge=1, description="also report the N classes with most positives")

@@ -12,7 +12,8 @@ def compare_command(request: CompareRequest) -> None:
     """Compare checkpoints on labelled photos, as the paper's tables 1 and 2 do.
 
     A model is a MuMIC checkpoint (sigmoid: its own scores; pair: each label against a neutral
-    text, as the paper scores CLIP; softmax: one of the labels) or an ASL classifier.
+    text, as the paper scores CLIP; softmax: one of the labels; calibrated: as /zero-shot) or an
+    ASL classifier.
     """
     from app.baselines.comparison import run_comparison
 

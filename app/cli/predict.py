@@ -55,8 +55,11 @@ def predict_command(
         str | None, typer.Option(help="text around each of them; default: a photo with {}")
     ] = None,
     scoring: Annotated[
-        Literal["sigmoid", "softmax", "pair"] | None,
-        typer.Option(help="how to score them; default: sigmoid"),
+        Literal["sigmoid", "softmax", "pair", "calibrated"] | None,
+        typer.Option(
+            help="how to score them; default: calibrated if the checkpoint has a calibration, "
+            "otherwise sigmoid"
+        ),
     ] = None,
     checkpoint: Checkpoint = None,
     device: Device = None,
@@ -107,7 +110,7 @@ def predict_command(
             files,
             own_labels,
             template="a photo with {}" if template is None else template,
-            scoring=scoring or "sigmoid",
+            scoring=scoring,
         )
         return [_select(photo, min_confidence or 0.0, max_labels) for photo in scored]
 
@@ -117,7 +120,8 @@ def predict_command(
     inputs = PhotoInputs(photos, limits)
     remaining = iter(inputs)
     done = failed = 0
-    with json_document(classifier) if as_json else lines() as write:
+    used = None if own_labels is None else classifier.choose_scoring(scoring)
+    with json_document(classifier, used) if as_json else lines() as write:
         while batch := list(islice(remaining, batch_size)):
             results = iter(run([each.content for each in batch if isinstance(each.content, bytes)]))
             for each in batch:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from app.cli.photo_inputs import UnreadableFile
 from app.core.classifier import Classifier
+from app.core.model import Scoring
 from app.errors import ImageError
 from app.serving.observability import CONTROLS
 from app.serving.schemas import Score, ZeroShotResult, failed_result, model_info, predict_result
@@ -41,15 +42,22 @@ def lines() -> Iterator[WriteResult]:
 
 
 @contextmanager
-def json_document(classifier: Classifier) -> Iterator[WriteResult]:
+def json_document(classifier: Classifier, scoring: Scoring | None) -> Iterator[WriteResult]:
     """Print the answer of POST /predict or POST /zero-shot in UTF-8, each result when it is known.
 
     The document is complete even if the context ends early.
+
+    Args:
+        classifier: the checkpoint that produces the results.
+        scoring: the method of POST /zero-shot; None for POST /predict.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     separator = ""
-    sys.stdout.write(f'{{\n  "model": {_indented(model_info(classifier), 2)},\n  "results": [')
+    sys.stdout.write(f'{{\n  "model": {_indented(model_info(classifier), 2)},')
+    if scoring is not None:
+        sys.stdout.write(f'\n  "scoring": "{scoring}",')
+    sys.stdout.write('\n  "results": [')
 
     def write(id: str, result: Result) -> None:
         nonlocal separator

@@ -15,6 +15,7 @@ from app.core.checkpoint import (
     label_embeddings,
     load_model,
     read_checkpoint,
+    zero_shot_calibration,
 )
 from app.core.images import Preprocess, normalize
 from app.core.labels import LabelSet
@@ -24,6 +25,8 @@ from app.core.model import (
     ScoredBatch,
     Scoring,
     TextCache,
+    ZeroShotCalibration,
+    calibrated_zero_shot_logits,
     cosines,
     fuse_activations,
     fuse_batch_norms,
@@ -32,6 +35,7 @@ from app.core.model import (
     softmax_logits,
 )
 from app.core.runtime import Placement, choose_batch_size, choose_placement
+from app.errors import OptionError
 
 BACKGROUND_PROMPT = "a photo"
 CPU_FP32 = Placement(torch.device("cpu"), "fp32")
@@ -50,6 +54,7 @@ class Classifier:
         placement: device and precision of the image tower.
         text_embeddings: (C, D) float32 unit rows on the CPU, one per label prompt.
         batch_size: the largest batch that is worthwhile on this device.
+        zero_shot_calibration: of the scores of arbitrary texts; None if the checkpoint has none.
         text_cache_size: maximum number of cached zero-shot text embeddings.
         fused: False if layer fusion failed and the image tower runs unfused, which is slower.
     """
@@ -62,6 +67,7 @@ class Classifier:
         text_embeddings: Tensor,
         *,
         batch_size: int,
+        zero_shot_calibration: ZeroShotCalibration | None,
         text_cache_size: int,
         fused: bool,
     ) -> None:
@@ -73,6 +79,7 @@ class Classifier:
         self.logit_scale = model.logit_scale.item()
         self._model = model
         self._device_text_embeddings = text_embeddings.to(placement.device)
+        self._zero_shot_calibration = zero_shot_calibration
         self._background_embedding = model.embed_texts([BACKGROUND_PROMPT])
         self._text_cache = TextCache(model.embed_texts, text_cache_size)
 
@@ -112,6 +119,7 @@ class Classifier:
             placement,
             text_embeddings,
             batch_size=choose_batch_size(placement, transformer=transformer),
+            zero_shot_calibration=zero_shot_calibration(checkpoint),
             text_cache_size=text_cache_size,
             fused=None not in fusions,
         )
@@ -192,22 +200,43 @@ class Classifier:
         """
         return self._text_cache.find(texts)
 
+    def choose_scoring(self, method: Scoring | None = None) -> Scoring:
+        """Return the method by which `zero_shot` scores texts.
+
+        Args:
+            method: the method that the client asked for; by default `calibrated` if the checkpoint
+                has a calibration of zero-shot scores, otherwise `sigmoid`.
+
+        Raises:
+            OptionError: `calibrated`, and the checkpoint has no calibration.
+        """
+        if method is None:
+            return "sigmoid" if self._zero_shot_calibration is None else "calibrated"
+        self._calibration_for(method)
+        return method
+
     @torch.inference_mode()
     def zero_shot(
         self, image_embeddings: Tensor, text_embeddings: Tensor, method: Scoring
     ) -> Tensor:
-        """Score arbitrary texts at the checkpoint's logit_scale.
+        """Score arbitrary texts.
 
         Args:
             image_embeddings: (B, D) float32 unit rows on the CPU.
             text_embeddings: (N, D) float32 unit rows, as `embed_texts` returns them.
-            method: `sigmoid` (MuMIC), `softmax` (exactly one of the texts) or `pair` (each text
-                against `a photo`).
+            method: `calibrated` (each text by itself, whatever its mean cosine is),
+                `sigmoid` (MuMIC), `softmax` (exactly one of the texts) or `pair` (each text against
+                `a photo`). All but the first use the checkpoint's logit_scale.
 
         Returns:
             (B, N) float32 logits, whose sigmoids are the probabilities of the method. Every method
-            ranks the texts of an image by their cosines.
+            but `calibrated` ranks the texts of an image by their cosines.
+
+        Raises:
+            OptionError: `calibrated`, and the checkpoint has no calibration.
         """
+        if calibration := self._calibration_for(method):
+            return calibrated_zero_shot_logits(image_embeddings, text_embeddings, calibration)
         cosine = cosines(image_embeddings, text_embeddings)
         if method == "sigmoid":
             return logits(cosine, self.logit_scale)
@@ -223,6 +252,22 @@ class Classifier:
             embedding: (D,) float32, unit length, on the CPU.
         """
         return is_golden(embedding, self.checkpoint.card.golden, self.placement.dtype)
+
+    def _calibration_for(self, method: Scoring) -> ZeroShotCalibration | None:
+        """Return the calibration of a method, or None if it needs none.
+
+        Raises:
+            OptionError: the checkpoint has no calibration, and the method needs one.
+        """
+        if method != "calibrated":
+            return None
+        if self._zero_shot_calibration is None:
+            raise OptionError(
+                "scoring",
+                f"the checkpoint {self.checkpoint.card.name} has no calibration of zero-shot "
+                "scores; use sigmoid, or fit one with: mumic calibrate zero-shot",
+            )
+        return self._zero_shot_calibration
 
     def _embed(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, S, S) uint8 pixels; (B, D) float32 unit rows on the device."""

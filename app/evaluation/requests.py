@@ -83,3 +83,24 @@ class PromptsRequest(DatasetRequest):
         description="a label with fewer known positives or negatives keeps its text",
     )
     level: float = Field(0.95, description="a gap whose interval of this level contains 0 is noise")
+
+
+class CalibrateZeroShotRequest(DatasetRequest):
+    """Calibrate the scores of arbitrary texts."""
+
+    checkpoint: Path = Field(description="checkpoint directory to calibrate")
+    out: Path = Field(
+        description="checkpoint directory to write; may be the input, which is then replaced"
+    )
+    split: Split = Field("validation", description="the photos to fit on")
+    background: Path | None = Field(
+        None, description="file of background texts, one per line, UTF-8; default: everyday nouns"
+    )
+    prior: float = Field(
+        0.3, description="share of photos that a text is assumed to fit; lower is stricter"
+    )
+    min_positives: int = Field(
+        5,
+        ge=1,
+        description="a text with fewer known positives or negatives is not used",
+    )

@@ -13,6 +13,7 @@ from app.core.images import ImageLimits
 from app.errors import OptionError, TextError
 from tests.support.photos import NAMES
 from tests.support.requests import json_body, multipart, photo, truncated
+from tests.support.tiny import write_calibrated
 
 WITHIN = 1e-4  # float32 sums in batches of another size
 LABELS = ("temple", "swimming pool", "cat")
@@ -94,6 +95,24 @@ def test_zero_shot_equals_zero_shot_response(
         expected = {score["label"]: score["confidence"] for score in result.get("scores", [])}
         confidences = {score.label: score.confidence for score in one.scores}
         assert confidences == pytest.approx(expected, abs=WITHIN)
+
+
+def test_zero_shot_of_calibrated_checkpoint_is_calibrated(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    directory = write_calibrated(tiny_checkpoint, tmp_path / "calibrated")
+    tagger = mumic.load(directory, device="cpu", precision="fp32")
+    (default,), (calibrated,), (sigmoid,) = (
+        tagger.zero_shot([photo()], LABELS, scoring=scoring)
+        for scoring in (None, "calibrated", "sigmoid")
+    )
+    assert default.scores == calibrated.scores
+    assert default.scores != sigmoid.scores
+
+
+def test_calibrated_scoring_without_calibration_is_refused(tagger: mumic.Tagger) -> None:
+    with pytest.raises(mumic.OptionError, match="no calibration of zero-shot scores"):
+        tagger.zero_shot([photo()], LABELS, scoring="calibrated")
 
 
 def test_ids_are_paths_or_indices(tagger: mumic.Tagger, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """POST /zero-shot against the paper's formulas, computed from /embed and /model."""
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from app.core.classifier import Classifier
-from app.core.model import Scoring
+from app.core.model import Moments, Scoring
 from app.main import create_app
 from app.settings import Settings
 from tests.support.engine import served
@@ -23,6 +25,7 @@ from tests.support.requests import (
     raw,
     truncated,
 )
+from tests.support.tiny import CALIBRATION, live_server, write_calibrated
 
 LABELS = ["cat", "cup of coffee", "temple", "flower", "swimming pool"]
 SCORINGS = ["sigmoid", "softmax", "pair"]
@@ -149,3 +152,76 @@ def test_scores_are_built_off_event_loop(
     with served(app, tower) as client:
         assert len(score(client, json_body(photo(), photo(), labels=LABELS))) == 2
     assert threads == {"decode"}
+
+
+@pytest.fixture(scope="module")
+def calibrated(
+    tiny_checkpoint: Path, small_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """A server of the tiny checkpoint with a calibration of zero-shot scores."""
+    directory = write_calibrated(tiny_checkpoint, tmp_path_factory.mktemp("data") / "calibrated")
+    classifier = Classifier.load(directory, device="cpu", precision="fp32")
+    with (
+        live_server(create_app(small_settings, classifier)) as url,
+        httpx.Client(base_url=url, timeout=30) as session,
+    ):
+        yield session
+
+
+def standardized(cosine: np.ndarray, rows: np.ndarray, background: Moments) -> np.ndarray:
+    """Subtract the mean cosine with a background and divide by its deviation."""
+    mean, covariance = background.mean.numpy(), background.covariance.numpy()
+    found: np.ndarray = (cosine - rows @ mean) / np.sqrt(
+        np.einsum("nd,de,ne->n", rows, covariance, rows)
+    )
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"scoring": "calibrated"}, {"scoring": None}])
+def test_calibrated_is_default_of_calibrated_checkpoint(
+    calibrated: httpx.Client, options: dict[str, Any]
+) -> None:
+    answer = calibrated.post("/zero-shot", **json_body(photo(), labels=LABELS, **options)).json()
+    assert answer["scoring"] == "calibrated"
+    results = {
+        key: calibrated.post("/embed", **arguments).json()["results"]
+        for key, arguments in (
+            ("images", raw(photo())),
+            ("texts", {"json": {"texts": [f"a photo with {label}" for label in LABELS]}}),
+        )
+    }
+    image = np.array(results["images"][0]["embedding"])
+    texts = np.array([result["embedding"] for result in results["texts"]])
+    cosine = texts @ image
+    by_text = standardized(cosine, texts, CALIBRATION.photos)
+    by_photo = standardized(cosine, image[None], CALIBRATION.texts)
+    logits = CALIBRATION.scale * (by_text + by_photo) / 2 + CALIBRATION.offset
+    expected = dict(zip(LABELS, 1 / (1 + np.exp(-logits)), strict=True))
+    assert confidences(answer["results"][0]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_calibration_does_not_change_other_scorings(
+    client: httpx.Client, calibrated: httpx.Client, scoring: str
+) -> None:
+    body = json_body(photo(), labels=LABELS, scoring=scoring)
+    plain, found = (each.post("/zero-shot", **body).json() for each in (client, calibrated))
+    assert plain["scoring"] == found["scoring"] == scoring
+    assert confidences(found["results"][0]) == pytest.approx(
+        confidences(plain["results"][0]), abs=1e-6
+    )
+
+
+def test_default_without_calibration_is_sigmoid(client: httpx.Client) -> None:
+    answer = client.post("/zero-shot", **json_body(photo(), labels=LABELS)).json()
+    assert answer["scoring"] == "sigmoid"
+
+
+@pytest.mark.parametrize("build_body", BODY_BUILDERS)
+def test_calibrated_without_calibration_is_refused(
+    client: httpx.Client, build_body: BodyBuilder
+) -> None:
+    body = build_body(photo(), labels=LABELS, scoring="calibrated")
+    answer = client.post("/zero-shot", **body)
+    assert (answer.status_code, answer.json()["field"]) == (422, "scoring")
+    assert "no calibration of zero-shot scores; use sigmoid" in answer.json()["detail"]

@@ -226,6 +226,7 @@ def test_own_labels_are_scored_as_zero_shot_does(
     assert sorted(each["label"] for each in good["scores"]) == ["cat", "swimming pool", "temple"]
     assert sum(each["confidence"] for each in good["scores"]) == pytest.approx(1, abs=1e-5)
     assert (bad["error"]["code"], ran.code) == ("corrupt", 1)
+    assert json.loads(ran.out)["scoring"] == "softmax"
     best = good["scores"][0]
     line = run(*options, "--template", "{} here", "--max-labels", "1", files[0]).out
     assert line == f"{files[0]}\t{best['label']} {best['confidence']:.2f}\n"

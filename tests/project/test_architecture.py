@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.evaluation.thresholds": EVALUATION,
     "app.evaluation.prompts": EVALUATION,
     "app.evaluation.report": EVALUATION,
+    "app.evaluation.zero_shot": EVALUATION,
     "app.training": set(),
     "app.training.config": BASE,
     "app.training.requests": {"app.training.config", "app.dataset.requests"},

@@ -181,10 +181,12 @@ class ZeroShotOptions(Options):
         "case, white space, HTML escapes and Unicode normalisation",
     )
     template: Template = Field("a photo with {}", description="the text around each label")
-    scoring: Scoring = Field(
-        "sigmoid",
-        description="sigmoid: each label by itself (MuMIC); softmax: just one of the labels; "
-        "pair: each label against the text `a photo`",
+    scoring: Scoring | None = Field(
+        None,
+        description="calibrated: each label by itself, so that a label that fits nothing stays "
+        "low; sigmoid: each label by itself, as trained (MuMIC); softmax: just one of the labels; "
+        "pair: each label against the text `a photo`; default: calibrated if the checkpoint has a "
+        "calibration, otherwise sigmoid",
     )
 
 

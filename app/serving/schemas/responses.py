@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.core.classifier import Classifier
 from app.core.labels import Evidence, Tag, ThresholdKind
+from app.core.model import Scoring
 from app.errors import ImageError, ImageErrorCode
 
 # float32 carries about seven significant digits.
@@ -148,6 +149,7 @@ class ZeroShotResponse(BaseModel):
     """Results in the order in which the images were sent."""
 
     model: ModelInfo
+    scoring: Scoring = Field(description="the method that was used")
     results: list[ZeroShotResult | FailedResult]
 
 

@@ -44,6 +44,7 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
         # Off the event loop: cleaning a thousand texts takes up to seconds.
         prompts = await asyncio.to_thread(render_distinct, options.template, options.labels)
         served = engine.models.current
+        scoring = served.classifier.choose_scoring(options.scoring)
 
         async def work() -> ZeroShotResponse:
             text_embeddings = await engine.texts.embed(served, prompts)
@@ -52,7 +53,7 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
 
             def build(id: str, image: EmbeddedImage) -> ZeroShotResult:
                 scores = served.classifier.zero_shot(
-                    image.embedding[None], text_embeddings, options.scoring
+                    image.embedding[None], text_embeddings, scoring
                 )[0]
                 return ZeroShotResult(
                     id=id,
@@ -68,7 +69,9 @@ def zero_shot_router(engine: Engine, dependencies: RequestDependencies) -> APIRo
             results = await engine.images.run_in_decode_thread(
                 lambda: build_results(uploads, outcomes, build)
             )
-            return ZeroShotResponse(model=model_info(served.classifier), results=results)
+            return ZeroShotResponse(
+                model=model_info(served.classifier), scoring=scoring, results=results
+            )
 
         return await answer_within(request, settings.request_timeout_s, work())
 
