@@ -106,5 +106,7 @@ class SplitRequest(TableRequest):
     one_hot: bool = Field(
         False, description="each column but the file's is a label: 1 present, 0 absent"
     )
-    shares: str = Field("80/10/10", description="train/validation/test")
+    shares: str = Field(
+        "80/10/10", description="train/validation/test, or with a fourth for calibration"
+    )
     seed: int = Field(0, ge=0)

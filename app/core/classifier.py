@@ -26,6 +26,7 @@ from app.core.model import (
     Scoring,
     TextCache,
     ZeroShotCalibration,
+    calibrated_logits,
     calibrated_zero_shot_logits,
     cosines,
     fuse_activations,
@@ -79,6 +80,10 @@ class Classifier:
         self.logit_scale = model.logit_scale.item()
         self._model = model
         self._device_text_embeddings = text_embeddings.to(placement.device)
+        scales, offsets = map(torch.from_numpy, self.labels.calibration_of(self.labels.prompts))
+        self._scales, self._offsets = scales, offsets
+        self._device_scales = scales.to(placement.device)
+        self._device_offsets = offsets.to(placement.device)
         self._zero_shot_calibration = zero_shot_calibration
         self._background_embedding = model.embed_texts([BACKGROUND_PROMPT])
         self._text_cache = TextCache(model.embed_texts, text_cache_size)
@@ -160,11 +165,12 @@ class Classifier:
         """
         embeddings = self._embed(pixels)
         scores = logits(cosines(embeddings, self._device_text_embeddings), self.logit_scale)
+        scores = calibrated_logits(scores, self._device_scales, self._device_offsets)
         return ScoredBatch(embeddings.cpu(), scores.cpu())
 
     @torch.inference_mode()
     def score_embeddings(self, image_embeddings: Tensor) -> Tensor:
-        """Score the label set: the log odds of one independent probability per label.
+        """Score the label set: the log odds of one independent probability per label, calibrated.
 
         Args:
             image_embeddings: (B, D) float32 unit rows on the CPU.
@@ -172,7 +178,8 @@ class Classifier:
         Returns:
             (B, C) float32 logits, columns in the order of the label set.
         """
-        return logits(cosines(image_embeddings, self.text_embeddings), self.logit_scale)
+        scores = logits(cosines(image_embeddings, self.text_embeddings), self.logit_scale)
+        return calibrated_logits(scores, self._scales, self._offsets)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts without a template, using the text cache.

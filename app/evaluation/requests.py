@@ -1,4 +1,4 @@
-"""The requests of `mumic evaluate`, `mumic thresholds` and `mumic prompts`."""
+"""The requests of the commands that evaluate a checkpoint or fit parts of it to photos."""
 
 from pathlib import Path
 from typing import Literal
@@ -52,17 +52,35 @@ class ThresholdsRequest(DatasetRequest):
     precision: float | None = Field(
         None, ge=0, le=1, description="target precision of serve, instead of the best F1"
     )
+    recall_at_least: float | None = Field(
+        None, description="recall of each label that serve guarantees, instead of the best F1"
+    )
     slack: float = Field(
         0.01, ge=0, le=1, description="loss of F1 that a stricter serve threshold may cost"
     )
     recall: float = Field(0.98, description="target recall of store, all labels together")
     confidence: float = Field(
-        0.95, description="confidence that store reaches this recall on other photos"
+        0.95, description="confidence that a recall is reached on other photos"
     )
     min_positives: int = Field(
         10,
         ge=1,
         description="a label with fewer known positives or negatives gets the fallback",
+    )
+
+
+class CalibrateLabelsRequest(DatasetRequest):
+    """Fit the calibration of a checkpoint's labels."""
+
+    checkpoint: Path = Field(description="checkpoint directory to calibrate")
+    out: Path = Field(
+        description="checkpoint directory to write; may be the input, which is then replaced"
+    )
+    split: Split = Field("calibration", description="the photos to fit on")
+    min_positives: int = Field(
+        10,
+        ge=1,
+        description="a label with fewer known positives or negatives gets the pooled calibration",
     )
 
 
@@ -83,6 +101,24 @@ class PromptsRequest(DatasetRequest):
         description="a label with fewer known positives or negatives keeps its text",
     )
     level: float = Field(0.95, description="a gap whose interval of this level contains 0 is noise")
+
+
+class SuspectsRequest(DatasetRequest):
+    """Find the photos and labels of a manifest to check by eye."""
+
+    checkpoint: Path = Field(description="checkpoint directory that embeds the photos")
+    out: Path = Field(description="folder: suspects.csv, suspects.html, embeddings.safetensors")
+    embeddings: Path | None = Field(
+        None, description="safetensors: embeddings of the photos, instead of computing them"
+    )
+    folds: int = Field(5, ge=2, description="folds of the out-of-fold scores")
+    min_positives: int = Field(
+        10,
+        ge=2,
+        description="a label with fewer known positives or negatives is not judged",
+    )
+    sheet: int = Field(100, ge=1, description="suspects on the contact sheet")
+    seed: int = Field(0, ge=0, description="seed of the folds")
 
 
 class CalibrateZeroShotRequest(DatasetRequest):

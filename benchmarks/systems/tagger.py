@@ -35,6 +35,8 @@ class Tagger:
         self._scale = self._model.logit_scale.exp().item()
         label_set = load_label_set(checkpoint / "labels.yaml")
         self._labels = label_set.labels
+        calibration = label_set.calibration_of(label_set.prompts)
+        self._calibration = [torch.from_numpy(each) for each in calibration]
         self._thresholds = torch.from_numpy(label_set.serve_thresholds)
 
     def decode(self, data: bytes) -> Tensor:
@@ -59,7 +61,9 @@ class Tagger:
         rows = []
         for batch in torch.split(photos, MAX_BATCH_SIZE):
             embeddings = self._model.encode_image(batch, normalize=True)
-            rows.append(torch.sigmoid(embeddings @ self._text_embeddings * self._scale))
+            scale, offset = self._calibration
+            logits = embeddings @ self._text_embeddings * self._scale
+            rows.append(torch.sigmoid(logits * scale + offset))
         return [self._result(row) for row in torch.cat(rows)]
 
     def _result(self, probabilities: Tensor) -> PhotoResult:

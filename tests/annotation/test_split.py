@@ -49,7 +49,7 @@ def test_each_stratum_has_requested_shares(drawn: list[tuple[set[str], int]], se
         strata.setdefault(rarest, []).append(splits[photo.file])
     strata["all"] = list(splits.values())
     for given_splits in strata.values():
-        for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        for name, share in zip(SPLITS[:3], (0.8, 0.1, 0.1), strict=True):
             assert abs(given_splits.count(name) - share * len(given_splits)) < 2
 
 
@@ -109,13 +109,30 @@ def test_split_command_writes_manifest_and_counts(
     assert splits["00.png"] == splits["19.png"]
     assert {row.negative for row in rows} == {frozenset({"garden"})}
     lines = [line.split() for line in ran.out.splitlines()]
-    assert lines[0][::2] == ["photos", *(str(list(splits.values()).count(name)) for name in SPLITS)]
+    counts = [str(list(splits.values()).count(name)) for name in SPLITS[:3]]
+    assert lines[0] == [
+        "photos",
+        *(cell for pair in zip(SPLITS, counts, strict=False) for cell in pair),
+    ]
     assert [line[0] for line in lines[1:]] == ["garden", "pool"]
     assert [cell for cell in lines[1] if cell.endswith("-")] == ["16-", "2-", "2-"]
     assert sum(int(cell[:-1]) for cell in lines[2] if cell.endswith("+")) == 10
 
 
-@pytest.mark.parametrize("shares", ["80/20", "a/b/c", "0/50/50", "80/-10/30", "inf/1/1"])
+def test_fourth_share_makes_calibration_split(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    ran = run(monkeypatch, capsys, folder, "--shares", "40/20/20/20")
+    assert ran.code == 0, ran.err
+    rows = read_manifest(folder / "manifest.parquet", folder / "photos", ["pool", "garden"])
+    counts = Counter(row.split for row in rows)
+    assert counts == {"train": 8, "validation": 4, "test": 4, "calibration": 4}
+    assert ran.out.splitlines()[0].split()[-2:] == ["calibration", "4"]
+
+
+@pytest.mark.parametrize(
+    "shares", ["80/20", "a/b/c", "0/50/50", "80/-10/30", "inf/1/1", "60/10/10/10/10"]
+)
 def test_invalid_shares_exit_with_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, shares: str
 ) -> None:

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from app.core.labels import Label, LabelSet, Thresholds, load_label_set
+from app.core.labels import Calibration, Label, LabelSet, Thresholds, load_label_set
 from tests.support.imports import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "label-set.md").read_text(encoding="utf-8")
-DEFAULTS = {"[]": (), "see below": Thresholds(), "not stated": None}
+DEFAULTS = {"[]": (), "see below": Thresholds(), "identity": Calibration(), "not stated": None}
 
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("of the file", LabelSet), ("of a label", Label), ("of `thresholds`", Thresholds)],
+    [
+        ("of the file", LabelSet),
+        ("of a label", Label),
+        ("of `thresholds`", Thresholds),
+        ("of `calibration`", Calibration),
+    ],
 )
 def test_label_set_page_lists_every_field(heading: str, model: type[BaseModel]) -> None:
     table = PAGE.partition(f"| field {heading} |")[2].partition("\n\n")[0]

@@ -17,7 +17,7 @@ from app.evaluation.thresholds import (
     summarise_thresholds,
 )
 from app.evaluation.thresholds.fitting import merge_teacher_targets, precision_threshold
-from app.evaluation.thresholds.store import allowed_misses, recall_lower_bound
+from app.evaluation.thresholds.recall_bounds import allowed_misses, recall_lower_bound
 from app.evaluation.thresholds.summary import count_passing, count_passing_cross_validated
 
 Floats = NDArray[np.float64]

@@ -68,6 +68,28 @@ def test_thresholds_command_writes_sealed_checkpoint(
     Classifier.load(out, device="cpu", precision="fp32")
 
 
+def test_recall_guarantee_is_recorded_and_lists_other_labels(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One positive proves a recall of 0.5 with confidence 0.5, and nothing about 0.9."""
+    out, wanted = tmp_path / "fitted", ["--min-positives", "1", "--confidence", "0.5"]
+    run = thresholds(monkeypatch, capsys, "--out", out, *wanted, "--recall-at-least", "0.5")
+    assert run.code == 0, run.err
+    assert "have a recall of at least 0.5 with confidence 0.5 each" in run.out
+    fitted = read_checkpoint(out)
+    kinds = {label.id: label.thresholds.kind for label in fitted.labels.labels}
+    assert kinds == {"nature": "recall", "flowers": "recall", "pets": "recall", "temple": None}
+    recorded = fitted.card.metrics["thresholds"]
+    assert recorded["serve_recall_at_least"] == recorded["serve_confidence"] == 0.5
+    assert recorded["guaranteed"] == 3
+    run = thresholds(monkeypatch, capsys, "--out", out, *wanted, "--recall-at-least", "0.9")
+    assert "with confidence 0.5 takes 7 known positives" in run.out
+    assert "flowers (1 positive)" in run.out
+
+
 def test_label_without_evidence_is_not_served_and_named(
     tmp_path: Path,
     thresholds: Command,
@@ -116,6 +138,8 @@ def test_checkpoint_is_fitted_in_place(
         (["--recall", "1"], 2, "recall: must be between 0 and 1"),
         (["--part", "test"], 1, "no photo is in the split test"),
         (["--precision", "2"], 2, "--precision"),
+        (["--recall-at-least", "1"], 2, "recall-at-least: must be between 0 and 1"),
+        (["--recall-at-least", "0.9", "--precision", "0.9"], 2, "not to both"),
     ],
 )
 def test_invalid_option_exits_without_output(

@@ -119,7 +119,7 @@ def run_split(request: SplitRequest, console: Console) -> str:
     refuse_overwriting(
         {"out": request.out}, {option: getattr(request, option) for option in inputs}
     )
-    shares = dict(zip(SPLITS, _parse_shares(request.shares), strict=True))
+    shares = dict(zip(SPLITS, _parse_shares(request.shares), strict=False))
     read = read_one_hot_annotations if request.one_hot else read_annotations
     names = _known_names(request)
     annotations = read(request.targets, request.photos, names, columns=request.columns)
@@ -173,9 +173,11 @@ def _parse_shares(text: str) -> list[float]:
         shares = [float(share) for share in text.split("/")]
     except ValueError:
         shares = []
-    if len(shares) != 3 or not all(0 <= share < float("inf") for share in shares) or not shares[0]:
+    valid = len(shares) in (3, 4) and all(0 <= share < float("inf") for share in shares)
+    if not valid or not shares[0]:
         raise OptionError(
             "shares",
-            f"must be three numbers such as 80/10/10, the first above 0, got {text!r}",
+            "must be three numbers such as 80/10/10, or four with a share for calibration, the "
+            f"first above 0, got {text!r}",
         )
     return shares

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from app.dataset.manifest import SPLITS, UNLISTED_ADVICE, ManifestRow, Split
+from app.dataset.manifest import OPTIONAL_SPLIT, SPLITS, UNLISTED_ADVICE, ManifestRow, Split
 
 # `mumic thresholds --min-positives`: with fewer a threshold is a guess.
 MIN_VALIDATION_PHOTOS = 10
+CONSEQUENCES: dict[Split, str] = {
+    "train": "not learned",
+    "calibration": "with the pooled calibration",
+}
 
 
 def split_table_lines(rows: Sequence[ManifestRow]) -> Iterator[str]:
@@ -16,12 +20,13 @@ def split_table_lines(rows: Sequence[ManifestRow]) -> Iterator[str]:
         rows: the photos.
     """
     photos = Counter(row.split for row in rows)
-    yield f"{'photos':24}  {'  '.join(f'{split} {photos[split]:6d}' for split in SPLITS)}"
+    splits = [split for split in SPLITS if photos[split] or split != OPTIONAL_SPLIT]
+    yield f"{'photos':24}  {'  '.join(f'{split} {photos[split]:6d}' for split in splits)}"
     positives, negatives = _counts(rows)
     for label in _labels(rows):
         cells = (
             f"{split} {positives[label, split]:5d}+ {negatives[label, split]:5d}-"
-            for split in SPLITS
+            for split in splits
         )
         yield f"{label:24}  {'  '.join(cells)}"
 
@@ -56,7 +61,7 @@ def split_warnings(rows: Sequence[ManifestRow]) -> Iterator[str]:
             label for label in known if not min(positives[label, split], negatives[label, split])
         ]
         if lacking and any(row.split == split for row in rows):
-            consequence = "not learned" if split == "train" else "without average precision"
+            consequence = CONSEQUENCES.get(split, "without average precision")
             yield (
                 f"no positive or no negative photo in the split {split}, so {consequence} "
                 f"({len(lacking)} of {len(labels)} labels): {', '.join(lacking)}"

@@ -1,4 +1,4 @@
-"""Assigns photos to the splits train, validation and test (section 4)."""
+"""Assigns photos to the splits train, validation, test and, optionally, calibration (section 4)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ def assign_splits(
     Args:
         annotations: the photos, each file once, in any order.
         hashes: each file's content hash.
-        shares: each split's share of the photos; the shares are divided by their sum.
+        shares: each split's share of the photos, 0 if it is missing; the shares are divided by
+            their sum.
         seed: another seed gives another assignment.
 
     Returns:
@@ -47,7 +48,7 @@ def assign_splits(
         return (count or len(annotations) + 1, rarest, order)
 
     total = sum(shares.values())
-    wanted = [split for split in SPLITS if shares[split] > 0]
+    wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
     assigned = dict.fromkeys(wanted, 0)
     splits: dict[str, Split] = {}
     for content in sorted(duplicates, key=sort_key):

@@ -1,5 +1,8 @@
 """The label set, the selection of labels for a response, and the drift of scores."""
 
+from app.core.labels.calibration import (
+    Calibration,
+)
 from app.core.labels.drift import (
     BINS,
     TENTHS,
@@ -36,6 +39,7 @@ from app.core.labels.tokenization import (
 __all__ = [
     "BINS",
     "TENTHS",
+    "Calibration",
     "Evidence",
     "Label",
     "LabelId",

@@ -4,7 +4,7 @@ Section 3.1 of the MuMIC paper: each class has a name, a description and one cat
 classes are parents of others. Section 5.3: the prompt contains the name or the description.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from app.core.files import DUMPER, Problem, ProblemsError, load_yaml, unknown_name_message
+from app.core.labels.calibration import IDENTITY, Calibration, map_threshold
 from app.core.labels.tokenization import tokenizer_words
 from app.errors import LabelSetError, OptionError
 
@@ -111,6 +112,7 @@ class Label(BaseModel):
         evidence: what it was measured on: human, the judgements of people; pseudo, the targets of a
             teacher (another model); none, nothing, so that its scores rest on its text alone. None
             if that is not stated.
+        calibration: of its probabilities; its thresholds are of calibrated ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,11 +126,25 @@ class Label(BaseModel):
     positive_weight: PositiveWeight = 10.0
     thresholds: Thresholds = Thresholds()
     evidence: Evidence | None = None
+    calibration: Calibration = IDENTITY
 
     @property
     def text(self) -> str:
         """The text in the prompt: the name in lower case, or the description."""
         return self.name.lower() if self.prompt == "name" else self.description
+
+    def recalibrated(self, calibration: Calibration) -> Self:
+        """Return the label with another calibration, and thresholds that the same photos pass."""
+        thresholds = {
+            name: value if value is None else map_threshold(value, self.calibration, calibration)
+            for name, value in (("serve", self.thresholds.serve), ("store", self.thresholds.store))
+        }
+        return self.model_copy(
+            update={
+                "calibration": calibration,
+                "thresholds": self.thresholds.model_copy(update=thresholds),
+            }
+        )
 
 
 class LabelSet(BaseModel):
@@ -185,6 +201,38 @@ class LabelSet(BaseModel):
         """
         serve = (label.thresholds.serve for label in self.labels)
         return np.array([np.inf if each is None else each for each in serve], np.float32)
+
+    def calibration_of(
+        self, texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the calibration of rendered texts, as factors and summands of their logits.
+
+        Args:
+            texts: T texts. One that the tokenizer reads as the prompt of a label has the
+                calibration of that label; any other text has none.
+
+        Returns:
+            (T,) scales and (T,) offsets.
+        """
+        of_prompt = {
+            tokenizer_words(prompt): label.calibration
+            for label, prompt in zip(self.labels, self.prompts, strict=True)
+        }
+        found = [of_prompt.get(tokenizer_words(text), IDENTITY) for text in texts]
+        scales = np.array([each.scale for each in found], np.float32)
+        return scales, np.array([each.offset for each in found], np.float32)
+
+    def recalibrated(self, calibrations: Sequence[Calibration]) -> Self:
+        """Return the label set with C other calibrations, and thresholds for the same decisions."""
+        labels = [
+            label.recalibrated(calibration)
+            for label, calibration in zip(self.labels, calibrations, strict=True)
+        ]
+        return self.model_copy(update={"labels": tuple(labels)})
+
+    def uncalibrated(self) -> Self:
+        """Return the label set without calibration, and thresholds for the same decisions."""
+        return self.recalibrated([IDENTITY] * len(self.labels))
 
     def index(self, id: str) -> int:
         """Return the position of a label.
@@ -269,8 +317,8 @@ def load_label_set(path: Path) -> LabelSet:
 def dump_label_set(label_set: LabelSet, path: Path) -> None:
     """Write a label set as YAML that people can edit and `load_label_set` reads back equal.
 
-    Weights and thresholds are always written, parents only if there are any; evidence and the kind
-    of the thresholds only if they are stated.
+    Weights and thresholds are always written, parents only if there are any; evidence, the kind
+    of the thresholds and the calibration only if they are stated.
 
     Args:
         label_set: the label set.
@@ -287,6 +335,8 @@ def dump_label_set(label_set: LabelSet, path: Path) -> None:
             del label["evidence"]
         if label["thresholds"]["kind"] is None:
             del label["thresholds"]["kind"]
+        if label["calibration"] == IDENTITY.model_dump():
+            del label["calibration"]
     text = yaml.dump(
         data, Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )

@@ -14,6 +14,7 @@ from app.dataset.labelled.listing import listed
 from app.dataset.labelled.soft_targets import UNKNOWN_TARGET, read_soft_targets
 from app.dataset.labelled.targets import TargetExpansion, TextColumns
 from app.dataset.manifest import (
+    OPTIONAL_SPLIT,
     SPLITS,
     ManifestRow,
     NameDefinition,
@@ -198,7 +199,9 @@ def _warnings(
     )
     splits = {row.split for row in rows}
     return found + [
-        f"column part: no photo in the split {split}" for split in SPLITS if split not in splits
+        f"column part: no photo in the split {split}"
+        for split in SPLITS
+        if split not in splits and split != OPTIONAL_SPLIT
     ]
 
 

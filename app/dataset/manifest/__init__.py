@@ -1,6 +1,7 @@
 """Manifests: tables of photos and names, and the mapping of names to labels."""
 
 from app.dataset.manifest.manifest_file import (
+    OPTIONAL_SPLIT,
     SPLITS,
     UNLISTED_ADVICE,
     Annotation,
@@ -34,6 +35,7 @@ from app.dataset.manifest.tables import (
 )
 
 __all__ = [
+    "OPTIONAL_SPLIT",
     "SPLITS",
     "UNLISTED_ADVICE",
     "Annotation",

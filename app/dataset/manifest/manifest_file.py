@@ -1,10 +1,10 @@
 """The manifest: the positive and negative names of each photo, and its split.
 
 A manifest is a CSV or Parquet table (see `app.dataset.manifest.tables`) with the columns `file`
-(relative to the photo folder), `part` (the split: train, validation or test), `positive` and,
-optionally, `negative`. The cells of the last two hold names separated by `|`. A name in neither
-cell is unknown for that photo. A table without the column `part` is not split yet; its rows are
-annotations. `TableColumns` gives the columns other names.
+(relative to the photo folder), `part` (the split: train, validation, test or calibration),
+`positive` and, optionally, `negative`. The cells of the last two hold names separated by `|`. A
+name in neither cell is unknown for that photo. A table without the column `part` is not split yet;
+its rows are annotations. `TableColumns` gives the columns other names.
 """
 
 import re
@@ -28,8 +28,13 @@ from app.dataset.manifest.tables import (
 )
 from app.errors import DataError
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "calibration"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+OPTIONAL_SPLIT: Split = "calibration"  # photos that only calibration or thresholds are fitted to
+OPTIONAL_SPLIT_ADVICE = (
+    "make it with mumic data split --shares 70/10/10/10, or fit to other photos with --part "
+    "validation"
+)
 # For a table without negatives.
 UNLISTED_ADVICE = (
     "If the table lists every label that a photo has, so that an unlisted one is absent, make the "
@@ -142,7 +147,8 @@ def read_manifest(
     _check_names(path, found, names, columns, OWN_LABELS_ADVICE)
     rows = _merge_duplicates(path, found, columns)
     if not any(row.split == split for row in rows):
-        raise DataError(f"{path}: column {columns.part}: no photo is in the split {split}")
+        hint = f"; {OPTIONAL_SPLIT_ADVICE}" if split == OPTIONAL_SPLIT else ""
+        raise DataError(f"{path}: column {columns.part}: no photo is in the split {split}{hint}")
     return rows
 
 

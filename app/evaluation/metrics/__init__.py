@@ -7,6 +7,8 @@ from app.evaluation.metrics.bootstrap import (
     percentile_interval,
 )
 from app.evaluation.metrics.calibration import (
+    log_loss,
+    reliability_diagram,
     sigmoid,
 )
 from app.evaluation.metrics.classes import (
@@ -51,9 +53,11 @@ __all__ = [
     "draw_bootstrap_samples",
     "global_average_precision",
     "global_average_precision_at_k",
+    "log_loss",
     "macro_map",
     "measurable",
     "percentile_interval",
+    "reliability_diagram",
     "scored_classes",
     "sigmoid",
 ]

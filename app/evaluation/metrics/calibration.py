@@ -23,6 +23,23 @@ def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return probabilities
 
 
+def log_loss(targets: NDArray[np.floating], logits: NDArray[np.floating]) -> float:
+    """Compute the mean log loss (cross-entropy) of all known pairs, in nats; 0 is best.
+
+    Args:
+        targets: (N, C) presence, 1 or 0, or negative where unknown.
+        logits: (N, C), finite, the log odds of the probabilities.
+
+    Returns:
+        A value of at least 0; NaN without a known pair.
+    """
+    known = targets >= 0
+    if not known.any():
+        return math.nan
+    wrong = np.where(targets[known] == 1, -logits[known], logits[known]).astype(np.float64)
+    return float(np.logaddexp(0.0, wrong).mean())
+
+
 @dataclass(frozen=True, slots=True)
 class ReliabilityDiagram:
     """Predicted probability and observed frequency in bins of equal width.

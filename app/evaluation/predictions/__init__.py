@@ -9,11 +9,17 @@ from app.evaluation.predictions.predictions import (
     checkpoints_by_title,
     predict_photos,
 )
+from app.evaluation.predictions.reused_splits import (
+    fitting_warnings,
+    measuring_warnings,
+)
 
 __all__ = [
     "Predictions",
     "checkpoints_by_title",
     "embed_photos",
     "embed_texts",
+    "fitting_warnings",
+    "measuring_warnings",
     "predict_photos",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from app.core.checkpoint import Checkpoint, check_golden, load_model
-from app.core.model import cosines, logits
+from app.core.model import calibrated_logits, cosines, logits
 from app.errors import OptionError
 from app.evaluation.predictions.embedding import embed_photos, embed_texts
 
@@ -22,8 +22,9 @@ class Predictions:
     Attributes:
         checkpoint: the checkpoint that predicted them.
         image_embeddings: (n, D) float32 unit rows.
-        logits: (n, C) float32 of the measured classes.
-        label_logits: (n, L) float32 of the checkpoint's own labels.
+        logits: (n, C) float32 of the measured classes; a class whose text is the prompt of a label
+            has the calibration of that label.
+        label_logits: (n, L) float32 of the checkpoint's own labels, calibrated.
     """
 
     checkpoint: Checkpoint
@@ -82,7 +83,9 @@ def predict_photos(
     every_text = [*texts, *checkpoint.labels.prompts]
     text_embeddings = embed_texts(model, model.tokenize(every_text).to(device))
     images = embed_photos(model, checkpoint.preprocess, paths, workers=workers, progress=progress)
-    scores = logits(cosines(images, text_embeddings), model.logit_scale).cpu().numpy()
+    raw = logits(cosines(images, text_embeddings), model.logit_scale).cpu()
+    calibrations = map(torch.from_numpy, checkpoint.labels.calibration_of(every_text))
+    scores = calibrated_logits(raw, *calibrations).numpy()
     return Predictions(
         checkpoint,
         images.cpu().numpy(),

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import LabelSet, render, tokenizer_words
+from app.core.labels import Calibration, LabelSet, render, tokenizer_words
 from app.evaluation.metrics import (
     average_precision,
     bootstrap_average_precision,
@@ -128,9 +128,11 @@ def choose_prompts(
 
 
 def apply_prompt_choices(label_set: LabelSet, choices: Sequence[PromptChoice]) -> LabelSet:
-    """Return the label set with the chosen texts."""
+    """Return the label set with the chosen texts, and without calibration of the changed ones."""
     labels = [
-        label.model_copy(update={"prompt": choice.chosen})
+        label
+        if label.prompt == choice.chosen
+        else label.recalibrated(Calibration()).model_copy(update={"prompt": choice.chosen})
         for label, choice in zip(label_set.labels, choices, strict=True)
     ]
     return label_set.model_copy(update={"labels": tuple(labels)})

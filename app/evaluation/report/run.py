@@ -16,7 +16,11 @@ from app.evaluation.metrics import (
     draw_bootstrap_samples,
     scored_classes,
 )
-from app.evaluation.predictions import checkpoints_by_title, predict_photos
+from app.evaluation.predictions import (
+    checkpoints_by_title,
+    measuring_warnings,
+    predict_photos,
+)
 from app.evaluation.report.evaluation_report import Evaluation, write_evaluation_report
 from app.evaluation.report.report_plots import draw_report_plots
 from app.evaluation.report.tables import (
@@ -123,6 +127,9 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> str:
             plots=list(progress.track(plots, description="plots")),
         )
     write_evaluation_report(request.out, evaluation)
+    for checkpoint in checkpoints:
+        for warning in measuring_warnings(checkpoint.card, split):
+            console.print(f"warning: {warning}", markup=False)
     measured = next(iter(measures.values()))
     for line in few_photos_lines(measured, split, MAX_NAMED):
         console.print(f"warning: {line}", markup=False)

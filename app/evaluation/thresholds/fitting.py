@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from app.core.labels import Evidence, LabelSet, ThresholdKind, Thresholds
 from app.dataset.labelled import UNKNOWN_TARGET
 from app.evaluation.metrics import sigmoid
+from app.evaluation.thresholds.recall_bounds import allowed_misses, least_positives
 from app.evaluation.thresholds.store import store_thresholds
 
 Floats = NDArray[np.floating]
@@ -22,10 +23,12 @@ class ThresholdRules:
     Attributes:
         min_positives: least number of known positives, and of known negatives, to fit a label;
             a label with fewer, but at least one of each, gets the fallback.
-        precision: target precision of `serve`; None selects the best F1.
+        precision: target precision of `serve`.
+        recall_at_least: recall of a label that its `serve` guarantees on unseen photos, if it has
+            enough known positives. With neither this nor a precision, `serve` has the best F1.
         slack: loss of F1 that is allowed for a stricter `serve`.
         recall: target recall of `store` on unseen photos, over all labels together.
-        confidence: confidence that `store` keeps this recall.
+        confidence: confidence that `store` keeps its recall, and that the `serve` of a label does.
         serve_floor: minimum of a fallback `serve`.
         serve_share: share of photos that a fallback `serve` passes in addition to the share of
             known positives.
@@ -33,6 +36,7 @@ class ThresholdRules:
 
     min_positives: int = 10
     precision: float | None = None
+    recall_at_least: float | None = None
     slack: float = 0.01
     recall: float = 0.98
     confidence: float = 0.95
@@ -69,11 +73,13 @@ def fit_thresholds(
 
     `serve` is fitted per label to the human targets and, where these are unknown, to confident
     targets of a teacher. `store` is fitted for all labels together, to human targets only (see
-    `store_thresholds`). A label with too few examples gets the fallback: its `serve` passes the
-    share of known positives plus `serve_share`, and is at least `serve_floor`; its `store` is that
-    of a label without an offset of its own, or the label set's default if no label has enough
-    examples. A label without a known positive or without a known negative has no evidence, since
-    nothing can be measured on it, and is not served.
+    `store_thresholds`). `serve` with a guarantee of recall is fitted to human targets only; a label
+    with too few positives for the guarantee gets the best F1 instead. A label with too few examples
+    gets the fallback: its `serve` passes the share of known positives plus `serve_share`, and is at
+    least `serve_floor`; its `store` is that of a label without an offset of its own, or the label
+    set's default if no label has enough examples. A label without a known positive or without a
+    known negative has no evidence, since nothing can be measured on it, and is not served, unless
+    its positives are enough for the guarantee.
 
     Args:
         targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
@@ -85,11 +91,18 @@ def fit_thresholds(
     scores = sigmoid(logits)
     known = targets if teacher is None else merge_teacher_targets(targets, teacher)
     fitted, measurable = has_examples(known, rules.min_positives), has_examples(known, 1)
+    guaranteed = _has_guarantee(targets, rules)
     stored = has_examples(targets, rules.min_positives)
-    serve = np.full(scores.shape[1], math.inf)
-    for c in np.flatnonzero(measurable):
-        choose = _serve if fitted[c] else _serve_fallback
-        serve[c] = choose(known[:, c], scores[:, c], rules)
+    rule: ThresholdKind = "best_f1" if rules.precision is None else "precision"
+    kinds: tuple[ThresholdKind | None, ...] = tuple(
+        "recall" if proven else rule if enough else "fallback" if some else None
+        for proven, enough, some in zip(guaranteed, fitted, measurable, strict=True)
+    )
+    # A guarantee of recall is about what people see in the photos, so a teacher's targets are out.
+    judged = np.where(guaranteed, targets, known)
+    serve = np.array(
+        [_serve(judged[:, c], scores[:, c], rules, kind) for c, kind in enumerate(kinds)]
+    )
     store = (
         store_thresholds(targets, logits, stored, rules.recall, rules.confidence)
         if stored.any()
@@ -97,12 +110,11 @@ def fit_thresholds(
     )
     # Not rounded: scores near 0 or 1 may differ by less than a fixed number of decimals.
     saturated = [
-        _is_saturated(known[:, c], logits[:, c], scores[:, c], serve[c], rules, fitted[c])
-        for c in range(scores.shape[1])
+        _is_saturated(judged[:, c], logits[:, c], scores[:, c], serve[c], rules, kind)
+        for c, kind in enumerate(kinds)
     ]
     # A fitted threshold rests on humans only if their targets alone are enough to fit it.
-    by_human = np.where(fitted, stored, has_examples(targets, 1))
-    rule: ThresholdKind = "best_f1" if rules.precision is None else "precision"
+    by_human = guaranteed | np.where(fitted, stored, has_examples(targets, 1))
     return FittedThresholds(
         serve=serve,
         store=np.minimum(store, serve),
@@ -110,10 +122,7 @@ def fit_thresholds(
             "human" if human else "pseudo" if some else "none"
             for human, some in zip(by_human, measurable, strict=True)
         ),
-        serve_kind=tuple(
-            rule if enough else "fallback" if some else None
-            for enough, some in zip(fitted, measurable, strict=True)
-        ),
+        serve_kind=kinds,
         store_is_fitted=stored,
         saturated=np.array(saturated),
     )
@@ -200,6 +209,25 @@ def precision_threshold(targets: Floats, scores: Floats, wanted: float) -> tuple
     return _midpoint_below(ranked, int(enough[-1])), float(precision[enough[-1]])
 
 
+def recall_threshold(targets: Floats, scores: Floats, recall: float, confidence: float) -> float:
+    """Return a threshold whose recall on unseen photos is at least a target, with a confidence.
+
+    It misses as many of the known positives as the exact binomial bound allows
+    (`app.evaluation.thresholds.recall_bounds`), and is a midpoint as in `best_f1_threshold`.
+
+    Args:
+        targets: (N,) presence, 1 or 0, or negative where unknown; at least
+            `least_positives(recall, confidence)` are 1.
+        scores: (N,), in [0, 1] for a threshold in [0, 1]; scores at or above it pass.
+        recall: target recall, in (0, 1).
+        confidence: in (0, 1).
+    """
+    positives = np.sort(scores[targets == 1])
+    cut = positives[allowed_misses(len(positives), recall, confidence)]
+    ranked, _, _ = _ranking(targets, scores)
+    return _midpoint_below(ranked, int(np.flatnonzero(ranked >= cut)[-1]))
+
+
 def _ranking(targets: Floats, scores: Floats) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
     """Return sorted known scores, cumulative positives, and whether a threshold may follow.
 
@@ -219,14 +247,30 @@ def _midpoint_below(ranked: Floats, last: int) -> float:
     return float(middle if middle > below else lowest)
 
 
-def _serve(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
-    if rules.precision is not None:
-        return precision_threshold(targets, scores, rules.precision)[0]
-    return best_f1_threshold(targets, scores, rules.slack)[0]
+def _has_guarantee(targets: Floats, rules: ThresholdRules) -> NDArray[np.bool_]:
+    """Return (C,) whether a label has enough known positives for the recall that is asked for."""
+    if rules.recall_at_least is None:
+        return np.zeros(targets.shape[1], np.bool_)
+    least = least_positives(rules.recall_at_least, rules.confidence)
+    return np.asarray((targets == 1).sum(axis=0) >= least)
 
 
-def _serve_fallback(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
-    return max(rules.serve_floor, _fallback_quantile(targets, scores, rules))
+def _serve(
+    targets: Floats, scores: Floats, rules: ThresholdRules, kind: ThresholdKind | None
+) -> float:
+    match kind:
+        case "recall":
+            assert rules.recall_at_least is not None
+            return recall_threshold(targets, scores, rules.recall_at_least, rules.confidence)
+        case "precision":
+            assert rules.precision is not None
+            return precision_threshold(targets, scores, rules.precision)[0]
+        case "best_f1":
+            return best_f1_threshold(targets, scores, rules.slack)[0]
+        case "fallback":
+            return max(rules.serve_floor, _fallback_quantile(targets, scores, rules))
+        case _:
+            return math.inf
 
 
 def _fallback_quantile(targets: Floats, scores: Floats, rules: ThresholdRules) -> float:
@@ -240,12 +284,15 @@ def _is_saturated(
     scores: Floats,
     serve: float,
     rules: ThresholdRules,
-    is_fitted: bool,
+    kind: ThresholdKind | None,
 ) -> bool:
     """Return whether a cut between logits would do better than any threshold of probabilities."""
-    if math.isinf(serve):
+    if kind is None:
         return False
-    if not is_fitted:
+    if kind == "recall":
+        cut = _serve(targets, logits, rules, kind)
+        return bool((scores >= serve).sum() > (logits >= cut).sum())
+    if kind == "fallback":
         wanted = (logits >= _fallback_quantile(targets, logits, rules)).sum()
         return bool(scores.max() == serve and (scores >= serve).sum() > wanted)
     if rules.precision is not None:

@@ -13,7 +13,7 @@ from app.dataset.labelled import listed, load_labelled_photos
 from app.dataset.manifest import load_names
 from app.errors import DataError, OptionError
 from app.evaluation.metrics import check_measurable
-from app.evaluation.predictions import predict_photos
+from app.evaluation.predictions import fitting_warnings, predict_photos
 from app.evaluation.requests import ThresholdsRequest
 from app.evaluation.thresholds.fitting import (
     FittedThresholds,
@@ -24,6 +24,7 @@ from app.evaluation.thresholds.fitting import (
 from app.evaluation.thresholds.summary import (
     THRESHOLD_TABLE_HEADER,
     fallback_lines,
+    guarantee_lines,
     not_served_lines,
     summarise_thresholds,
     threshold_table_rows,
@@ -46,9 +47,12 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
             positive and a negative.
         CheckpointError: the checkpoint is damaged, or another directory is at the output.
     """
-    for option, value in (("recall", request.recall), ("confidence", request.confidence)):
-        if not 0 < value < 1:
-            raise OptionError(option, f"must be between 0 and 1, got {value}")
+    for option in ("recall", "confidence", "recall_at_least"):
+        value = getattr(request, option)
+        if value is not None and not 0 < value < 1:
+            raise OptionError(option.replace("_", "-"), f"must be between 0 and 1, got {value}")
+    if None not in (request.precision, request.recall_at_least):
+        raise OptionError("recall-at-least", "serve is fitted to it or to --precision, not to both")
     checkpoint = read_checkpoint(request.checkpoint)
     refuse_foreign(request.out, CARD_FILE)
     labels, split = checkpoint.labels, request.split
@@ -85,6 +89,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     rules = ThresholdRules(
         min_positives=request.min_positives,
         precision=request.precision,
+        recall_at_least=request.recall_at_least,
         slack=request.slack,
         recall=request.recall,
         confidence=request.confidence,
@@ -96,13 +101,15 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         apply_thresholds(labels, fitted),
         request.out,
         {
-            "thresholds": {"part": split, **summary.as_metrics()},
+            "thresholds": {"part": split, **summary.as_metrics(), **_guarantee(fitted, rules)},
             "score_histograms": reference_histograms(labels.ids, logits),
         },
     )
     console.print(
         f"wrote {request.out}; serve it with: mumic serve --checkpoint {request.out}", markup=False
     )
+    for warning in fitting_warnings(checkpoint.card, split, "thresholds"):
+        console.print(f"warning: {warning}", markup=False)
     if fitted.saturated.any():
         console.print(f"warning: {_saturation_warning(labels.ids, fitted)}", markup=False)
     lines = [
@@ -110,10 +117,22 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         *threshold_table_rows(labels.ids, fitted, counts, best),
         "",
         summary.text(rules),
+        *guarantee_lines(labels.ids, fitted, counts, rules, split),
         *fallback_lines(labels.ids, fitted, counts, rules, split),
         *not_served_lines(labels.ids, fitted, counts, split, request.out),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _guarantee(fitted: FittedThresholds, rules: ThresholdRules) -> dict[str, float]:
+    """Return the guarantee of labels of the kind recall, for a checkpoint's card."""
+    if rules.recall_at_least is None:
+        return {}
+    return {
+        "serve_recall_at_least": rules.recall_at_least,
+        "serve_confidence": rules.confidence,
+        "guaranteed": fitted.serve_kind.count("recall"),
+    }
 
 
 def _saturation_warning(ids: Sequence[str], fitted: FittedThresholds) -> str:

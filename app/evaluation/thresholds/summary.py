@@ -19,7 +19,7 @@ from app.evaluation.thresholds.fitting import (
     fit_thresholds,
     has_examples,
 )
-from app.evaluation.thresholds.store import recall_lower_bound
+from app.evaluation.thresholds.recall_bounds import least_positives, recall_lower_bound
 
 Floats = NDArray[np.floating]
 FOLDS = 5
@@ -295,6 +295,48 @@ def fallback_lines(
         f"photos. Add photos of it, give the split {split} a larger share (mumic data split "
         "--shares), or set its threshold in labels.yaml and run mumic seal",
     ]
+
+
+def guarantee_lines(
+    ids: Sequence[str],
+    fitted: FittedThresholds,
+    counts: ThresholdCounts,
+    rules: ThresholdRules,
+    split: str,
+) -> list[str]:
+    """Return what is guaranteed of the recall of `serve`, and a warning about other labels.
+
+    Args:
+        ids: C labels.
+        fitted: the thresholds.
+        counts: the counts of known pairs per label.
+        rules: the rules by which the thresholds were chosen.
+        split: the split that they were fitted on.
+
+    Returns:
+        The lines; none if no recall was asked for.
+    """
+    if rules.recall_at_least is None:
+        return []
+    wanted = f"a recall of at least {rules.recall_at_least:g} with confidence {rules.confidence:g}"
+    without = [
+        f"{id} ({counts.positives[c]} positive)"
+        for c, id in enumerate(ids)
+        if fitted.serve_kind[c] in ("best_f1", "fallback")
+    ]
+    lines = [
+        f"serve: {fitted.serve_kind.count('recall')} of {len(ids)} labels have {wanted} each, on "
+        f"photos that come from where those of the split {split} come from"
+    ]
+    if without:
+        lines += [
+            "",
+            f"warning: {wanted} takes {least_positives(rules.recall_at_least, rules.confidence)} "
+            f"known positives, so there is no guarantee for {len(without)} of {len(ids)} labels: "
+            f"{listed(without)}. Their serve is that of the best F1, or the fallback. Add photos "
+            "of them, or lower --recall-at-least or --confidence",
+        ]
+    return lines
 
 
 def not_served_lines(

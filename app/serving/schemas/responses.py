@@ -164,6 +164,13 @@ class LabelThresholds(BaseModel):
     )
 
 
+class LabelCalibration(BaseModel):
+    """Calibration of a label's confidences: log odds = scale * logit + offset."""
+
+    scale: float
+    offset: float
+
+
 class LabelInfo(BaseModel):
     """One label of the label set."""
 
@@ -174,6 +181,7 @@ class LabelInfo(BaseModel):
     parents: tuple[str, ...]
     prompt: str
     thresholds: LabelThresholds
+    calibration: LabelCalibration = Field(description="scale 1 and offset 0: not calibrated")
     evidence: Evidence | None = Field(
         description="what the label was measured on: judgements of people, targets of another "
         "model, or nothing; null: not stated"

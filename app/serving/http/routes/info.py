@@ -3,7 +3,13 @@
 from fastapi import APIRouter
 
 from app.serving.inference import Engine
-from app.serving.schemas import LabelInfo, LabelsResponse, LabelThresholds, ModelCard
+from app.serving.schemas import (
+    LabelCalibration,
+    LabelInfo,
+    LabelsResponse,
+    LabelThresholds,
+    ModelCard,
+)
 
 
 def model_router(engine: Engine) -> APIRouter:
@@ -25,6 +31,7 @@ def model_router(engine: Engine) -> APIRouter:
                     parents=label.parents,
                     prompt=prompt,
                     thresholds=LabelThresholds(**label.thresholds.model_dump()),
+                    calibration=LabelCalibration(**label.calibration.model_dump()),
                     evidence=label.evidence,
                 )
                 for label, prompt in zip(label_set.labels, label_set.prompts, strict=True)
