@@ -23,10 +23,18 @@ BASE = {"app", "app.errors"}
 CORE = {f"app.core.{name}" for name in ("files", "images", "labels", "model", "runtime")} | BASE
 ALL_CORE = CORE | {"app.core.checkpoint", "app.core.classifier"}
 SERVED = ALL_CORE | {"app.settings", "app.serving.observability", "app.serving.schemas"}
-DATA = {f"app.dataset.{name}" for name in ("requests", "manifest", "labelled", "photos")}
+DATA = {
+    f"app.dataset.{name}" for name in ("requests", "manifest", "labelled", "photos", "embeddings")
+}
 METRICS = {"app.evaluation.metrics", "app.evaluation.predictions"}
 ANNOTATION = ALL_CORE | {
-    f"app.{name}" for name in ("annotation.requests", "annotation.output_paths", "dataset.manifest")
+    f"app.{name}"
+    for name in (
+        "annotation.requests",
+        "annotation.output_paths",
+        "dataset.manifest",
+        "dataset.embeddings",
+    )
 }
 EVALUATION = ALL_CORE | DATA | METRICS | {"app.evaluation.requests"}
 TRAINING = {f"app.training.{name}" for name in ("config", "requests", "data", "objective")}
@@ -56,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.tagger": ALL_CORE | {"app.settings"},
     "app.dataset": set(),
     "app.dataset.requests": BASE | {"app.dataset.manifest"},
+    "app.dataset.embeddings": ALL_CORE,
     "app.dataset.manifest": ALL_CORE,
     "app.dataset.labelled": ALL_CORE | {"app.dataset.manifest"},
     "app.dataset.photos": ALL_CORE | {"app.dataset.labelled"},
@@ -69,9 +78,11 @@ ALLOWED: dict[str, set[str]] = {
     "app.evaluation.requests": DATA,
     "app.evaluation.metrics": ALL_CORE | DATA,
     "app.evaluation.predictions": ALL_CORE | DATA,
-    "app.evaluation.thresholds": EVALUATION,
+    "app.evaluation.label_calibration": EVALUATION,
+    "app.evaluation.thresholds": EVALUATION | {"app.evaluation.label_calibration"},
     "app.evaluation.prompts": EVALUATION,
     "app.evaluation.report": EVALUATION,
+    "app.evaluation.suspects": EVALUATION,
     "app.evaluation.zero_shot": EVALUATION,
     "app.training": set(),
     "app.training.config": BASE,
