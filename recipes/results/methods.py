@@ -54,8 +54,8 @@ def _adaptation_table(study: Study, leave_out: Sequence[str]) -> Iterator[str]:
     for rank in LORA_RANKS:
         for factor in LORA_RATES:
             rate = factor * study.learning_rate
-            settings = {"lora_rank": rank, "learning_rate": rate}
-            methods[f"LoRA, rank {rank}, learning rate {rate:g}"] = settings
+            title = f"LoRA, rank {rank}, learning rate {rate:g}"
+            methods[title] = {"lora_rank": rank, "learning_rate": rate}
     for weight in L2_SP_WEIGHTS:
         methods[f"L2-SP, weight {weight:g}"] = {"l2_sp": float(weight)}
     rows = []

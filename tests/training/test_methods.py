@@ -36,7 +36,7 @@ cat2.png,validation,pets,flowers
 def change_of_projection(init: Checkpoint, trained: TrainingResult) -> float:
     start = image_projection(load_model(init)).detach()
     change = image_projection(trained.model).detach() - start
-    return (change.norm() / start.norm()).item()
+    return float(change.norm() / start.norm())
 
 
 @pytest.mark.slow
