@@ -12,6 +12,7 @@ from app.annotation.requests import (
 )
 from app.cli.console import console
 from app.cli.request_command import request_command
+from app.evaluation.requests import SuspectsRequest
 
 data_app = typer.Typer(help="From an archive of photos to a manifest.", no_args_is_help=True)
 
@@ -50,3 +51,12 @@ def split_command(request: SplitRequest) -> None:
     from app.annotation.targets import run_split
 
     sys.stdout.write(run_split(request, console))
+
+
+@data_app.command("suspects")
+@request_command(SuspectsRequest)
+def suspects_command(request: SuspectsRequest) -> None:
+    """Find likely label errors, near-duplicates in two splits, and photos that no label fits."""
+    from app.evaluation.suspects import run_suspects
+
+    sys.stdout.write(run_suspects(request, console))

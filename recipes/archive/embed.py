@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from app.annotation.sampling import write_archive_embeddings
+from app.dataset.embeddings import write_embeddings
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -61,7 +61,7 @@ def main() -> None:
     if not embedded:
         raise SystemExit(f"{args.photos}: no photo could be embedded")
     rows = torch.from_numpy(np.stack(list(embedded.values())))
-    write_archive_embeddings(args.out, list(embedded), rows)
+    write_embeddings(args.out, list(embedded), rows)
     print(f"{len(embedded)} of {len(files)} photos, {rows.shape[1]} numbers each")
 
 

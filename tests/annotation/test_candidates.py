@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotation.sampling import (
-    read_archive_embeddings,
     read_strata,
     sample_similar_photos,
     sample_stratified_photos,
-    write_archive_embeddings,
 )
 from app.core.classifier import Classifier
 from app.core.model import l2_normalize
+from app.dataset.embeddings import read_embeddings, write_embeddings
 from app.dataset.manifest import read_table, write_table
 from app.errors import DataError
 from tests.support.command import Run, mumic
@@ -72,7 +71,7 @@ def archive(tmp_path: Path, tiny_classifier: Classifier) -> Path:
     rows = l2_normalize(torch.cat([texts[:1].expand(5, -1), texts[1:].expand(5, -1)]) + noise[:10])
     rest = l2_normalize(-texts.sum(0) + 5 * noise[10:])
     files = [f"{i:02d}.jpg" for i in range(40)]
-    write_archive_embeddings(tmp_path / "archive.safetensors", files, torch.cat([rows, rest]))
+    write_embeddings(tmp_path / "archive.safetensors", files, torch.cat([rows, rest]))
     kinds = [(file, ("villa", "hotel", "hotel", "hotel")[i % 4]) for i, file in enumerate(files)]
     write_table(tmp_path / "properties.parquet", ("file", "property_type"), kinds)
     return tmp_path
@@ -136,8 +135,8 @@ def test_rare_label_search_requires_matching_checkpoint(
     ran = run("--count", "1", "--rare", "pest", "--checkpoint", tiny_checkpoint)
     assert ran.code == 2
     assert "unknown label 'pest'; nearest known: pets" in ran.err
-    files, rows = read_archive_embeddings(archive / "archive.safetensors")
-    write_archive_embeddings(archive / "archive.safetensors", files, rows[:, :7])
+    files, rows = read_embeddings(archive / "archive.safetensors")
+    write_embeddings(archive / "archive.safetensors", files, rows[:, :7])
     ran = run(*rare, "--checkpoint", tiny_checkpoint)
     assert ran.code == 1
     assert "have 32 numbers, the archive's 7" in ran.err
@@ -154,16 +153,16 @@ def test_rare_label_search_requires_matching_checkpoint(
 def test_invalid_embeddings_are_refused(
     tmp_path: Path, files: list[str], rows: torch.Tensor, message: str
 ) -> None:
-    write_archive_embeddings(tmp_path / "e", files, rows)
+    write_embeddings(tmp_path / "e", files, rows)
     with pytest.raises(DataError, match=message):
-        read_archive_embeddings(tmp_path / "e")
+        read_embeddings(tmp_path / "e")
 
 
 def test_file_without_embeddings_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"none"):
         (tmp_path / "e").write_bytes(content)
         with pytest.raises(DataError, match="not a file of embeddings"):
-            read_archive_embeddings(tmp_path / "e")
+            read_embeddings(tmp_path / "e")
 
 
 def test_missing_or_conflicting_properties_are_refused(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.annotation.sampling import read_archive_embeddings
 from app.core.checkpoint import read_checkpoint
 from app.core.labels import builtin_label_set
+from app.dataset.embeddings import read_embeddings
 from app.dataset.manifest import load_names, read_manifest, read_table
 from app.main import create_app, load_classifier
 from app.settings import Settings
@@ -102,7 +102,7 @@ def test_how_to_commands_lead_to_served_checkpoint(
         ran = run(monkeypatch, capsys, here)
         assert ran.code == 0, f"{command}: {ran.err}"
         runs[next(each for each in command[1:] if each != "data")] = ran
-    files, _ = read_archive_embeddings(folder / "archive.safetensors")
+    files, _ = read_embeddings(folder / "archive.safetensors")
     assert len(files) == FILES
     assert "broken.jpg: " in runs["recipes/archive/embed.py"].err
     picked = list(read_table(folder / "candidates.csv", ("file", "property_type", "picked_for")))

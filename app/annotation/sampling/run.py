@@ -5,9 +5,10 @@ from rich.console import Console
 
 from app.annotation.output_paths import refuse_overwriting
 from app.annotation.requests import CandidatesRequest
-from app.annotation.sampling.archive import read_archive_embeddings, read_strata
 from app.annotation.sampling.candidates import sample_similar_photos, sample_stratified_photos
 from app.annotation.sampling.queries import embed_queries
+from app.annotation.sampling.strata import read_strata
+from app.dataset.embeddings import read_embeddings
 from app.dataset.manifest import join_cell, write_table
 
 
@@ -27,7 +28,7 @@ def run_candidates(request: CandidatesRequest, console: Console) -> None:
         {"out": request.out},
         {"embeddings": request.embeddings, "properties": request.properties},
     )
-    files, embeddings = read_archive_embeddings(request.embeddings)
+    files, embeddings = read_embeddings(request.embeddings)
     strata = read_strata(request.properties, request.by, files, file_column=request.file_column)
     picked_for: dict[str, list[str]] = {
         file: []
