@@ -98,7 +98,8 @@ def left_out_logits(
         DataError: as for `fit_zero_shot`.
     """
     logits = torch.empty(targets.shape)
-    fold_of = torch.arange(len(text_embeddings)) % FOLDS
+    count = len(text_embeddings)
+    fold_of = torch.arange(count) % FOLDS
     for fold in range(min(FOLDS, count)):
         out = fold_of == fold
         calibration = fit_zero_shot(
