@@ -1,9 +1,9 @@
 """Distils a sentence-embedding model into the checkpoint's own text tower.
 
 No pretrained CLIP text tower was available, so a small open_clip transformer learns the embeddings
-of all-MiniLM-L6-v2 for each prompt. An uncentred PCA over the vocabulary reduces the teacher's 384
-dimensions to the model's and preserves cosines. The result is `text_tower.safetensors` in the work
-folder.
+of all-MiniLM-L6-v2 for each prompt of the vocabulary. For the texts that `finetune.py` trained, it
+learns the trained embeddings instead. The result is `text_tower.safetensors` in the work folder.
+A run that finds a tower there continues from it.
 """
 
 import argparse
@@ -16,34 +16,28 @@ import open_clip
 import torch
 from open_clip.model import CustomTextCLIP
 from open_clip.transformer import TextTransformer
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
-from vocabulary import phrases
+
+from app.core.model import l2_normalize
 
 HERE = Path(__file__).parent
 # Token lengths of batches. With causal attention, trailing padding can be cut without effect.
 BUCKETS = (8, 10, 13, 18, 24, 32)
 HELD_OUT = 1000
-CORE = 6_000
+CORE, CORE_REPEATS = 6_000, 2  # labels and class names, at the start of the vocabulary
+TRAINED_REPEATS = 60  # of a text that finetune.py trained
 BATCH_SIZE = 512
 MATRIX_WEIGHT = 20
-PEAK_LEARNING_RATE = 1e-3
 WARMUP = 0.05
 
 
-def teacher_embeddings(texts: list[str], folder: Path, dimension: int) -> Tensor:
-    """Return (N, dimension) float32 unit rows: the teacher's sentence embeddings after the PCA."""
-    teacher = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    full = teacher.encode(
-        texts,
-        batch_size=256,
-        convert_to_tensor=True,
-        normalize_embeddings=True,
-        show_progress_bar=True,
-    ).float()
-    _, vectors = torch.linalg.eigh(full.T @ full)
-    return nn.functional.normalize(full @ vectors[:, -dimension:].flip(1), dim=-1)
+def read_texts(path: Path, key: str) -> tuple[list[str], Tensor]:
+    """Read texts, from the metadata of a safetensors file, and their embeddings, unit rows."""
+    with safe_open(path, framework="pt") as file:
+        texts: list[str] = json.loads(file.metadata()["texts"])
+        return texts, l2_normalize(file.get_tensor(key)[: len(texts)])
 
 
 def bucketed_batches(lengths: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -73,6 +67,7 @@ def distil(
     targets: Tensor,
     train: Tensor,
     minutes: float,
+    learning_rate: float,
     generator: torch.Generator,
 ) -> None:
     """Train the tower in place on the cosine to the teacher and the batch's similarity matrix.
@@ -83,6 +78,7 @@ def distil(
         targets: (N, D) the teacher's embeddings.
         train: indices to train on; repeated indices are sampled more often.
         minutes: wall-clock length of the schedule.
+        learning_rate: peak learning rate.
         generator: determines the order.
     """
     lengths = tokens.argmax(dim=-1) + 1
@@ -103,7 +99,7 @@ def distil(
             batches = [train[b] for b in bucketed_batches(lengths[train], generator)]
         batch = batches.pop()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(progress)
+            group["lr"] = learning_rate * rate_at(progress)
         length = BUCKETS[int(torch.bucketize(lengths[batch].max(), torch.tensor(BUCKETS)))]
         student, target = encode(tower, tokens[batch], length), targets[batch]
         cosine_loss = 1 - (student * target).sum(-1).mean()
@@ -117,60 +113,62 @@ def distil(
             print(f"{progress:5.1%} step {step} cosine {1 - cosine_loss.item():.3f}", flush=True)
 
 
-def learning_rate_at(progress: float) -> float:
-    """Return the learning rate: linear warm-up times a cosine decay to 0."""
-    return PEAK_LEARNING_RATE * min(1.0, progress / WARMUP) * (1 + math.cos(progress * math.pi)) / 2
+def rate_at(progress: float) -> float:
+    """Return the learning rate's share of its peak: linear warm-up times a cosine decay to 0."""
+    return min(1.0, progress / WARMUP) * (1 + math.cos(progress * math.pi)) / 2
 
 
 @torch.inference_mode()
-def report(tower: TextTransformer, tokens: Tensor, targets: Tensor) -> None:
-    """Print the mean cosine and the retrieval accuracy on held-out texts."""
+def report(tower: TextTransformer, tokens: Tensor, targets: Tensor, name: str) -> None:
+    """Print the mean cosine and the retrieval accuracy on texts."""
     student = torch.cat([encode(tower, batch, BUCKETS[-1]) for batch in torch.split(tokens, 250)])
     similarity = student @ targets.T
     hits = (similarity.argmax(-1) == torch.arange(len(tokens))).float().mean()
-    print(f"held-out texts: cosine {similarity.diag().mean():.3f}, retrieval@1 {hits:.3f}")
+    print(f"{name}: cosine {similarity.diag().mean():.3f}, retrieval@1 {hits:.3f}")
 
 
 def main() -> None:
-    """Embed the vocabulary with the teacher, distil, print the quality and save the tower."""
+    """Train the tower, print its quality and save it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--imagenet-classes", type=Path, required=True)
-    parser.add_argument("--wordnet", type=Path, required=True, help="folder of WordNet's data.noun")
-    parser.add_argument(
-        "--teacher", type=Path, required=True, help="a sentence-transformers folder"
-    )
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20, help="length of the schedule")
+    parser.add_argument("--vocabulary", type=Path, required=True)
+    parser.add_argument("--student", type=Path, required=True, help="output of finetune.py")
+    parser.add_argument("--out", type=Path, required=True, help="a safetensors file")
+    parser.add_argument("--minutes", type=float, default=60, help="length of the schedule")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
 
     config = json.loads((HERE / "model_config.json").read_text())["model_cfg"]
     config.pop("custom_text")
     tower = CustomTextCLIP(**config).text
+    if args.out.exists():
+        tower.load_state_dict(load_file(args.out))
     tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
-    texts = phrases(args.labels, args.imagenet_classes, args.wordnet, args.seed)
-    tokens = tokenizer(texts)
-    cache = args.work / "teacher_embeddings.safetensors"
-    if not cache.exists():
-        rows = teacher_embeddings(texts, args.teacher, config["embed_dim"])
-        save_file({"embeddings": rows}, cache)
-    targets = load_file(cache)["embeddings"]
-    print(f"{len(texts)} texts")
-
+    texts, targets = read_texts(args.vocabulary, "embeddings")
+    trained, trained_targets = read_texts(args.student, "texts")
+    own = frozenset(trained)
+    keep = torch.tensor([text not in own for text in texts])
     # Held out from the middle of the list, which contains neither labels nor class names.
     held_out = (torch.randperm(len(texts) - 40_000, generator=generator) + 20_000)[:HELD_OUT]
-    keep = torch.ones(len(texts), dtype=torch.bool)
     keep[held_out] = False
-    core = torch.arange(CORE).repeat(3)  # labels and class names, sampled more often
-    train = torch.cat([torch.nonzero(keep).flatten(), core])
-    distil(tower, tokens, targets, train, args.minutes, generator)
+    core = torch.arange(CORE)
+    train = torch.cat(
+        [
+            torch.nonzero(keep).flatten(),
+            core[keep[:CORE]].repeat(CORE_REPEATS),
+            (len(texts) + torch.arange(len(trained))).repeat(TRAINED_REPEATS),
+        ]
+    )
+    tokens, targets = tokenizer([*texts, *trained]), torch.cat([targets, trained_targets])
+    print(f"{len(texts)} texts, {len(trained)} of them or more trained")
+    rate = args.learning_rate
+    distil(tower, tokens, targets, train, args.minutes, rate, generator)
     tower.eval()
-    report(tower, tokens[held_out], targets[held_out])
-    save_file(tower.state_dict(), args.work / "text_tower.safetensors")
+    report(tower, tokens[held_out], targets[held_out], "held-out texts")
+    report(tower, tokens[len(texts) :], trained_targets, "trained texts")
+    save_file(tower.state_dict(), args.out)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,56 @@
-"""Fine-tunes the upper stages of the image tower on human labels and on the ImageNet teacher.
+"""Fine-tunes the upper stages of the image tower, the projection and the embeddings of the texts.
 
-The loss of a step has three terms:
+The loss of a step has four terms:
 
-- human labels, on the annotated pairs;
-- pseudo-labels: the ImageNet network's class probabilities for this view are soft targets of the
-  class names and of the labels that the classes imply. Class names and labels are averaged
-  separately, so that one label of a hundred is not outweighed by a thousand class names;
-- distillation: the network's classifier on the student's features must reproduce the network's
-  1000 outputs.
+- labels: tempered-sigmoid cross-entropy of photos and texts, for the targets of `evidence.py`. The
+  ImageNet network adds soft targets of labels that its classes imply, for the view at hand. Unknown
+  pairs that are assumed to be absent do not count once the model scores them above 0.5 (rejection
+  of large losses: Kim et al., Large Loss Matters in Weakly Supervised Multi-Label Classification,
+  2022);
+- class names: the network's class probabilities are soft targets of the names of its 1000 classes;
+- distillation: the network's classifier on the student's features must reproduce its outputs;
+- texts: the embeddings of labels and other judged texts are trained, held near the sentence
+  embedding model's. `distil_text.py` then teaches them to the text tower.
 
-The last two terms also use synthetic views, so that the model keeps concepts that no photo shows.
-The lower stages and the statistics of the norm layers stay unchanged. `make_views.py` has computed
-their output for every view, so an epoch takes three minutes on two CPU cores.
+Class names and distillation also use synthetic views, so that the model keeps concepts that no
+photo shows. The lower stages and the statistics of the norm layers stay unchanged; `make_views.py`
+has computed their output for every view. First, only the projection is fitted, on the features of
+the ImageNet network. A state is saved after each epoch, and a run that finds one continues there.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from evidence import Evidence, gather_evidence
-from imagenet import imagenet_network, lower_and_upper
-from make_views import SYNTHETIC
-from rich.progress import Progress
+from evidence import Evidence, gather_evidence, load_photos
+from imagenet import class_probabilities, folded, imagenet_network, lower_and_upper
+from rich.progress import track
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from scored import print_scores
+from text_teacher import TextTeacher
 from torch import Tensor, nn
+from torch.nn.functional import kl_div, softplus
 
-from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
-from app.core.model import cosines, l2_normalize
-from app.dataset.labelled import load_labelled_photos
-from app.dataset.manifest import load_names
-from app.training.data import trunk_and_head
-from app.training.objective import tempered_bce
-from app.training.run import WeightAverage, evaluate
+from app.core.labels import LabelSet, load_label_set
+from app.core.model import l2_normalize
+from app.dataset.labelled import LabelledPhotos
+from app.evaluation.metrics import average_precision
+from app.training.run import WeightAverage
 
 HERE = Path(__file__).parent
 TEMPERATURE = 2.0  # of the distillation
 WARMUP = 0.05
+PAIRS = 10.0  # typical number of hard pairs of a photo: divisor of the sum over its pairs
+TAUGHT = 0.2  # probability from which the ImageNet network's classes imply a label
+PROJECTION_STEPS = 400
+RIDGE = 1e-2
+STAGES = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,95 +59,108 @@ class Settings:
 
     Attributes:
         epochs: passes over the photos of the train split, with one view of each photo.
+        trained_stages: number of the last stages of the trunk that are trained.
         batch_size: photos per step.
-        strange: synthetic views per step.
+        synthetic: synthetic views per step.
         learning_rate: peak learning rate.
-        weight_decay: decay of all weights except gains and biases.
-        positive_weight: weight of positive human labels.
+        weight_decay: decay of all weights except gains, biases and text embeddings.
+        positive_weight: weight of positives.
         class_weight: weight of the loss on class names.
         distillation_weight: weight of the distillation loss.
+        text_pull: weight of the squared distance of the text embeddings from the teacher's.
+        unjudged_weight: weight of unknown pairs that are assumed to be absent.
         ema_decay: decay of the moving average of the weights, which is the result.
         seed: seed of the order and of the choice of views.
     """
 
-    epochs: int = 14
-    batch_size: int = 48
-    strange: int = 16
+    epochs: int = 6
+    trained_stages: int = 2
+    batch_size: int = 64
+    synthetic: int = 12
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    positive_weight: float = 1.5
-    class_weight: float = 2.0
-    distillation_weight: float = 0.5
+    positive_weight: float = 2.0
+    class_weight: float = 0.5
+    distillation_weight: float = 0.25
+    text_pull: float = 1.0
+    unjudged_weight: float = 0.1
     ema_decay: float = 0.998
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """The output of `make_views.py`, with photos as indices into the data.
-
-    Attributes:
-        stages: number of stages in the lower half.
-        maps: (V, C, H, W) float16 feature maps of the V views.
-        logits: (V, 1000) float16 logits of the ImageNet network.
-        of_photos: (n, K) indices of the K views of each of the n photos of the train split.
-        photos: (n,) indices of these photos in the data.
-        synthetic: (M,) indices of the synthetic views.
-    """
-
-    stages: int
-    maps: Tensor
-    logits: Tensor
-    of_photos: Tensor
-    photos: Tensor
-    synthetic: Tensor
-
-
-def read_views(path: Path, files: tuple[str, ...]) -> Views:
-    """Read the views.
-
-    Args:
-        path: the output of `make_views.py`.
-        files: the files of the data, in order.
-    """
+def read_maps(path: Path) -> tuple[Tensor, Tensor]:
+    """Return the (N, C, H, W) maps and (N, 1000) logits of one output of `make_views.py`."""
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        maps, logits, shown = (file.get_tensor(key) for key in ("maps", "logits", "photos"))
-    position = {name: i for i, name in enumerate(files)}
-    photos = torch.tensor([position[name] for name in json.loads(metadata["files"])])
-    order = shown.argsort(stable=True)
-    synthetic = int((shown == SYNTHETIC).sum())
-    return Views(
-        stages=int(metadata["stages"]),
-        maps=maps,
-        logits=logits,
-        of_photos=order[synthetic:].view(len(photos), -1),
-        photos=photos,
-        synthetic=order[:synthetic],
-    )
+        return file.get_tensor("maps"), file.get_tensor("logits")
 
 
-@dataclass(frozen=True, slots=True)
-class Student:
+def freeze(upper: nn.Sequential, stages: int, trained_stages: int) -> None:
+    """Freeze all but the last of the seven stages, and the depthwise convolutions of those too.
+
+    Depthwise convolutions hold one percent of the weights, but the gradients of their weights take
+    a third of the time of a step on a CPU.
+    """
+    for stage in upper[: STAGES - stages - trained_stages]:
+        stage.requires_grad_(False)
+    for module in upper.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.requires_grad_(False)
+
+
+def solved_projection(texts: Tensor, classifier: Tensor) -> Tensor:
+    """Return the least-squares projection W (D, F), which uses no photo.
+
+    With the embeddings of the class names, texts (K, D), and the ImageNet network's classifier
+    (K, F), the W of texts @ W = classifier maps the features of an image close to the embeddings of
+    its classes.
+    """
+    gram = texts.T @ texts + RIDGE * torch.eye(texts.shape[1])
+    projection: Tensor = torch.linalg.solve(gram, texts.T @ (classifier - classifier.mean(0)))
+    return projection
+
+
+class Student(nn.Module):
     """The trained modules and the constants of their loss.
 
-    Attributes:
+    Args:
         settings: the hyperparameters.
-        upper: feature maps to pooled features.
-        head: pooled features to embeddings.
-        logit_scale: scalar, trained.
-        classifier: the ImageNet network's classifier, frozen.
-        evidence: the targets of the photos and of the network's classes.
+        network: the ImageNet network; its upper stages are trained in place.
+        stages: number of its frozen stages.
+        texts: (T, D) the teacher's embeddings.
+        evidence: the targets.
     """
 
-    settings: Settings
-    upper: nn.Module
-    head: nn.Module
-    logit_scale: Tensor
-    classifier: nn.Module
-    evidence: Evidence
+    def __init__(
+        self, settings: Settings, network: Any, stages: int, texts: Tensor, evidence: Evidence
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.upper = lower_and_upper(network, stages)[1]
+        freeze(self.upper, stages, settings.trained_stages)
+        self.classifier: nn.Module = network.classifier.requires_grad_(False)
+        self.head = nn.Linear(network.classifier.in_features, texts.shape[1], bias=False)
+        names = evidence.of_class[:, evidence.imagenet].argmax(dim=1)
+        solved = solved_projection(texts[evidence.imagenet][names], network.classifier.weight)
+        # The scale does not change cosines, but it changes the effect of an optimizer step.
+        self.head.weight.data.copy_(solved / solved.norm() * texts.shape[1] ** 0.5)
+        self.texts = nn.Parameter(texts.clone())
+        self.logit_scale = nn.Parameter(torch.tensor(3.652))
+        self.evidence = evidence
+        self.teacher_texts = texts
+        self.judged = ~evidence.imagenet
+        self.names = evidence.imagenet
 
-    def loss(self, maps: Tensor, taught: Tensor, photos: Tensor) -> Tensor:
+    def features(self, maps: Tensor) -> Tensor:
+        """Return (B, F) pooled features of maps (B, C, H, W)."""
+        pooled: Tensor = self.upper(maps.float().contiguous(memory_format=torch.channels_last))
+        return pooled
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the (B, T) logits of features."""
+        cosine = l2_normalize(self.head(features)) @ l2_normalize(self.texts).T
+        return cosine * self.logit_scale.exp()
+
+    def forward(self, maps: Tensor, taught: Tensor, photos: Tensor) -> Tensor:
         """Return the loss of a batch of B views; the first P show photos, the rest are synthetic.
 
         Args:
@@ -145,137 +168,229 @@ class Student:
             taught: (B, 1000) logits of the ImageNet network.
             photos: (P,) indices of the photos in the data.
         """
-        evidence, settings = self.evidence, self.settings
-        features = self.upper(maps.float().contiguous(memory_format=torch.channels_last))
-        cosine = cosines(l2_normalize(self.head(features)), evidence.texts)
-        taught = taught.float()
-        soft = evidence.soft(taught)
-        soft[: len(photos)] = evidence.soft_of_photos(taught[: len(photos)], photos)
-        human = self._bce(cosine[: len(photos)], evidence.human[photos])
-        of_labels = self._bce(cosine, soft, evidence.labels)
-        of_classes = self._bce(cosine, soft, ~evidence.labels)
+        features = self.features(maps)
+        loss = self.text_loss(features, taught, photos)
         student = (self.classifier(features) / TEMPERATURE).log_softmax(-1)
-        target = (taught / TEMPERATURE).softmax(-1)
-        distilled = TEMPERATURE**2 * nn.functional.kl_div(student, target, reduction="batchmean")
-        soft_loss = of_labels + settings.class_weight * of_classes
-        return human + soft_loss + settings.distillation_weight * distilled
+        target = (taught.float() / TEMPERATURE).softmax(-1)
+        distilled = TEMPERATURE**2 * kl_div(student, target, reduction="batchmean")
+        return loss + self.settings.distillation_weight * distilled
 
-    def _bce(self, cosine: Tensor, targets: Tensor, texts: Tensor | None = None) -> Tensor:
-        weights = self.evidence.positive_weights
-        if texts is not None:
-            cosine, targets, weights = cosine[:, texts], targets[:, texts], weights[texts]
-        return tempered_bce(cosine, targets, self.logit_scale, weights)
+    def text_loss(self, features: Tensor, taught: Tensor, photos: Tensor) -> Tensor:
+        """Return the loss without the distillation."""
+        settings, count = self.settings, len(photos)
+        logits = self.logits(features)
+        present = (class_probabilities(taught) @ self.evidence.of_class).clamp(max=1.0)
+        targets, weights = self._targets(logits[:count].detach(), present[:count], photos)
+        judged = self._cost(logits[:count, self.judged], targets, weights) / count
+        names = logits[:, self.names], present[:, self.names]
+        named = self._cost(*names, torch.ones_like(names[1])) / len(features)
+        pull = (l2_normalize(self.texts) - self.teacher_texts).square().sum(-1).mean()
+        total: Tensor = (judged + settings.class_weight * named) / PAIRS
+        return total + settings.text_pull * pull
 
-    def optimizer(self) -> torch.optim.AdamW:
-        """Create AdamW without weight decay of gains, biases and logit_scale."""
+    def _targets(self, logits: Tensor, present: Tensor, photos: Tensor) -> tuple[Tensor, Tensor]:
+        evidence, judged = self.evidence, self.judged
+        targets = evidence.targets[photos][:, judged].float()
+        weights = evidence.weights[photos][:, judged].float()
+        unjudged = evidence.unjudged[photos][:, judged] & (logits[:, judged] < 0)
+        present, taught = present[:, judged], evidence.taught[judged]
+        said = (targets < 0) & taught & (present >= TAUGHT)
+        absent = (targets < 0) & unjudged & ~said
+        targets = torch.where(said, present, torch.where(absent, 0.0, targets))
+        weights = torch.where(said, 0.5, weights)
+        weights = torch.where(absent, self.settings.unjudged_weight, weights)
+        return targets, torch.where(targets < 0, 0.0, weights)
+
+    def _cost(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        presence = targets.clamp(min=0.0)
+        cost = self.settings.positive_weight * presence * softplus(-logits)
+        return ((cost + (1 - presence) * softplus(logits)) * weights).sum()
+
+    def groups(self) -> list[dict[str, object]]:
+        """Return the optimizer's groups: no weight decay of gains, biases, scale and texts."""
         parameters = [*self.upper.parameters(), *self.head.parameters()]
+        parameters = [p for p in parameters if p.requires_grad]
         decayed = [p for p in parameters if p.ndim >= 2]
         others = [p for p in parameters if p.ndim < 2]
-        decay = self.settings.weight_decay
-        groups = [
-            {"params": decayed, "weight_decay": decay},
-            {"params": [*others, self.logit_scale], "weight_decay": 0.0},
+        return [
+            {"params": decayed, "weight_decay": self.settings.weight_decay},
+            {"params": [*others, self.texts, self.logit_scale], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.settings.learning_rate)
 
 
-def steps(views: Views, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the views of each step and the photos that the first of them show."""
-    generator = torch.Generator().manual_seed(settings.seed)
-    count = len(views.photos)
-    for _ in range(settings.epochs):
-        order = torch.randperm(count, generator=generator)
-        whole = count - count % settings.batch_size
-        for rows in torch.split(order[:whole], settings.batch_size):
-            view = torch.randint(views.of_photos.shape[1], rows.shape, generator=generator)
-            extra = torch.randint(len(views.synthetic), (settings.strange,), generator=generator)
-            chosen = torch.cat([views.of_photos[rows, view], views.synthetic[extra]])
-            yield chosen, views.photos[rows]
+@torch.no_grad()
+def pooled(student: Student, maps: Tensor, name: str) -> Tensor:
+    """Return (N, F) features of maps, in evaluation mode."""
+    return torch.cat([student.features(batch) for batch in track(torch.split(maps, 64), name)])
 
 
-def fit(student: Student, views: Views, progress: Progress) -> None:
-    """Train the student in place; it ends with the averaged weights."""
-    settings = student.settings
-    tower = nn.ModuleList([student.upper, student.head])
-    average = WeightAverage(tower, settings.ema_decay)
-    optimizer = student.optimizer()
-    total = settings.epochs * (len(views.photos) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=total, pct_start=WARMUP, cycle_momentum=False
-    )
-    task = progress.add_task("fine-tuning", total=total)
-    loss_of = torch.compile(student.loss)
-    for chosen, photos in steps(views, settings):
-        torch.autograd.backward(loss_of(views.maps[chosen], views.logits[chosen], photos))
-        nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
+def fit_projection(student: Student, features: Tensor, taught: Tensor, photos: Tensor) -> None:
+    """Fit the projection and the scale on fixed features of all training photos, in place."""
+    trained = [student.head.weight, student.logit_scale]
+    optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=PROJECTION_STEPS)
+    generator = torch.Generator().manual_seed(0)
+    for _ in track(range(PROJECTION_STEPS), "projection"):
+        rows = torch.randint(len(photos), (512,), generator=generator)
+        loss = student.text_loss(features[rows], taught[rows], photos[rows])
+        torch.autograd.backward(loss, inputs=trained)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
-        student.logit_scale.data.clamp_(max=math.log(100))
-        average.update()
-        progress.advance(task)
-    with average.applied():
-        averaged = {key: value.clone() for key, value in tower.state_dict().items()}
-    tower.load_state_dict(averaged)
+
+
+def measure(student: Student, maps: Tensor, data: LabelledPhotos, label_set: LabelSet) -> None:
+    """Print the average precisions on the validation split."""
+    with torch.no_grad():
+        scores = student.logits(pooled(student, maps, "validation"))[:, : len(data.texts)]
+    rows = data.indices("validation")
+    targets, files = data.targets[rows], [data.files[i] for i in rows]
+    travel = torch.tensor([file.startswith("travel/") for file in files])
+    old = average_precision(targets[~travel].numpy(), scores[~travel].numpy())
+    print_scores({name: float(old[column]) for name, column in data.classes.items()})
+    labels = slice(0, len(label_set.ids))
+    ap = average_precision(targets[travel, labels].numpy(), scores[travel, labels].numpy())
+    enough = (targets[travel, labels] == 1).sum(dim=0).numpy() >= 8
+    named = sorted(
+        (float(value), id)
+        for value, id, counts in zip(ap, label_set.ids, enough, strict=True)
+        if counts and not math.isnan(value)
+    )
+    mean = sum(value for value, _ in named) / len(named)
+    print(f"travel: macro AP {mean:.4f} over {len(named)} labels; lowest: ", end="")
+    print(", ".join(f"{id} {value:.3f}" for value, id in named[:14]), flush=True)
+
+
+def fit(
+    student: Student,
+    maps: list[Tensor],
+    taught: list[Tensor],
+    synthetic: tuple[Tensor, Tensor],
+    photos: Tensor,
+    state: Path,
+    after_epoch: list[Callable[[], None]],
+) -> None:
+    """Train the student in place, from the saved state if there is one; it ends averaged."""
+    settings = student.settings
+    average = WeightAverage(student, settings.ema_decay)
+    optimizer = torch.optim.AdamW(student.groups(), lr=settings.learning_rate)
+    steps = len(photos) // settings.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        settings.learning_rate,
+        total_steps=settings.epochs * steps,
+        pct_start=WARMUP,
+        cycle_momentum=False,
+    )
+    first = 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        first = saved["epoch"]
+        student.load_state_dict(saved["student"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        average.load_state_dict(saved["average"])
+    for epoch in range(first, settings.epochs):
+        generator = torch.Generator().manual_seed(settings.seed + epoch)
+        order = torch.randperm(len(photos), generator=generator)
+        batches = torch.split(order[: steps * settings.batch_size], settings.batch_size)
+        total = 0.0
+        for rows in track(batches, f"epoch {epoch + 1}"):
+            view = torch.randint(len(maps), rows.shape, generator=generator).tolist()
+            extra = torch.randint(len(synthetic[0]), (settings.synthetic,), generator=generator)
+            pairs = list(zip(view, rows.tolist(), strict=True))
+            shown = torch.stack([maps[v][row] for v, row in pairs])
+            said = torch.stack([taught[v][row] for v, row in pairs])
+            loss = student(
+                torch.cat([shown, synthetic[0][extra]]),
+                torch.cat([said, synthetic[1][extra]]),
+                photos[rows],
+            )
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+            student.logit_scale.data.clamp_(max=math.log(100))
+            average.update()
+            total += loss.item()
+        print(
+            f"epoch {epoch + 1}: loss {total / steps:.4f}, scale {student.logit_scale.item():.3f}"
+        )
+        torch.save(
+            {
+                "epoch": epoch + 1,
+                "student": student.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "average": average.state_dict(),
+            },
+            state,
+        )
+        with average.applied():
+            for act in after_epoch:
+                act()
 
 
 def main() -> None:
-    """Write the fine-tuned checkpoint and print its metrics on the validation split."""
+    """Write the fine-tuned upper stages, projection and text embeddings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", type=Path, required=True, help="output of fit_head.py")
-    parser.add_argument("--views", type=Path, required=True, help="output of make_views.py")
-    for name in ("tower", "classes", "manifest", "photos", "out"):
+    for name in ("views", "tower", "classes", "labels", "manifest", "photos", "detections"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--leave-out", action="append", default=[])
+    parser.add_argument("--sentences", type=Path, required=True, help="the text teacher's folder")
+    parser.add_argument("--basis", type=Path, required=True, help="output of distil_text.py")
+    parser.add_argument("--out", type=Path, required=True, help="a folder")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="names without positives")
     defaults = Settings()
     for name, value in asdict(defaults).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     args = parser.parse_args()
     settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(settings.seed)
 
-    start = read_checkpoint(args.start)
-    model = load_model(start).eval()
-    data = load_labelled_photos(
-        args.manifest,
-        args.photos,
-        start.labels,
-        names=load_names(HERE / "names.yaml", start.labels),
-        leave_out=args.leave_out,
-        positive_weight=settings.positive_weight,
+    label_set = load_label_set(args.labels)
+    data = load_photos(args.manifest, args.photos, label_set)
+    evidence = gather_evidence(
+        data, label_set, args.photos, args.classes, args.detections, args.leave_out
     )
-    views = read_views(args.views, data.files)
-    trunk, head = trunk_and_head(model)
-    trunk.to(memory_format=torch.channels_last)
-    (projection,) = head.parameters()
-    # The scale does not change cosines, but it changes the effect of an optimizer step.
-    projection.data.mul_(projection.shape[1] ** -0.5 / projection.data.square().mean().sqrt())
-    student = Student(
-        settings,
-        lower_and_upper(trunk, views.stages)[1],
-        head,
-        model.logit_scale,
-        imagenet_network(args.tower).classifier.requires_grad_(False),
-        gather_evidence(data, model, start.labels, args.photos, args.classes, args.leave_out),
-    )
-    with Progress() as progress:
-        fit(student, views, progress)
-    metrics = print_scores(evaluate(model, start.preprocess, data, "validation"))
-    write_checkpoint(
-        args.out,
-        model,
-        start.config,
-        start.labels,
-        name=args.out.name,
-        version=start.card.version,
-        readme=f"# {args.out.name}\n\nWritten by recipes/demo/finetune.py.\n",
-        training={
-            "recipe": "recipes/demo/finetune.py",
-            "left_out": args.leave_out,
-            "settings": asdict(settings),
-        },
-        metrics={"validation": metrics},
-        exif_orientation=start.preprocess.exif_orientation,
-    )
+    texts = TextTeacher(args.sentences, args.basis).embed(evidence.texts)
+    network = folded(imagenet_network(args.tower))
+    with safe_open(args.views / "view-0.safetensors", framework="pt") as file:
+        stages = int(file.metadata()["stages"])
+    student = Student(settings, network, stages, texts, evidence).eval()
+    paths = sorted(args.views.glob("view-*.safetensors"))
+    views = [read_maps(path) for path in (paths if settings.epochs else paths[:1])]
+    maps, taught = [view[0] for view in views], [view[1] for view in views]
+    validation = read_maps(args.views / "validation.safetensors")[0]
+    photos = data.indices("train")
+
+    def report() -> None:
+        measure(student, validation, data, label_set)
+
+    def save() -> None:
+        state = {key: value.contiguous() for key, value in student.state_dict().items()}
+        judged = [
+            text for text, name in zip(evidence.texts, evidence.imagenet, strict=True) if not name
+        ]
+        metadata = {
+            "stages": str(stages),
+            "texts": json.dumps(judged),
+            "settings": json.dumps(asdict(settings)),
+        }
+        save_file(state, args.out / "student.safetensors", metadata=metadata)
+
+    if (args.out / "student.safetensors").exists():
+        student.load_state_dict(load_file(args.out / "student.safetensors"))
+    else:
+        features = pooled(student, maps[0], "features")
+        fit_projection(student, features, taught[0], photos)
+        report()
+        save()
+    if settings.epochs == 0:
+        return
+    synthetic = read_maps(args.views / "synthetic.safetensors")
+    fit(student, maps, taught, synthetic, photos, args.out / "state.pt", [report, save])
 
 
 if __name__ == "__main__":

@@ -2,82 +2,126 @@
 
 The lower stages keep their ImageNet weights, so their output for a view never changes. Computing it
 once reduces the cost of a step of `finetune.py` to a fifth. The views of a photo are the whole
-photo and random crops, both with random colours. Synthetic views (details, mosaics and blends) keep
-concepts in the model that no photo shows. The output also contains the ImageNet network's logits
-for every view.
+photo and random crops, both with random colours and aspect ratios. Synthetic views (details,
+mosaics and blends) keep concepts in the model that no photo shows. The output also contains the
+ImageNet network's logits for every view.
+
+Views are smaller than the photos that the server shows the model, since crops magnify: Touvron et
+al., Fixing the train-test resolution discrepancy, 2019.
+
+Each view of all photos is one file. A file that exists is not computed again, so an interrupted
+run continues with the next view.
 """
 
 import argparse
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from imagenet import imagenet_network, lower_and_upper
+from manifest import all_names
 from rich.progress import track
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from views import load_all, synthetic_views, views
 
-from app.core.checkpoint import read_checkpoint
-from app.core.images import normalize
-from app.dataset.manifest import load_names, read_manifest
+from app.core.images import Preprocess, normalize
+from app.core.labels import load_label_set
+from app.core.model import fuse_activations, fuse_batch_norms
+from app.dataset.manifest import read_manifest
 
 HERE = Path(__file__).parent
 STORED = 1.125  # side of the decoded photos, as a multiple of the side of the views
 BATCH_SIZE = 32
 WHOLE = (0.95, 1.0)  # least and greatest share of a photo in a whole view
-SYNTHETIC = -1  # index of a synthetic view's photo
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """The ImageNet network in two halves.
+
+    Attributes:
+        preprocess: preprocessing of the views.
+        lower: images to feature maps.
+        upper: feature maps to pooled features.
+        classifier: pooled features to logits of 1000 classes.
+    """
+
+    preprocess: Preprocess
+    lower: nn.Module
+    upper: nn.Module
+    classifier: nn.Module
+
+    def maps_and_logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Return `maps` (B, C, H, W) and `logits` (B, 1000), float16, of images in [0, 1]."""
+        pixels = (images * 255).round().byte()
+        maps = self.lower(normalize(pixels, self.preprocess, torch.float32))
+        return {"maps": maps.half(), "logits": self.classifier(self.upper(maps)).half()}
+
+
+def concatenated(results: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the tensors of batches."""
+    return {key: torch.cat([each[key] for each in results]).contiguous() for key in results[0]}
 
 
 @torch.inference_mode()
 def main() -> None:
-    """Write `maps` (V, C, H, W), `logits` (V, 1000) and `photos` (V,), indices into `files`."""
+    """Write `maps` and `logits`: a file per view of the training photos, and two more files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", type=Path, required=True, help="output of make_init.py")
     parser.add_argument("--tower", type=Path, required=True, help="the ImageNet network's weights")
+    parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="a safetensors file")
+    parser.add_argument("--out", type=Path, required=True, help="a folder")
+    parser.add_argument("--size-px", type=int, default=224, help="side of the views")
     parser.add_argument("--stages", type=int, default=4, help="frozen stages, of seven")
-    parser.add_argument(
-        "--views", type=int, default=5, help="views of each photo, one of them whole"
-    )
+    parser.add_argument("--views", type=int, default=3, help="views of each photo, the first whole")
     parser.add_argument("--least-area", type=float, default=0.35, help="least share of a crop")
     parser.add_argument("--strange", type=int, default=3000, help="number of synthetic views")
     args = parser.parse_args()
-    start = read_checkpoint(args.start)
-    size_px = start.preprocess.size_px
-    names = load_names(HERE / "names.yaml", start.labels)
-    rows = [r for r in read_manifest(args.manifest, args.photos, names) if r.split == "train"]
-    stored = replace(start.preprocess, size_px=round(STORED * size_px))
+    args.out.mkdir(parents=True, exist_ok=True)
+    config = json.loads((HERE / "model_config.json").read_text())["preprocess_cfg"]
+    config["size"] = [args.size_px, args.size_px]
+    preprocess = Preprocess.from_config(config, exif_orientation=True)
+    names = all_names(load_label_set(args.labels))
+    manifest = read_manifest(args.manifest, args.photos, names)
+    rows = [row for row in manifest if row.split == "train"]
+    stored = replace(preprocess, size_px=round(STORED * args.size_px))
     pixels = load_all([args.photos / row.file for row in rows], stored)
+    validation = [args.photos / row.file for row in manifest if row.split == "validation"]
     network = imagenet_network(args.tower)
-    lower, upper = lower_and_upper(network, args.stages)
-    generator = torch.Generator().manual_seed(0)
+    fuse_batch_norms(network)
+    fuse_activations(network)
+    tower = Tower(preprocess, *lower_and_upper(network, args.stages), network.classifier)
+    metadata = {"files": json.dumps([row.file for row in rows]), "stages": str(args.stages)}
 
-    def maps_and_logits(images: Tensor) -> tuple[Tensor, Tensor]:
-        maps = lower(normalize((images * 255).round().byte(), start.preprocess, torch.float32))
-        return maps.half(), network.classifier(upper(maps)).half()
+    def plain() -> Iterator[Tensor]:
+        for batch in torch.split(load_all(validation, preprocess), BATCH_SIZE):
+            yield batch.float() / 255
 
-    batches = torch.split(torch.arange(len(rows)), BATCH_SIZE)
-    results: list[tuple[Tensor, Tensor]] = []
-    order: list[Tensor] = []
-    for view in range(args.views):
+    def of_photos(view: int) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(view)
         area = (args.least_area, 1.0) if view else WHOLE
-        for chosen in track(batches, f"view {view + 1} of {args.views}"):
-            results.append(maps_and_logits(views(pixels[chosen], size_px, area, generator)))
-            order.append(chosen)
-    for _ in track(range(args.strange // BATCH_SIZE), "synthetic views"):
-        results.append(maps_and_logits(synthetic_views(pixels, BATCH_SIZE, size_px, generator)))
-        order.append(torch.full((BATCH_SIZE,), SYNTHETIC))
-    maps, logits = (torch.cat(tensors) for tensors in zip(*results, strict=True))
-    save_file(
-        {"maps": maps.contiguous(), "logits": logits, "photos": torch.cat(order)},
-        args.out,
-        metadata={"files": json.dumps([row.file for row in rows]), "stages": str(args.stages)},
-    )
-    print(f"{len(maps)} views of {len(rows)} photos, {tuple(maps.shape[1:])} each")
+        for batch in torch.split(pixels, BATCH_SIZE):
+            yield views(batch, args.size_px, area, generator)
+
+    def synthetic() -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(args.views)
+        for _ in range(args.strange // BATCH_SIZE):
+            yield synthetic_views(pixels, BATCH_SIZE, args.size_px, generator)
+
+    sources = {"validation": plain, "synthetic": synthetic} | {
+        f"view-{view}": partial(of_photos, view) for view in range(args.views)
+    }
+    for name, source in sources.items():
+        path = args.out / f"{name}.safetensors"
+        if not path.exists():
+            results = [tower.maps_and_logits(images) for images in track(source(), name)]
+            save_file(concatenated(results), path, metadata=metadata)
+    print(f"{args.views} views of {len(rows)} photos in {args.out}")
 
 
 if __name__ == "__main__":

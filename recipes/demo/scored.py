@@ -19,5 +19,5 @@ def print_scores(ap: Mapping[str, float]) -> dict[str, float]:
     """
     scored, everything = macro_map([ap[name] for name in SCORED]), macro_map(list(ap.values()))
     print(f"validation: macro mAP {scored:.4f} over the scored, {everything:.4f} over all")
-    print(", ".join(f"{name} {value:.3f}" for name, value in ap.items()))
+    print(", ".join(f"{name} {ap[name]:.3f}" for name in SCORED))
     return {"macro_map_scored": scored, "macro_map": everything, **ap}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from app.core.images import Preprocess
 from app.dataset.photos import PhotoDataset
 
-MAX_STRETCH = 0.25
+MAX_STRETCH = 0.4  # most photo sets were squashed to a square: vary the aspect ratio
 MAX_COLOUR = 0.3
 
 
