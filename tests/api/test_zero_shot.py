@@ -207,8 +207,9 @@ def test_calibration_does_not_change_other_scorings(
     body = json_body(photo(), labels=LABELS, scoring=scoring)
     plain, found = (each.post("/zero-shot", **body).json() for each in (client, calibrated))
     assert plain["scoring"] == found["scoring"] == scoring
+    # Confidences are rounded to six digits, so equal scores may differ by one of the last digit.
     assert confidences(found["results"][0]) == pytest.approx(
-        confidences(plain["results"][0]), abs=1e-6
+        confidences(plain["results"][0]), abs=2e-6
     )
 
 
