@@ -146,6 +146,16 @@ class Label(BaseModel):
             }
         )
 
+    def unmeasured(self) -> Self:
+        """Return the label for another model or text, on whose scores nothing was measured.
+
+        It has no calibration, and states neither the evidence nor the kind of its thresholds.
+        These stay at the same logits, until they are fitted again.
+        """
+        label = self.recalibrated(IDENTITY)
+        thresholds = label.thresholds.model_copy(update={"kind": None})
+        return label.model_copy(update={"thresholds": thresholds, "evidence": None})
+
 
 class LabelSet(BaseModel):
     """The classes of a model, in the order of its text embeddings.
@@ -233,6 +243,10 @@ class LabelSet(BaseModel):
     def uncalibrated(self) -> Self:
         """Return the label set without calibration, and thresholds for the same decisions."""
         return self.recalibrated([IDENTITY] * len(self.labels))
+
+    def unmeasured(self) -> Self:
+        """Return the label set for another model, on whose scores nothing was measured."""
+        return self.model_copy(update={"labels": tuple(each.unmeasured() for each in self.labels)})
 
     def index(self, id: str) -> int:
         """Return the position of a label.

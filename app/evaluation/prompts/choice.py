@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import Calibration, LabelSet, render, tokenizer_words
+from app.core.labels import LabelSet, render, tokenizer_words
 from app.evaluation.metrics import (
     average_precision,
     bootstrap_average_precision,
@@ -128,11 +128,15 @@ def choose_prompts(
 
 
 def apply_prompt_choices(label_set: LabelSet, choices: Sequence[PromptChoice]) -> LabelSet:
-    """Return the label set with the chosen texts, and without calibration of the changed ones."""
+    """Return the label set with the chosen texts.
+
+    What was fitted to or measured on the scores of a changed text is left out
+    (`Label.unmeasured`).
+    """
     labels = [
         label
         if label.prompt == choice.chosen
-        else label.recalibrated(Calibration()).model_copy(update={"prompt": choice.chosen})
+        else label.unmeasured().model_copy(update={"prompt": choice.chosen})
         for label, choice in zip(label_set.labels, choices, strict=True)
     ]
     return label_set.model_copy(update={"labels": tuple(labels)})

@@ -93,7 +93,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
             request.out,
             result.model.cpu(),
             init.config,
-            init.labels.uncalibrated(),  # the calibration was of the old weights
+            init.labels.unmeasured(),  # everything was fitted to the old weights
             name=name,
             version=request.version,
             readme=README.format(

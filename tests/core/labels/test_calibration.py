@@ -69,6 +69,19 @@ def test_uncalibrated_restores_thresholds() -> None:
     assert back.labels[0].thresholds.store == pytest.approx(0.1)
 
 
+def test_unmeasured_keeps_thresholds_without_statements() -> None:
+    fitted = label_set(Calibration()).recalibrated([Calibration(scale=0.5, offset=-2.0)])
+    (label,) = fitted.labels
+    measured = fitted.model_copy(
+        update={"labels": (label.model_copy(update={"evidence": "human"}),)}
+    )
+    (found,) = measured.unmeasured().labels
+    assert (found.calibration, found.evidence) == (Calibration(), None)
+    assert found.thresholds.serve == pytest.approx(0.6)
+    assert found.thresholds.store == pytest.approx(0.1)
+    assert found.thresholds.kind is None  # a guarantee was of other scores
+
+
 @pytest.mark.parametrize("serve", [None, 0.0, 1.0])
 def test_threshold_without_logit_stays(serve: float | None) -> None:
     after = label_set(Calibration(), serve=serve).recalibrated([Calibration(offset=3.0)])
