@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from app.core.files import atomic_file
 from app.core.images import ImageLimits, decode
 from app.evaluation.suspects.suspects import Suspect
 
@@ -54,10 +55,14 @@ def write_contact_sheet(
         suspects: the suspects to show, by rank from 1.
         photos: the folder of their files; each was decoded before.
         total: number of all suspects, for the heading.
+
+    Raises:
+        DiskError: the file cannot be written; an existing one is unchanged.
     """
     figures = [_figure(rank, suspect, photos) for rank, suspect in enumerate(suspects, 1)]
     count = f"The first {len(figures)} of {total}; suspects.csv has them all."
-    path.write_text(PAGE.format(count=count, figures="\n".join(figures)), encoding="utf-8")
+    with atomic_file(path) as file:
+        file.write(PAGE.format(count=count, figures="\n".join(figures)).encode())
 
 
 def caption_lines(suspect: Suspect) -> list[str]:

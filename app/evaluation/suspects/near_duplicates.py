@@ -35,7 +35,12 @@ class NearDuplicates:
 
 
 def find_near_duplicates(
-    embeddings: Tensor, paths: Sequence[Path], preprocess: Preprocess, *, progress: Progress
+    embeddings: Tensor,
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    *,
+    workers: int,
+    progress: Progress,
 ) -> list[NearDuplicates]:
     """Find the pairs of photos that show the same picture, also at another size or mirrored.
 
@@ -46,6 +51,7 @@ def find_near_duplicates(
         embeddings: (N, D) float32 unit rows.
         paths: N photos.
         preprocess: the checkpoint's; gives the orientation and the interpolation.
+        workers: processes that load photos.
         progress: shows the time left.
 
     Returns:
@@ -55,7 +61,9 @@ def find_near_duplicates(
         DataError: a photo cannot be used.
     """
     small = replace(preprocess, size_px=COPY_SIDE_PX)
-    batches = pixel_batches(paths, small, progress=progress, description="near-duplicates")
+    batches = pixel_batches(
+        paths, small, workers=workers, progress=progress, description="near-duplicates"
+    )
     copies = torch.cat([batch.to(torch.float32).mean(dim=1) for batch in batches])
     pairs = nearest_pairs(embeddings)
     found = [

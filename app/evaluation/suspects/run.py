@@ -57,7 +57,7 @@ def run_suspects(request: SuspectsRequest, console: Console) -> str:
         DataError: the manifest, a photo or the embeddings cannot be used, or no label can be
             judged.
         CheckpointError: the checkpoint is damaged.
-        DiskError: the embeddings cannot be written.
+        DiskError: the embeddings or the contact sheet cannot be written.
     """
     try:
         request.out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,11 @@ def run_suspects(request: SuspectsRequest, console: Console) -> str:
     with Progress(console=console) as progress:
         embeddings = _embeddings(request, checkpoint, data, progress)
         duplicates = find_near_duplicates(
-            embeddings, paths, checkpoint.preprocess, progress=progress
+            embeddings,
+            paths,
+            checkpoint.preprocess,
+            workers=request.workers,
+            progress=progress,
         )
         groups = duplicate_groups(len(paths), duplicates)
         if (different := len(set(groups))) < request.folds:
