@@ -28,7 +28,7 @@ class CompareRequest(DatasetRequest):
     models: tuple[str, ...] = Field(
         description="checkpoints; SCORING is sigmoid (default), pair, softmax or calibrated"
     )
-    split: Split = Field("test", description="train, validation or test")
+    split: Split = Field("test", description="the photos to measure on")
     top: int | None = Field(None, ge=1, description="also report the N classes with most positives")
     as_json: bool = Field(False, description="JSON, with intervals per class")
     resamples: int = Field(1000, ge=1, description="bootstrap draws")

@@ -11,9 +11,10 @@ from app.cli.request_command import request_command
 def compare_command(request: CompareRequest) -> None:
     """Compare checkpoints on labelled photos, as the paper's tables 1 and 2 do.
 
-    A model is a MuMIC checkpoint (sigmoid: its own scores; pair: each label against a neutral
-    text, as the paper scores CLIP; softmax: one of the labels; calibrated: as /zero-shot) or an
-    ASL classifier.
+    A model is a MuMIC checkpoint or an ASL classifier. A checkpoint scores the texts of the
+    classes as /zero-shot does (sigmoid: each by itself, as trained; pair: each against a neutral
+    text, as the paper scores CLIP; softmax: one of them; calibrated: by its calibration), without
+    the calibration of its labels.
     """
     from app.baselines.comparison import run_comparison
 

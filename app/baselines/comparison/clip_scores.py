@@ -1,7 +1,8 @@
-"""Scores of one checkpoint by the three methods that the paper compares (sections 4.2 and 5.5).
+"""Scores of one checkpoint by several methods: three that the paper compares, and `calibrated`.
 
-`pair` is the original CLIP as a multi-label classifier: each label's prompt against a neutral
-text. `softmax` is CLIP as it was trained: exactly one of the labels. `sigmoid` is MuMIC's own.
+In sections 4.2 and 5.5 of the paper, `pair` is the original CLIP as a multi-label classifier: each
+label's prompt against a neutral text. `softmax` is CLIP as it was trained: exactly one of the
+labels. `sigmoid` is MuMIC's own, here without the calibration of labels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ def checkpoint_scores(
     """Score photos against label texts by several methods; each photo is embedded once.
 
     Args:
-        classifier: the checkpoint; every method uses its logit_scale.
+        classifier: the checkpoint.
         texts: C rendered prompts. With `softmax` they compete with one another.
         paths: n photos, at least one.
         methods: the scoring methods.
@@ -40,6 +41,7 @@ def checkpoint_scores(
 
     Raises:
         DataError: a photo cannot be used.
+        OptionError: `calibrated`, and the checkpoint has no calibration of zero-shot scores.
         TextError: a text is longer than the checkpoint's context.
     """
     text_embeddings = classifier.embed_texts(texts)
