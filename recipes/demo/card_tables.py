@@ -1,93 +1,101 @@
 """The tables of the model card, as Markdown."""
 
-import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from scored import SCORED
 
-from app.core.labels import LabelSet
-from app.evaluation.metrics import (
-    average_precision,
-    bootstrap_average_precision,
-    draw_bootstrap_samples,
-    percentile_interval,
-)
-from app.evaluation.metrics.calibration import ReliabilityDiagram
+from app.core.labels import Calibration, Label
 from app.evaluation.report import table_to_markdown
 
-Floats = NDArray[np.floating]
+Measured = Mapping[str, Any]  # ap, low, high, positives and negatives of one class or label
 
 
-def metrics_table(ap: dict[str, float], targets: Floats, scores: Floats) -> str:
-    """Return one row per class: positives, average precision and its interval."""
-    rows = [["class", "positives", "AP", "95 % interval"]]
-    drawn = bootstrap_average_precision(targets, scores, draw_bootstrap_samples(len(targets)))
-    for i, (name, value) in enumerate(ap.items()):
-        if math.isnan(value):
-            rows.append([name, "0", "", ""])
-            continue
-        low, high = percentile_interval(drawn[:, i])
+def interval(measured: Measured) -> str:
+    """Format an interval; a dash for one of zero width or without values."""
+    low, high = measured["low"], measured["high"]
+    return f"{low:.3f} to {high:.3f}" if low < high else "-"
+
+
+def class_table(measured: Mapping[str, Measured]) -> str:
+    """Return one row per class of the older photos: positives, average precision, interval."""
+    rows = [["class", "test positives", "AP", "95 % interval"]]
+    for name, found in measured.items():
         scored = " *" if name in SCORED else ""
-        positives = str(int((targets[:, i] == 1).sum()))
-        rows.append([name + scored, positives, f"{value:.3f}", f"{low:.3f} to {high:.3f}"])
+        row = [name + scored, str(found["positives"]), f"{found['ap']:.3f}", interval(found)]
+        rows.append(row)
     return table_to_markdown(rows)
 
 
-def evidence_of_labels(
-    label_set: LabelSet, targets: Floats, taught: frozenset[str] | set[str]
-) -> list[str]:
-    """Return the source that each label was learned from: human, teacher or text alone.
-
-    Args:
-        label_set: C labels.
-        targets: (N, C) presence by humans on the photos of the train split. A label that has only
-            negatives was not learned from humans.
-        taught: ids of the labels that some of the teacher's classes imply.
-    """
-    human = (targets == 1).any(axis=0)
-    return [
-        "human" if by_human else "teacher" if id in taught else "text alone"
-        for id, by_human in zip(label_set.ids, human, strict=True)
-    ]
+def everyday_table(measured: Mapping[str, Any]) -> str:
+    """Return one row per everyday text: pairs and shares of `measure_zero_shot.py`."""
+    rows = [["text", "photos it fits", "0.5 or more", "photos it cannot fit", "below 0.5"]]
+    for name, found in [*measured["table"].items(), ("all pairs", measured["pairs"])]:
+        rows.append([name, *_shares(found)])
+    mean = measured["mean"]
+    rows.append(["mean of the texts", "", f"{mean['recall']:.3f}", "", f"{mean['below']:.3f}"])
+    return table_to_markdown(rows)
 
 
 def label_table(
-    label_set: LabelSet,
-    evidence: Sequence[str],
-    rests_on: Sequence[str],
-    targets: Floats,
-    scores: Floats,
+    labels: Sequence[Label],
+    photos: Sequence[int],
+    teachers: Sequence[str],
+    measured: Mapping[str, Measured],
 ) -> str:
-    """Return one row per label: its sources, AP where humans labelled it, and its thresholds.
+    """Return one row per label: what it rests on, its average precision and its thresholds.
 
     Args:
-        label_set: C labels with their thresholds.
-        evidence: the source that each label was learned from.
-        rests_on: the source of each label's `serve` threshold; none if it has no threshold.
-        targets: (N, C) presence by humans on the photos of the validation split.
-        scores: (N, C) logits of the labels on these photos.
+        labels: C labels with evidence and thresholds.
+        photos: C counts of positives by humans in the train split.
+        teachers: C names of the models that gave pseudo-labels; empty if none did.
+        measured: the measured labels by id.
     """
-    rows = [["label", "learned from", "`serve` rests on", "positives", "negatives"]]
-    rows[0] += ["AP", "serve", "store"]
-    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
-    ap = average_precision(targets, scores)
-    for i, label in enumerate(label_set.labels):
-        # Without a negative, AP is 1 for any scores.
-        measured = f"{ap[i]:.3f}" if positives[i] and negatives[i] else ""
-        serve = label.thresholds.serve
-        thresholds = ["" if serve is None else f"{serve:.4f}", f"{label.thresholds.store:.4f}"]
-        known = [str(positives[i]), str(negatives[i])]
-        rows.append([label.name, evidence[i], rests_on[i], *known, measured, *thresholds])
+    calibrated = any(label.calibration != Calibration() for label in labels)
+    header = ["label", "evidence", "teachers", "human photos", "test positives", "AP"]
+    header += ["95 % interval", "`serve`", "kind", "`store`", *["calibration"] * calibrated]
+    rows = [header]
+    for label, count, names in zip(labels, photos, teachers, strict=True):
+        found, thresholds = measured.get(label.id), label.thresholds
+        figures = [str(found["positives"]), f"{found['ap']:.3f}", interval(found)] if found else []
+        serve = "not served" if thresholds.serve is None else f"{thresholds.serve:.4f}"
+        row = [label.name, label.evidence or "", names, str(count), *(figures or ["", "", ""])]
+        row += [serve, thresholds.kind or "", f"{thresholds.store:.4f}"]
+        if calibrated:
+            row.append(f"{label.calibration.scale:.3f} x logit {label.calibration.offset:+.3f}")
+        rows.append(row)
     return table_to_markdown(rows, text_columns=3)
 
 
-def reliability_table(found: ReliabilityDiagram) -> str:
-    """Return one row per non-empty bin: pairs, mean probability and share of positives."""
+def reliability_table(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Return one row per bin: pairs, mean probability and share of positives."""
     rows = [["probability", "known pairs", "mean probability", "share of positives"]]
-    for b in np.flatnonzero(found.pairs):
-        low, high = found.edges[b : b + 2]
-        means = (f"{found.probability[b]:.3f}", f"{found.frequency[b]:.3f}")
-        rows.append([f"{low:.1f} to {high:.1f}", str(found.pairs[b]), *means])
+    for each in bins:
+        means = [f"{each['probability']:.3f}", f"{each['frequency']:.3f}"]
+        rows.append([f"{each['from']:.1f} to {each['to']:.1f}", str(each["pairs"]), *means])
     return table_to_markdown(rows)
+
+
+def source_table(sources: Mapping[str, Mapping[str, str]], photos: Counter[str]) -> str:
+    """Return one row per source of photos: what they show, their number and their terms.
+
+    Args:
+        sources: `shows` and `terms` of each source.
+        photos: number of training photos of each source.
+
+    Raises:
+        KeyError: a source has no terms.
+    """
+    rows = [["source", "photos show", "terms", "training photos"]]
+    for name, count in photos.most_common():
+        entry = sources[name]
+        rows.append([f"`{name}`", entry["shows"], entry["terms"], str(count)])
+    return table_to_markdown(rows, text_columns=3)
+
+
+def _shares(found: Mapping[str, Any]) -> list[str]:
+    recall, below = (
+        "" if found[key] is None else f"{found[key]:.3f}" for key in ("recall", "below")
+    )
+    return [str(found["fits"]), recall, str(found["never"]), below]

@@ -181,7 +181,11 @@ def main() -> None:
     with httpx.Client(base_url=args.url, timeout=120) as client:
         card = client.get("/model").raise_for_status().json()
         print(f"{card['name']} {card['version']}, {args.split}: {len(rows)} photos")
-        report = {"names": measure_names(client, older, args.photos, names, args.only)}
+        report: dict[str, Any] = {
+            "model": {"name": card["name"], "version": card["version"]},
+            "split": args.split,
+            "names": measure_names(client, older, args.photos, names, args.only),
+        }
         if not args.only:
             report["labels"] = measure_labels(client, travel, args.photos, label_set.ids)
     if args.json:

@@ -2,10 +2,11 @@
 
 Sends the photos of one split to the server with all texts of `everyday_texts.yaml`, and prints for
 each text how many of the photos that it fits score at least 0.5, and how many of the photos that it
-cannot fit score below.
+cannot fit score below. With --json, it also writes the results to a file.
 """
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -98,40 +99,60 @@ def photos_of(root: Path, split: str) -> Iterator[Photo]:
 
 def confidences(
     client: httpx.Client, photos: Sequence[Photo], texts: Sequence[str], options: dict[str, Any]
-) -> NDArray[np.float64]:
-    """Return the (N, T) confidences of /zero-shot, and print the scoring that the server used.
+) -> tuple[NDArray[np.float64], str]:
+    """Return the (N, T) confidences of /zero-shot, and the scoring that the server used.
 
     Raises:
         SystemExit: the server cannot use a photo.
     """
-    rows = []
+    rows, scoring = [], ""
     for start in track(range(0, len(photos), BATCH_SIZE), "POST /zero-shot"):
         batch = photos[start : start + BATCH_SIZE]
         files = [("images", (str(start + i), p.path.read_bytes())) for i, p in enumerate(batch)]
         response = client.post("/zero-shot", files=files, data={"labels": texts, **options})
         answer = response.raise_for_status().json()
-        if start == 0:
-            print(f"scoring: {answer['scoring']}")
+        scoring = answer["scoring"]
         for photo, result in zip(batch, answer["results"], strict=True):
             if result["status"] != "ok":
                 raise SystemExit(f"{photo.path}: {result['error']['message']}")
             by_text = {score["label"]: score["confidence"] for score in result["scores"]}
             rows.append([by_text[text] for text in texts])
-    return np.array(rows)
+    return np.array(rows), scoring
 
 
-def share(values: NDArray[np.bool_]) -> str:
-    """Format the share of true values, or a dash if there are none."""
-    return f"{values.mean():9.3f}" if values.size else f"{'-':>9}"
+def share(values: NDArray[np.bool_]) -> float | None:
+    """Return the share of true values, or None if there are no values."""
+    return float(values.mean()) if values.size else None
+
+
+def shares(scores: NDArray[np.float64], targets: NDArray[np.int_]) -> dict[str, Any]:
+    """Return the pairs that fit, the recall, the pairs that cannot fit, and the share below."""
+    fit, not_fit = scores[targets == 1] >= THRESHOLD, scores[targets == 0] < THRESHOLD
+    return {
+        "fits": fit.size,
+        "recall": share(fit),
+        "never": not_fit.size,
+        "below": share(not_fit),
+    }
+
+
+def line(name: str, found: dict[str, Any]) -> str:
+    """Format one line of the table, with dashes for missing values."""
+    recall, below = (
+        f"{'-' if found[key] is None else format(found[key], '.3f'):>9}"
+        for key in ("recall", "below")
+    )
+    return f"{name:32}{found['fits']:7}{recall}{found['never']:8}{below}"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; with --json, also write the results to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos.csv")
     parser.add_argument("--part", dest="split", default="test", choices=("validation", "test"))
     parser.add_argument("--scoring", help="default: what the server uses by default")
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     texts = load_texts(HERE / "everyday_texts.yaml")
     photos = list(photos_of(args.photos, args.split))
@@ -140,17 +161,29 @@ def main() -> None:
     with httpx.Client(base_url=args.url, timeout=120) as client:
         card = client.get("/model").raise_for_status().json()
         print(f"{card['name']} {card['version']}, {args.split}: {len(photos)} photos")
-        scores = confidences(client, photos, [each.text for each in texts], options)
-    fits, never, high = targets == 1, targets == 0, scores >= THRESHOLD
+        scores, scoring = confidences(client, photos, [each.text for each in texts], options)
+    table = {each.text: shares(scores[:, i], targets[:, i]) for i, each in enumerate(texts)}
+    pairs = shares(scores, targets)
+    recall, below = (
+        float(np.mean([found[key] for found in table.values() if found[key] is not None]))
+        for key in ("recall", "below")
+    )
+    print(f"scoring: {scoring}")
     print(f"{'text':32}{'fits':>7}{'recall':>9}{'never':>8}{'below':>9}")
-    for i, each in enumerate(texts):
-        fit, not_fit = high[fits[:, i], i], ~high[never[:, i], i]
-        print(f"{each.text:32}{fit.size:7}{share(fit)}{not_fit.size:8}{share(not_fit)}")
-    fit, not_fit = high[fits], ~high[never]
-    print(f"{'all pairs':32}{fit.size:7}{share(fit)}{not_fit.size:8}{share(not_fit)}")
-    recalls = [high[fits[:, i], i].mean() for i in range(len(texts)) if fits[:, i].any()]
-    below = [(~high[never[:, i], i]).mean() for i in range(len(texts)) if never[:, i].any()]
-    print(f"{'mean of the texts':39}{np.mean(recalls):9.3f}{'':8}{np.mean(below):9.3f}")
+    for name, found in [*table.items(), ("all pairs", pairs)]:
+        print(line(name, found))
+    print(f"{'mean of the texts':39}{recall:9.3f}{'':8}{below:9.3f}")
+    if args.json:
+        report = {
+            "model": {"name": card["name"], "version": card["version"]},
+            "split": args.split,
+            "photos": len(photos),
+            "scoring": scoring,
+            "table": table,
+            "pairs": pairs,
+            "mean": {"recall": recall, "below": below},
+        }
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

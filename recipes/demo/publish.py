@@ -7,6 +7,7 @@ of either kind is not served by default.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 from app.core.checkpoint import load_model, read_checkpoint, write_checkpoint
 from app.core.labels import reference_histograms
 from app.dataset.labelled import UNKNOWN_TARGET
-from app.evaluation.metrics import sigmoid
+from app.evaluation.metrics import (
+    draw_bootstrap_samples,
+    percentile_interval,
+    reliability_diagram,
+    sigmoid,
+)
+from app.evaluation.metrics.bootstrap import bootstrap_calibration_error
 from app.evaluation.predictions import predict_photos
 from app.evaluation.thresholds import (
     ThresholdRules,
@@ -32,6 +39,38 @@ def confident(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return soft targets as 1 or 0, and -1 where they are neither sure nor assumed absent."""
     certain = np.where(targets >= 0.5, 1.0, np.where(targets == 0.0, 0.0, UNKNOWN_TARGET))
     return certain.astype(np.float32)
+
+
+def reliability(targets: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, Any]:
+    """Compare probabilities with frequencies, for labels with a known positive and negative.
+
+    Args:
+        targets: (N, C) presence by humans, 1 or 0, or negative where unknown.
+        logits: (N, C), with the calibration of the labels.
+
+    Returns:
+        The expected calibration error with its 95 % interval, and the bins that are not empty.
+    """
+    both = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    known, probabilities = targets[:, both], sigmoid(logits[:, both].astype(np.float64))
+    found = reliability_diagram(known, probabilities)
+    draws = draw_bootstrap_samples(len(targets))
+    low, high = percentile_interval(bootstrap_calibration_error(known, probabilities, draws))
+    return {
+        "labels": int(both.sum()),
+        "expected_calibration_error": round(found.calibration_error, 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "bins": [
+            {
+                "from": round(float(found.edges[b]), 4),
+                "to": round(float(found.edges[b + 1]), 4),
+                "pairs": int(found.pairs[b]),
+                "probability": round(float(found.probability[b]), 4),
+                "frequency": round(float(found.frequency[b]), 4),
+            }
+            for b in np.flatnonzero(found.pairs)
+        ],
+    }
 
 
 def main() -> None:
@@ -76,7 +115,12 @@ def main() -> None:
         readme=f"# {args.out.name}\n\nWritten by recipes/demo/publish.py.\n",
         training=checkpoint.card.training,
         metrics={
-            "thresholds": {"part": "validation", **summary.as_metrics()},
+            "thresholds": {
+                "part": "validation",
+                "precision": args.precision,
+                **summary.as_metrics(),
+            },
+            "reliability": {"split": "validation", **reliability(human, logits)},
             "score_histograms": reference_histograms(label_set.ids, logits),
         },
         exif_orientation=checkpoint.preprocess.exif_orientation,
