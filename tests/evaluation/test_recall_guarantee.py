@@ -50,7 +50,7 @@ def test_recall_holds_with_confidence_on_unseen_photos(
 
 
 def test_guarantee_does_not_waste_recall() -> None:
-    """Of 500 positives, 17 may be missed for a recall of 0.95 with confidence 0.95."""
+    """Of 500 positives, 16 may be missed for a recall of 0.95 with confidence 0.95."""
     targets, scores = drawn(500, 20)
     fitted = fit_thresholds(targets, logit(scores), rules(0.95, 0.95))
     missed = (scores[:500] < fitted.serve).sum(axis=0)
