@@ -81,7 +81,7 @@ class Scenes:
         return self.scene_of.get((source, name)) or self.scene_of[source, ""]
 
     def may_show(self, scene: str, label: str) -> bool:
-        """Return whether a photo of a scene may show a label though nobody said so."""
+        """Return whether a photo of a scene may show a label though it is not labelled."""
         return scene == MIXED or scene in self.plausible[label]
 
 

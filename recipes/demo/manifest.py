@@ -1,7 +1,7 @@
 """Makes the manifest of both photo sets and the names file that defines its names.
 
 Writes `manifest.csv`, with paths relative to the folder of the photo sets, and `names.yaml` to the
-work folder. A pair of a photo and a name that nobody judged is in neither column: it is unknown.
+work folder. A pair of a photo and a name that was not judged is in neither column: it is unknown.
 """
 
 import argparse

@@ -80,7 +80,8 @@ def test_options_are_equal_in_every_body_format(
 def test_default_threshold_is_each_labels_serve_threshold(
     client: httpx.Client, tiny_classifier: Classifier, everything: dict[str, float]
 ) -> None:
-    own = {label.id: label.thresholds.serve for label in tiny_classifier.labels.labels}
+    labels = tiny_classifier.labels
+    own = dict(zip(labels.ids, labels.serve_thresholds.tolist(), strict=True))
     (result,) = predict(client, raw(photo()))
     assert set(scores(result)) == {id for id, score in everything.items() if score >= own[id]}
     assert {label["id"]: label["threshold"] for label in result["labels"]} == pytest.approx(

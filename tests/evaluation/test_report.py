@@ -106,7 +106,7 @@ def test_label_without_threshold_is_not_marked_as_served(tmp_path: Path) -> None
     colours = [to_hex(bar.get_facecolor()) for bar in best_labels.patches]
     assert colours == [GREY, BLUE.lower()]
     _, marked = all_labels.lines
-    assert list(marked.get_xdata()) == [2]
+    assert np.asarray(marked.get_xdata()).tolist() == [2]
 
 
 def test_warning_names_ten_classes_at_most() -> None:
