@@ -111,8 +111,10 @@ def test_label_without_negative_is_undefined_and_not_trained(run: Mumic, tmp_pat
     assert "cross-validation" not in fitted.out
     card = json.loads((tmp_path / "mine" / "mumic.json").read_text())
     assert "unseen_recall" not in card["metrics"]["thresholds"]
-    garden = next(line.split() for line in fitted.out.splitlines() if line.startswith("garden"))
-    assert garden[5:7] == ["-", "-"]  # F1, and the best possible
+    rows = [line.split() for line in fitted.out.splitlines() if line]
+    header, garden = (next(row for row in rows if row[0] == name) for name in ("label", "garden"))
+    column = dict(zip(header, garden, strict=True))
+    assert (column["serve"], column["F1"], column["best"]) == ("null", "-", "-")
     measured = run(f"evaluate --checkpoint mine --out report --resamples 10 {DATA}")
     assert measured.code == 0, measured.err
     assert "without a known negative in the split test (1 of" in measured.err
