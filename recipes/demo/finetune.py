@@ -21,7 +21,7 @@ the ImageNet network. A state is saved after each epoch, and a run that finds on
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,31 @@ class Settings:
     unjudged_weight: float = 0.1
     ema_decay: float = 0.998
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view of every training photo, and the synthetic views of the same size.
+
+    Attributes:
+        maps: (N, C, H, W) float16 feature maps.
+        logits: (N, 1000) float16 logits of the ImageNet network.
+        synthetic_maps: (M, C, H, W) float16.
+        synthetic_logits: (M, 1000) float16.
+    """
+
+    maps: Tensor
+    logits: Tensor
+    synthetic_maps: Tensor
+    synthetic_logits: Tensor
+
+
+def read_views(folder: Path) -> list[View]:
+    """Read the views of an output folder of `make_views.py`."""
+    synthetic = read_maps(folder / "synthetic.safetensors")
+    return [
+        View(*read_maps(path), *synthetic) for path in sorted(folder.glob("view-*.safetensors"))
+    ]
 
 
 def read_maps(path: Path) -> tuple[Tensor, Tensor]:
@@ -263,9 +288,7 @@ def measure(student: Student, maps: Tensor, data: LabelledPhotos, label_set: Lab
 
 def fit(
     student: Student,
-    maps: list[Tensor],
-    taught: list[Tensor],
-    synthetic: tuple[Tensor, Tensor],
+    views: Sequence[View],
     photos: Tensor,
     state: Path,
     after_epoch: list[Callable[[], None]],
@@ -296,14 +319,13 @@ def fit(
         batches = torch.split(order[: steps * settings.batch_size], settings.batch_size)
         total = 0.0
         for rows in track(batches, f"epoch {epoch + 1}"):
-            view = torch.randint(len(maps), rows.shape, generator=generator).tolist()
-            extra = torch.randint(len(synthetic[0]), (settings.synthetic,), generator=generator)
-            pairs = list(zip(view, rows.tolist(), strict=True))
-            shown = torch.stack([maps[v][row] for v, row in pairs])
-            said = torch.stack([taught[v][row] for v, row in pairs])
+            view = views[int(torch.randint(len(views), (), generator=generator))]
+            extra = torch.randint(
+                len(view.synthetic_maps), (settings.synthetic,), generator=generator
+            )
             loss = student(
-                torch.cat([shown, synthetic[0][extra]]),
-                torch.cat([said, synthetic[1][extra]]),
+                torch.cat([view.maps[rows], view.synthetic_maps[extra]]),
+                torch.cat([view.logits[rows], view.synthetic_logits[extra]]),
                 photos[rows],
             )
             torch.autograd.backward(loss)
@@ -335,8 +357,10 @@ def fit(
 def main() -> None:
     """Write the fine-tuned upper stages, projection and text embeddings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("views", "tower", "classes", "labels", "manifest", "photos", "detections"):
+    parser.add_argument("--views", type=Path, nargs="+", required=True, help="folders, any sizes")
+    for name in ("tower", "classes", "labels", "manifest", "photos", "detections"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="output of another run, to continue from")
     parser.add_argument("--sentences", type=Path, required=True, help="the text teacher's folder")
     parser.add_argument("--basis", type=Path, required=True, help="output of distil_text.py")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
@@ -356,13 +380,11 @@ def main() -> None:
     )
     texts = TextTeacher(args.sentences, args.basis).embed(evidence.texts)
     network = folded(imagenet_network(args.tower))
-    with safe_open(args.views / "view-0.safetensors", framework="pt") as file:
+    first = args.views[0]
+    with safe_open(first / "view-0.safetensors", framework="pt") as file:
         stages = int(file.metadata()["stages"])
     student = Student(settings, network, stages, texts, evidence).eval()
-    paths = sorted(args.views.glob("view-*.safetensors"))
-    views = [read_maps(path) for path in (paths if settings.epochs else paths[:1])]
-    maps, taught = [view[0] for view in views], [view[1] for view in views]
-    validation = read_maps(args.views / "validation.safetensors")[0]
+    validation = read_maps(first / "validation.safetensors")[0]
     photos = data.indices("train")
 
     def report() -> None:
@@ -380,17 +402,16 @@ def main() -> None:
         }
         save_file(state, args.out / "student.safetensors", metadata=metadata)
 
-    if (args.out / "student.safetensors").exists():
-        student.load_state_dict(load_file(args.out / "student.safetensors"))
-    else:
-        features = pooled(student, maps[0], "features")
-        fit_projection(student, features, taught[0], photos)
+    if args.start:
+        student.load_state_dict(load_file(args.start))
+    elif not (args.out / "state.pt").exists():
+        maps, logits = read_maps(first / "view-0.safetensors")
+        fit_projection(student, pooled(student, maps, "features"), logits, photos)
         report()
         save()
-    if settings.epochs == 0:
-        return
-    synthetic = read_maps(args.views / "synthetic.safetensors")
-    fit(student, maps, taught, synthetic, photos, args.out / "state.pt", [report, save])
+    if settings.epochs:
+        views = [view for folder in args.views for view in read_views(folder)]
+        fit(student, views, photos, args.out / "state.pt", [report, save])
 
 
 if __name__ == "__main__":
