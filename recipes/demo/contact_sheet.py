@@ -1,7 +1,7 @@
 """Draws photos with the labels that a running server serves for them, for a check by eye.
 
 The photos are drawn at random from the test split, an equal number from each kind of scene
-(`classes.yaml`). Writes pages of 24 photos as JPEG, and `served.csv`, a table to note in which of
+(`classes.yaml`). Writes pages of 24 photos as PNG, and `served.csv`, a table to note in which of
 the served labels are right, wrong or absurd.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
     size = COLUMNS * ROWS
     for start in range(0, len(drawn), size):
         sheet = page(images[start : start + size], results[start : start + size], start + 1)
-        sheet.save(args.out / f"page-{start // size + 1}.jpg", quality=88)
+        sheet.save(args.out / f"page-{start // size + 1}.png")
     with (args.out / "served.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["number", "file", "label", "confidence", "verdict"])
