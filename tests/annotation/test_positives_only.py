@@ -177,7 +177,10 @@ def test_label_missing_in_one_split_is_named() -> None:
 
     rows = [row(1, "train", "a", "b"), row(2, "train", "b", "a"), row(3, "validation", "a", "b")]
     warnings = list(split_counts.split_warnings([*rows, row(4, "test", "a b", "")]))
-    assert any("split validation, so without average precision (2 of 2" in w for w in warnings)
+    assert any(
+        "split validation, so without average precision, and not served by default (2 of 2" in w
+        for w in warnings
+    )
     assert not any("split train" in warning for warning in warnings)
 
 

@@ -9,7 +9,9 @@ from app.dataset.manifest import OPTIONAL_SPLIT, SPLITS, UNLISTED_ADVICE, Manife
 MIN_VALIDATION_PHOTOS = 10
 CONSEQUENCES: dict[Split, str] = {
     "train": "not learned",
+    "validation": "without average precision, and not served by default",
     "calibration": "with the pooled calibration",
+    "test": "without average precision",
 }
 
 
@@ -61,15 +63,15 @@ def split_warnings(rows: Sequence[ManifestRow]) -> Iterator[str]:
             label for label in known if not min(positives[label, split], negatives[label, split])
         ]
         if lacking and any(row.split == split for row in rows):
-            consequence = CONSEQUENCES.get(split, "without average precision")
             yield (
-                f"no positive or no negative photo in the split {split}, so {consequence} "
+                f"no positive or no negative photo in the split {split}, so {CONSEQUENCES[split]} "
                 f"({len(lacking)} of {len(labels)} labels): {', '.join(lacking)}"
             )
     few = [
         label
         for label in known
-        if min(positives[label, "validation"], negatives[label, "validation"])
+        if 0
+        < min(positives[label, "validation"], negatives[label, "validation"])
         < MIN_VALIDATION_PHOTOS
     ]
     if few:
