@@ -41,10 +41,11 @@ class TextTeacher:
         return l2_normalize(self._full(texts) @ load_file(self._basis)["basis"])
 
     def _full(self, texts: Sequence[str]) -> Tensor:
-        return self._model.encode(
+        rows: Tensor = self._model.encode(
             list(texts),
             batch_size=256,
             convert_to_tensor=True,
             normalize_embeddings=True,
             show_progress_bar=True,
-        ).float()
+        )
+        return rows.float()
