@@ -9,8 +9,6 @@ from app.core.checkpoint import CARD_FILE, read_checkpoint, write_relabelled
 from app.core.files import refuse_foreign
 from app.core.labels import reference_histograms
 from app.core.runtime import choose_placement
-from app.dataset.labelled import load_labelled_photos
-from app.dataset.manifest import load_names
 from app.errors import DataError
 from app.evaluation.label_calibration.fitting import fit_calibrations
 from app.evaluation.label_calibration.summary import (
@@ -19,7 +17,7 @@ from app.evaluation.label_calibration.summary import (
     summarise_calibrations,
 )
 from app.evaluation.metrics import check_measurable
-from app.evaluation.predictions import fitting_warnings, predict_photos
+from app.evaluation.predictions import fitting_warnings, load_requested_photos, predict_photos
 from app.evaluation.requests import CalibrateLabelsRequest
 
 
@@ -43,14 +41,7 @@ def run_label_calibration(request: CalibrateLabelsRequest, console: Console) -> 
     checkpoint = read_checkpoint(request.checkpoint)
     refuse_foreign(request.out, CARD_FILE)
     labels, split = checkpoint.labels, request.split
-    data = load_labelled_photos(
-        request.manifest,
-        request.photos,
-        labels,
-        names=load_names(request.names, labels) if request.names else None,
-        split=split,
-        columns=request.columns,
-    )
+    data = load_requested_photos(request, labels, split=split)
     indices = data.indices(split)
     targets = data.targets[indices][:, data.columns_of(labels.prompts)].numpy()
     check_measurable(targets, request.manifest, split)

@@ -9,6 +9,9 @@ from app.evaluation.predictions.predictions import (
     checkpoints_by_title,
     predict_photos,
 )
+from app.evaluation.predictions.requested_photos import (
+    load_requested_photos,
+)
 from app.evaluation.predictions.reused_splits import (
     fitting_warnings,
     measuring_warnings,
@@ -20,6 +23,7 @@ __all__ = [
     "embed_photos",
     "embed_texts",
     "fitting_warnings",
+    "load_requested_photos",
     "measuring_warnings",
     "predict_photos",
 ]

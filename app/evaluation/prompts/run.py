@@ -8,11 +8,9 @@ from rich.progress import Progress
 from app.core.checkpoint import CARD_FILE, read_checkpoint, write_relabelled
 from app.core.files import refuse_foreign
 from app.core.runtime import choose_placement
-from app.dataset.labelled import load_labelled_photos
-from app.dataset.manifest import load_names
 from app.errors import OptionError
 from app.evaluation.metrics import check_measurable
-from app.evaluation.predictions import predict_photos
+from app.evaluation.predictions import load_requested_photos, predict_photos
 from app.evaluation.prompts.choice import (
     PromptChoice,
     apply_prompt_choices,
@@ -48,14 +46,7 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
     checkpoint = read_checkpoint(request.checkpoint)
     refuse_foreign(request.out, CARD_FILE)
     labels, split = checkpoint.labels, request.split
-    data = load_labelled_photos(
-        request.manifest,
-        request.photos,
-        labels,
-        names=load_names(request.names, labels) if request.names else None,
-        split=split,
-        columns=request.columns,
-    )
+    data = load_requested_photos(request, labels, split=split)
     indices = data.indices(split)
     targets = data.targets[indices][:, data.columns_of(labels.prompts)].numpy()
     check_measurable(targets, request.manifest, split)

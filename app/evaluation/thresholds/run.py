@@ -9,11 +9,10 @@ from app.core.checkpoint import CARD_FILE, read_checkpoint, write_relabelled
 from app.core.files import refuse_foreign
 from app.core.labels import reference_histograms
 from app.core.runtime import choose_placement
-from app.dataset.labelled import listed, load_labelled_photos
-from app.dataset.manifest import load_names
+from app.dataset.labelled import listed
 from app.errors import DataError, OptionError
 from app.evaluation.metrics import check_measurable
-from app.evaluation.predictions import fitting_warnings, predict_photos
+from app.evaluation.predictions import fitting_warnings, load_requested_photos, predict_photos
 from app.evaluation.requests import ThresholdsRequest
 from app.evaluation.thresholds.fitting import (
     FittedThresholds,
@@ -56,15 +55,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     checkpoint = read_checkpoint(request.checkpoint)
     refuse_foreign(request.out, CARD_FILE)
     labels, split = checkpoint.labels, request.split
-    data = load_labelled_photos(
-        request.manifest,
-        request.photos,
-        labels,
-        names=load_names(request.names, labels) if request.names else None,
-        soft_targets=request.soft_targets,
-        split=split,
-        columns=request.columns,
-    )
+    data = load_requested_photos(request, labels, split=split, soft_targets=request.soft_targets)
     indices = data.indices(split)
     columns = data.columns_of(labels.prompts)
     targets = data.targets[indices][:, columns].numpy()

@@ -12,10 +12,9 @@ from app.core.classifier import Classifier
 from app.core.files import refuse_foreign
 from app.core.labels import render
 from app.core.model import moments
-from app.dataset.labelled import load_labelled_photos
-from app.dataset.manifest import load_names
 from app.dataset.photos import pixel_batches
 from app.errors import DataError, OptionError
+from app.evaluation.predictions import load_requested_photos
 from app.evaluation.requests import CalibrateZeroShotRequest
 from app.evaluation.zero_shot.fitting import (
     ZeroShotMeasure,
@@ -53,14 +52,7 @@ def run_zero_shot_calibration(request: CalibrateZeroShotRequest, console: Consol
     refuse_foreign(request.out, CARD_FILE)
     labels, split = classifier.labels, request.split
     background_texts = _read_texts(request.background or BACKGROUND_TEXTS)
-    data = load_labelled_photos(
-        request.manifest,
-        request.photos,
-        labels,
-        names=load_names(request.names, labels) if request.names else None,
-        split=split,
-        columns=request.columns,
-    )
+    data = load_requested_photos(request, labels, split=split)
     indices = data.indices(split)
     columns = fittable_texts(data.targets[indices], request.min_positives).tolist()
     if len(columns) < MIN_TEXTS:
