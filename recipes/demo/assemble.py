@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+from finetune import runs_of
 from imagenet import folded, imagenet_network, lower_and_upper, unfold
 from open_clip import SimpleTokenizer
 from open_clip.model import CustomTextCLIP
@@ -56,8 +57,6 @@ def main() -> None:
     args = parser.parse_args()
     config = json.loads((HERE / "model_config.json").read_text())
     model_cfg = {k: v for k, v in config["model_cfg"].items() if k != "custom_text"}
-    with safe_open(args.student, framework="pt") as file:
-        settings = json.loads(file.metadata()["settings"])
     write_checkpoint(
         args.out,
         assembled(model_cfg, args.student, args.tower, args.text_tower),
@@ -66,7 +65,7 @@ def main() -> None:
         name=args.out.name,
         version="3.0.0",
         readme=f"# {args.out.name}\n\nWritten by recipes/demo/assemble.py.\n",
-        training={"recipe": "recipes/demo/finetune.py", "settings": settings},
+        training={"recipe": "recipes/demo/finetune.py", "runs": runs_of(args.student)},
         dtype=torch.float32,
     )
 

@@ -22,6 +22,7 @@ from card_tables import (
     source_table,
 )
 from evidence import coco_labels, load_photos, sources_and_classes
+from finetune import Runs
 from measure_served import MIN_POSITIVES
 from scored import SCORED
 
@@ -183,8 +184,7 @@ def render_card(
             dimension=config["embed_dim"],
             labels=count,
             served=sum(label.thresholds.serve is not None for label in label_set.labels),
-            trained_stages=card.training["settings"]["trained_stages"],
-            epochs=card.training["settings"]["epochs"],
+            trained=trained_text(card.training["runs"]),
             sources=source_table(terms, Counter(sources[i] for i in train.tolist())),
             totals=totals_table(served["names"], labels),
             min_positives=MIN_POSITIVES,
@@ -209,6 +209,16 @@ def render_card(
             weak=weak_labels(labels["table"], count),
             without_evidence=labels_not_served(label_set),
         )
+    )
+
+
+def trained_text(runs: Runs) -> str:
+    """Say which stages were trained and for how long, in the order of the runs."""
+    return ", then ".join(
+        " averaged with ".join(
+            f"the last {run['trained_stages']} for {run['epochs']} epochs" for run in averaged
+        )
+        for averaged in runs
     )
 
 

@@ -21,7 +21,7 @@ the ImageNet network. A state is saved after each epoch, and a run that finds on
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from evidence import Evidence, gather_evidence, load_photos
 from imagenet import class_probabilities, folded, imagenet_network, lower_and_upper
+from manifest import TRAVEL
 from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -48,9 +49,10 @@ TEMPERATURE = 2.0  # of the distillation
 WARMUP = 0.05
 PAIRS = 10.0  # typical number of hard pairs of a photo: divisor of the sum over its pairs
 TAUGHT = 0.2  # probability from which the ImageNet network's classes imply a label
-PROJECTION_STEPS = 400
 RIDGE = 1e-2
 STAGES = 7
+# One after the other; of several in one place, the weights were averaged.
+Runs = list[list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,13 @@ class Settings:
     """The hyperparameters of a run.
 
     Attributes:
-        epochs: passes over the photos of the train split, with one view of each photo.
+        epochs: passes over the photos of the train split, each time with one of their views.
+        projection_steps: steps that fit the projection first; without any, it is the closed-form
+            solution, which uses no photo.
         trained_stages: number of the last stages of the trunk that are trained.
         batch_size: photos per step.
+        older_repeats: number of times that an epoch shows each photo of the older photo set, which
+            is a third of the photos but has the finest annotation.
         synthetic: synthetic views per step.
         learning_rate: peak learning rate.
         weight_decay: decay of all weights except gains, biases and text embeddings.
@@ -74,8 +80,10 @@ class Settings:
     """
 
     epochs: int = 6
+    projection_steps: int = 400
     trained_stages: int = 2
     batch_size: int = 64
+    older_repeats: int = 3
     synthetic: int = 12
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
@@ -90,15 +98,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of every training photo, and the synthetic views of the same size.
+    """One view of each of some training photos, and the synthetic views of the same size.
 
     Attributes:
+        files: N photos.
         maps: (N, C, H, W) float16 feature maps.
         logits: (N, 1000) float16 logits of the ImageNet network.
         synthetic_maps: (M, C, H, W) float16.
         synthetic_logits: (M, 1000) float16.
     """
 
+    files: tuple[str, ...]
     maps: Tensor
     logits: Tensor
     synthetic_maps: Tensor
@@ -108,15 +118,27 @@ class View:
 def read_views(folder: Path) -> list[View]:
     """Read the views of an output folder of `make_views.py`."""
     synthetic = read_maps(folder / "synthetic.safetensors")
-    return [
-        View(*read_maps(path), *synthetic) for path in sorted(folder.glob("view-*.safetensors"))
-    ]
+    paths = sorted(folder.glob("view-*.safetensors"))
+    return [View(files_of(path), *read_maps(path), *synthetic) for path in paths]
+
+
+def files_of(view: Path) -> tuple[str, ...]:
+    """Return the photos of an output of `make_views.py`."""
+    with safe_open(view, framework="pt") as file:
+        return tuple(json.loads(file.metadata()["files"]))
 
 
 def read_maps(path: Path) -> tuple[Tensor, Tensor]:
     """Return the (N, C, H, W) maps and (N, 1000) logits of one output of `make_views.py`."""
     with safe_open(path, framework="pt") as file:
         return file.get_tensor("maps"), file.get_tensor("logits")
+
+
+def runs_of(student: Path) -> Runs:
+    """Return the settings of the runs that made a `student.safetensors`."""
+    with safe_open(student, framework="pt") as file:
+        runs: Runs = json.loads(file.metadata()["runs"])
+    return runs
 
 
 def freeze(upper: nn.Sequential, stages: int, trained_stages: int) -> None:
@@ -253,9 +275,10 @@ def fit_projection(student: Student, features: Tensor, taught: Tensor, photos: T
     """Fit the projection and the scale on fixed features of all training photos, in place."""
     trained = [student.head.weight, student.logit_scale]
     optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=PROJECTION_STEPS)
+    steps = student.settings.projection_steps
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     generator = torch.Generator().manual_seed(0)
-    for _ in track(range(PROJECTION_STEPS), "projection"):
+    for _ in track(range(steps), "projection"):
         rows = torch.randint(len(photos), (512,), generator=generator)
         loss = student.text_loss(features[rows], taught[rows], photos[rows])
         torch.autograd.backward(loss, inputs=trained)
@@ -286,22 +309,63 @@ def measure(student: Student, maps: Tensor, data: LabelledPhotos, label_set: Lab
     print(", ".join(f"{id} {value:.3f}" for value, id in named[:14]), flush=True)
 
 
+def batches_of_an_epoch(
+    views: Sequence[View], photos: Mapping[str, int], settings: Settings, epoch: int
+) -> list[tuple[View, Tensor]]:
+    """Draw the batches of an epoch: each photo in one of its views, each batch in one view.
+
+    Args:
+        views: the views.
+        photos: the photos to visit.
+        settings: batch size, repeats of older photos and seed.
+        epoch: changes the order.
+
+    Returns:
+        Views, each with the positions of a batch in it.
+    """
+    generator = torch.Generator().manual_seed(settings.seed + epoch)
+    positions = torch.full((len(views), len(photos)), -1)
+    for row, view in zip(positions, views, strict=True):
+        row[[photos[file] for file in view.files]] = torch.arange(len(view.files))
+    repeats = [1 if file.startswith(f"{TRAVEL}/") else settings.older_repeats for file in photos]
+    visited = torch.arange(len(photos)).repeat_interleave(torch.tensor(repeats))
+    visited = visited[torch.randperm(len(visited), generator=generator)]
+    shown = (positions[:, visited] >= 0).float().T.multinomial(1, generator=generator).flatten()
+    batches = [
+        (view, batch)
+        for i, view in enumerate(views)
+        for batch in torch.split(positions[i, visited[shown == i]], settings.batch_size)
+    ]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+
+
 def fit(
     student: Student,
     views: Sequence[View],
-    photos: Tensor,
+    photos: Mapping[str, int],
     state: Path,
     after_epoch: list[Callable[[], None]],
 ) -> None:
-    """Train the student in place, from the saved state if there is one; it ends averaged."""
+    """Train the student in place, from the saved state if there is one; it ends averaged.
+
+    Args:
+        student: the modules and their loss.
+        views: the views; each photo is in one at least.
+        photos: the photos of the train split, each with its index in the data.
+        state: file of the saved state.
+        after_epoch: called after each epoch, while the weights are averaged.
+    """
     settings = student.settings
     average = WeightAverage(student, settings.ema_decay)
     optimizer = torch.optim.AdamW(student.groups(), lr=settings.learning_rate)
-    steps = len(photos) // settings.batch_size
+    order = {file: position for position, file in enumerate(photos)}
+    epochs = [
+        batches_of_an_epoch(views, order, settings, epoch) for epoch in range(settings.epochs)
+    ]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         settings.learning_rate,
-        total_steps=settings.epochs * steps,
+        total_steps=sum(map(len, epochs)),
         pct_start=WARMUP,
         cycle_momentum=False,
     )
@@ -315,18 +379,15 @@ def fit(
         average.load_state_dict(saved["average"])
     for epoch in range(first, settings.epochs):
         generator = torch.Generator().manual_seed(settings.seed + epoch)
-        order = torch.randperm(len(photos), generator=generator)
-        batches = torch.split(order[: steps * settings.batch_size], settings.batch_size)
         total = 0.0
-        for rows in track(batches, f"epoch {epoch + 1}"):
-            view = views[int(torch.randint(len(views), (), generator=generator))]
+        for view, rows in track(epochs[epoch], f"epoch {epoch + 1}"):
             extra = torch.randint(
                 len(view.synthetic_maps), (settings.synthetic,), generator=generator
             )
             loss = student(
                 torch.cat([view.maps[rows], view.synthetic_maps[extra]]),
                 torch.cat([view.logits[rows], view.synthetic_logits[extra]]),
-                photos[rows],
+                torch.tensor([photos[view.files[row]] for row in rows]),
             )
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(student.parameters(), 5.0)
@@ -336,9 +397,8 @@ def fit(
             student.logit_scale.data.clamp_(max=math.log(100))
             average.update()
             total += loss.item()
-        print(
-            f"epoch {epoch + 1}: loss {total / steps:.4f}, scale {student.logit_scale.item():.3f}"
-        )
+        mean, scale = total / len(epochs[epoch]), student.logit_scale.item()
+        print(f"epoch {epoch + 1}: loss {mean:.4f}, scale {scale:.3f}")
         torch.save(
             {
                 "epoch": epoch + 1,
@@ -386,6 +446,7 @@ def main() -> None:
     student = Student(settings, network, stages, texts, evidence).eval()
     validation = read_maps(first / "validation.safetensors")[0]
     photos = data.indices("train")
+    earlier_runs = runs_of(args.start) if args.start else []
 
     def report() -> None:
         measure(student, validation, data, label_set)
@@ -398,20 +459,22 @@ def main() -> None:
         metadata = {
             "stages": str(stages),
             "texts": json.dumps(judged),
-            "settings": json.dumps(asdict(settings)),
+            "runs": json.dumps([*earlier_runs, [asdict(settings)]]),
         }
         save_file(state, args.out / "student.safetensors", metadata=metadata)
 
     if args.start:
         student.load_state_dict(load_file(args.start))
     elif not (args.out / "state.pt").exists():
-        maps, logits = read_maps(first / "view-0.safetensors")
-        fit_projection(student, pooled(student, maps, "features"), logits, photos)
+        if settings.projection_steps:
+            maps, logits = read_maps(first / "view-0.safetensors")
+            fit_projection(student, pooled(student, maps, "features"), logits, photos)
         report()
         save()
     if settings.epochs:
         views = [view for folder in args.views for view in read_views(folder)]
-        fit(student, views, photos, args.out / "state.pt", [report, save])
+        trained = {data.files[i]: i for i in photos.tolist()}
+        fit(student, views, trained, args.out / "state.pt", [report, save])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from imagenet import imagenet_network, lower_and_upper
-from manifest import all_names
+from manifest import TRAVEL, all_names
 from rich.progress import track
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--size-px", type=int, default=224, help="side of the views")
     parser.add_argument("--stages", type=int, default=4, help="frozen stages, of seven")
     parser.add_argument("--views", type=int, default=3, help="views of each photo, the first whole")
+    parser.add_argument("--older-only", action="store_true", help="no views of travel photos")
     parser.add_argument("--least-area", type=float, default=0.35, help="least share of a crop")
     parser.add_argument("--strange", type=int, default=3000, help="number of synthetic views")
     args = parser.parse_args()
@@ -88,7 +89,11 @@ def main() -> None:
     preprocess = Preprocess.from_config(config, exif_orientation=True)
     names = all_names(load_label_set(args.labels))
     manifest = read_manifest(args.manifest, args.photos, names)
-    rows = [row for row in manifest if row.split == "train"]
+    rows = [
+        row
+        for row in manifest
+        if row.split == "train" and not (args.older_only and row.file.startswith(f"{TRAVEL}/"))
+    ]
     stored = replace(preprocess, size_px=round(STORED * args.size_px))
     pixels = load_all([args.photos / row.file for row in rows], stored)
     validation = [args.photos / row.file for row in manifest if row.split == "validation"]

@@ -1,11 +1,12 @@
 """Fits the thresholds of an assembled checkpoint on the validation split and writes it.
 
-The thresholds are fitted as by `mumic thresholds`. For pairs without a human label, `serve` is also
-fitted to what the scene excludes and the detector sees (`evidence.py`). A label without positives
-of either kind is not served by default.
+The thresholds are fitted as by `mumic thresholds`, and `serve` is raised to a floor. For pairs
+without a human label, `serve` is also fitted to what the scene excludes and the detector sees
+(`evidence.py`). A label without positives of either kind is not served by default.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from app.evaluation.thresholds import (
     summarise_thresholds,
 )
 
+FLOOR = 0.3  # of `serve`: where known negatives are easy, the best F1 is at a very low probability
 SLACK = 0.03  # of the best F1, for stricter thresholds: on most photos most labels are unknown
 
 
@@ -79,6 +81,7 @@ def main() -> None:
     for name in ("checkpoint", "manifest", "photos", "classes", "detections", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--version", default="3.0.0")
+    parser.add_argument("--floor", type=float, default=FLOOR)
     parser.add_argument("--slack", type=float, default=SLACK)
     args = parser.parse_args()
 
@@ -94,6 +97,7 @@ def main() -> None:
     logits = predict_photos(checkpoint, paths, [], device=torch.device("cpu")).label_logits
     rules = ThresholdRules(slack=args.slack)
     fitted = fit_thresholds(human, logits, rules, teacher)
+    fitted = replace(fitted, serve=np.maximum(fitted.serve, args.floor))
     _, _, summary = summarise_thresholds(human, logits, fitted, rules, teacher)
     print(summary.text(rules))
     served = sigmoid(logits) >= fitted.serve
@@ -118,6 +122,7 @@ def main() -> None:
             "thresholds": {
                 "part": "validation",
                 "slack": args.slack,
+                "floor": args.floor,
                 **summary.as_metrics(),
             },
             "reliability": {"split": "validation", **reliability(human, logits)},
