@@ -1,6 +1,6 @@
 """Fine-tunes the upper stages of the image tower, the projection and the embeddings of the texts.
 
-The loss of a step has four terms:
+The loss of a step has five terms:
 
 - labels: tempered-sigmoid cross-entropy of photos and texts, for the targets of `evidence.py`. The
   ImageNet network adds soft targets of labels that its classes imply, for the view at hand. Unknown
@@ -9,6 +9,7 @@ The loss of a step has four terms:
   2022);
 - class names: the network's class probabilities are soft targets of the names of its 1000 classes;
 - distillation: the network's classifier on the student's features must reproduce its outputs;
+- drawings: no judged text fits an image that shows nothing;
 - texts: the embeddings of labels and other judged texts are trained, held near the sentence
   embedding model's. `distil_text.py` then teaches them to the text tower.
 
@@ -22,14 +23,13 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from evidence import Evidence, gather_evidence, load_photos
 from imagenet import class_probabilities, folded, imagenet_network, lower_and_upper
-from manifest import TRAVEL
 from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -65,9 +65,8 @@ class Settings:
             solution, which uses no photo.
         trained_stages: number of the last stages of the trunk that are trained.
         batch_size: photos per step.
-        older_repeats: number of times that an epoch shows each photo of the older photo set, which
-            is a third of the photos but has the finest annotation.
         synthetic: synthetic views per step.
+        drawings: drawn images per step.
         learning_rate: peak learning rate.
         weight_decay: decay of all weights except gains, biases and text embeddings.
         positive_weight: weight of positives.
@@ -77,14 +76,16 @@ class Settings:
         unjudged_weight: weight of unknown pairs that are assumed to be absent.
         ema_decay: decay of the moving average of the weights, which is the result.
         seed: seed of the order and of the choice of views.
+        visits: number of times that an epoch shows each photo of a source, 1 if not given; the
+            fraction of a number is the probability of one more time.
     """
 
     epochs: int = 6
     projection_steps: int = 400
     trained_stages: int = 2
     batch_size: int = 64
-    older_repeats: int = 3
     synthetic: int = 12
+    drawings: int = 4
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
     positive_weight: float = 2.0
@@ -94,11 +95,12 @@ class Settings:
     unjudged_weight: float = 0.1
     ema_decay: float = 0.998
     seed: int = 0
+    visits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of each of some training photos, and the synthetic views of the same size.
+    """One view of each of some training photos, and the other images of the same size.
 
     Attributes:
         files: N photos.
@@ -106,6 +108,7 @@ class View:
         logits: (N, 1000) float16 logits of the ImageNet network.
         synthetic_maps: (M, C, H, W) float16.
         synthetic_logits: (M, 1000) float16.
+        drawings: (K, C, H, W) float16 maps of drawings.
     """
 
     files: tuple[str, ...]
@@ -113,13 +116,15 @@ class View:
     logits: Tensor
     synthetic_maps: Tensor
     synthetic_logits: Tensor
+    drawings: Tensor
 
 
 def read_views(folder: Path) -> list[View]:
     """Read the views of an output folder of `make_views.py`."""
     synthetic = read_maps(folder / "synthetic.safetensors")
+    drawings, _ = read_maps(folder / "drawings.safetensors")
     paths = sorted(folder.glob("view-*.safetensors"))
-    return [View(files_of(path), *read_maps(path), *synthetic) for path in paths]
+    return [View(files_of(path), *read_maps(path), *synthetic, drawings) for path in paths]
 
 
 def files_of(view: Path) -> tuple[str, ...]:
@@ -208,15 +213,16 @@ class Student(nn.Module):
         return cosine * self.logit_scale.exp()
 
     def forward(self, maps: Tensor, taught: Tensor, photos: Tensor) -> Tensor:
-        """Return the loss of a batch of B views; the first P show photos, the rest are synthetic.
+        """Return the loss of a batch: P views of photos, then synthetic views, then drawings.
 
         Args:
             maps: (B, C, H, W) feature maps.
-            taught: (B, 1000) logits of the ImageNet network.
+            taught: (V, 1000) logits of the ImageNet network for the views.
             photos: (P,) indices of the photos in the data.
         """
-        features = self.features(maps)
+        features, drawn = self.features(maps).split([len(taught), len(maps) - len(taught)])
         loss = self.text_loss(features, taught, photos)
+        loss = loss + softplus(self.logits(drawn)[:, self.judged]).sum() / len(photos) / PAIRS
         student = (self.classifier(features) / TEMPERATURE).log_softmax(-1)
         target = (taught.float() / TEMPERATURE).softmax(-1)
         distilled = TEMPERATURE**2 * kl_div(student, target, reduction="batchmean")
@@ -317,7 +323,7 @@ def batches_of_an_epoch(
     Args:
         views: the views.
         photos: the photos to visit.
-        settings: batch size, repeats of older photos and seed.
+        settings: batch size, visits and seed.
         epoch: changes the order.
 
     Returns:
@@ -327,8 +333,10 @@ def batches_of_an_epoch(
     positions = torch.full((len(views), len(photos)), -1)
     for row, view in zip(positions, views, strict=True):
         row[[photos[file] for file in view.files]] = torch.arange(len(view.files))
-    repeats = [1 if file.startswith(f"{TRAVEL}/") else settings.older_repeats for file in photos]
-    visited = torch.arange(len(photos)).repeat_interleave(torch.tensor(repeats))
+    # The first folder of a photo is its source, or the set of travel photos.
+    visits = torch.tensor([settings.visits.get(file.partition("/")[0], 1.0) for file in photos])
+    times = (visits + torch.rand(len(visits), generator=generator)).long()
+    visited = torch.arange(len(photos)).repeat_interleave(times)
     visited = visited[torch.randperm(len(visited), generator=generator)]
     shown = (positions[:, visited] >= 0).float().T.multinomial(1, generator=generator).flatten()
     batches = [
@@ -381,11 +389,15 @@ def fit(
         generator = torch.Generator().manual_seed(settings.seed + epoch)
         total = 0.0
         for view, rows in track(epochs[epoch], f"epoch {epoch + 1}"):
-            extra = torch.randint(
-                len(view.synthetic_maps), (settings.synthetic,), generator=generator
+            extra, drawn = (
+                torch.randint(len(pool), (size,), generator=generator)
+                for pool, size in (
+                    (view.synthetic_maps, settings.synthetic),
+                    (view.drawings, settings.drawings),
+                )
             )
             loss = student(
-                torch.cat([view.maps[rows], view.synthetic_maps[extra]]),
+                torch.cat([view.maps[rows], view.synthetic_maps[extra], view.drawings[drawn]]),
                 torch.cat([view.logits[rows], view.synthetic_logits[extra]]),
                 torch.tensor([photos[view.files[row]] for row in rows]),
             )
@@ -425,11 +437,13 @@ def main() -> None:
     parser.add_argument("--basis", type=Path, required=True, help="output of distil_text.py")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
     parser.add_argument("--leave-out", nargs="*", default=[], help="names without positives")
-    defaults = Settings()
-    for name, value in asdict(defaults).items():
+    parser.add_argument("--visits", nargs="*", default=[], metavar="SOURCE=NUMBER")
+    numbers = {name: value for name, value in asdict(Settings()).items() if name != "visits"}
+    for name, value in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     args = parser.parse_args()
-    settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
+    visits = {source: float(number) for source, number in (v.split("=") for v in args.visits)}
+    settings = Settings(**{name: getattr(args, name) for name in numbers}, visits=visits)
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
 

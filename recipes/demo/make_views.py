@@ -3,8 +3,8 @@
 The lower stages keep their ImageNet weights, so their output for a view never changes. Computing it
 once reduces the cost of a step of `finetune.py` to a fifth. The views of a photo are the whole
 photo and random crops, both with random colours and aspect ratios. Synthetic views (details,
-mosaics and blends) keep concepts in the model that no photo shows. The output also contains the
-ImageNet network's logits for every view.
+mosaics and blends) keep concepts in the model that no photo shows, and drawings show nothing. The
+output also contains the ImageNet network's logits for every view.
 
 Views are smaller than the photos that the server shows the model, since crops magnify: Touvron et
 al., Fixing the train-test resolution discrepancy, 2019.
@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from drawings import drawings
 from imagenet import imagenet_network, lower_and_upper
 from manifest import TRAVEL, all_names
 from rich.progress import track
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--older-only", action="store_true", help="no views of travel photos")
     parser.add_argument("--least-area", type=float, default=0.35, help="least share of a crop")
     parser.add_argument("--strange", type=int, default=3000, help="number of synthetic views")
+    parser.add_argument("--drawings", type=int, default=700, help="number of drawn images")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     config = json.loads((HERE / "model_config.json").read_text())["preprocess_cfg"]
@@ -118,7 +120,10 @@ def main() -> None:
         for _ in range(args.strange // BATCH_SIZE):
             yield synthetic_views(pixels, BATCH_SIZE, args.size_px, generator)
 
-    sources = {"validation": plain, "synthetic": synthetic} | {
+    def drawn() -> Iterator[Tensor]:
+        yield from torch.split(drawings(args.drawings, args.size_px, seed=0), BATCH_SIZE)
+
+    sources = {"validation": plain, "synthetic": synthetic, "drawings": drawn} | {
         f"view-{view}": partial(of_photos, view) for view in range(args.views)
     }
     for name, source in sources.items():

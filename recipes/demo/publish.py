@@ -33,7 +33,7 @@ from app.evaluation.thresholds import (
     summarise_thresholds,
 )
 
-FLOOR = 0.3  # of `serve`: where known negatives are easy, the best F1 is at a very low probability
+FLOOR = 0.6  # of `serve`: where known negatives are easy, the best F1 is at a low probability
 SLACK = 0.03  # of the best F1, for stricter thresholds: on most photos most labels are unknown
 
 
