@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import torch
-from finetune import runs_of
 from imagenet import folded, imagenet_network, lower_and_upper, unfold
 from open_clip import SimpleTokenizer
 from open_clip.model import CustomTextCLIP
 from safetensors import safe_open
 from safetensors.torch import load_file
+from students import runs_of
 
 from app.core.checkpoint import write_checkpoint
 from app.core.labels import load_label_set

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 import torch
-from finetune import Runs, runs_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from students import Runs, runs_of
 
 
 def main() -> None:

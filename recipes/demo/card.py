@@ -22,9 +22,9 @@ from card_tables import (
     source_table,
 )
 from evidence import coco_labels, load_photos, sources_and_classes
-from finetune import Runs
 from measure_served import MIN_POSITIVES
 from scored import SCORED
+from students import Runs
 
 from app.core.checkpoint import Card, Checkpoint, read_checkpoint
 from app.core.labels import Calibration, LabelSet

@@ -34,6 +34,7 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scored import print_scores
+from students import runs_of
 from text_teacher import TextTeacher
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, softplus
@@ -51,8 +52,6 @@ PAIRS = 10.0  # typical number of hard pairs of a photo: divisor of the sum over
 TAUGHT = 0.2  # probability from which the ImageNet network's classes imply a label
 RIDGE = 1e-2
 STAGES = 7
-# One after the other; of several in one place, the weights were averaged.
-Runs = list[list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +136,6 @@ def read_maps(path: Path) -> tuple[Tensor, Tensor]:
     """Return the (N, C, H, W) maps and (N, 1000) logits of one output of `make_views.py`."""
     with safe_open(path, framework="pt") as file:
         return file.get_tensor("maps"), file.get_tensor("logits")
-
-
-def runs_of(student: Path) -> Runs:
-    """Return the settings of the runs that made a `student.safetensors`."""
-    with safe_open(student, framework="pt") as file:
-        runs: Runs = json.loads(file.metadata()["runs"])
-    return runs
 
 
 def freeze(upper: nn.Sequential, stages: int, trained_stages: int) -> None:
