@@ -58,7 +58,7 @@ def _shapes(size_px: int, random: np.random.Generator) -> Image.Image:
     image = Image.new("RGB", (size_px, size_px), _colour(random))
     draw = ImageDraw.Draw(image)
     for _ in range(int(random.integers(1, 7))):
-        corners = [tuple(point) for point in random.uniform(0, size_px, (4, 2))]
+        corners = [(float(x), float(y)) for x, y in random.uniform(0, size_px, (4, 2))]
         shape = random.integers(3)
         if shape == 0:
             draw.polygon(corners, _colour(random))

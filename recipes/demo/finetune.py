@@ -212,7 +212,7 @@ class Student(nn.Module):
             taught: (V, 1000) logits of the ImageNet network for the views.
             photos: (P,) indices of the photos in the data.
         """
-        features, drawn = self.features(maps).split([len(taught), len(maps) - len(taught)])
+        features, drawn = self.features(maps).tensor_split([len(taught)])
         loss = self.text_loss(features, taught, photos)
         loss = loss + softplus(self.logits(drawn)[:, self.judged]).sum() / len(photos) / PAIRS
         student = (self.classifier(features) / TEMPERATURE).log_softmax(-1)
