@@ -1,6 +1,6 @@
 """Averages the weights of runs of `finetune.py` that continued the same run.
 
-The average classifies better than either run (Wortsman et al., Model soups, 2022).
+The average often classifies better than each of the runs (Wortsman et al., Model soups, 2022).
 """
 
 import argparse

@@ -441,6 +441,9 @@ def main() -> None:
 
     label_set = load_label_set(args.labels)
     data = load_photos(args.manifest, args.photos, label_set)
+    sources = {file.partition("/")[0] for file in data.files}
+    if unknown := sorted(visits.keys() - sources):
+        parser.error(f"--visits: {', '.join(unknown)}: not in {', '.join(sorted(sources))}")
     evidence = gather_evidence(
         data, label_set, args.photos, args.classes, args.detections, args.leave_out
     )
