@@ -418,6 +418,18 @@ def fit(
                 act()
 
 
+def read_visits(options: Sequence[str]) -> dict[str, float]:
+    """Read the numbers of visits, each SOURCE=NUMBER."""
+    return {source: float(number) for source, number in (each.split("=") for each in options)}
+
+
+def refuse_unknown_sources(visits: Mapping[str, float], data: LabelledPhotos) -> None:
+    """Raise SystemExit if a source of visits has no photo."""
+    sources = {file.partition("/")[0] for file in data.files}
+    if unknown := sorted(visits.keys() - sources):
+        raise SystemExit(f"--visits: {', '.join(unknown)}: not in {', '.join(sorted(sources))}")
+
+
 def main() -> None:
     """Write the fine-tuned upper stages, projection and text embeddings."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -434,16 +446,15 @@ def main() -> None:
     for name, value in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     args = parser.parse_args()
-    visits = {source: float(number) for source, number in (v.split("=") for v in args.visits)}
-    settings = Settings(**{name: getattr(args, name) for name in numbers}, visits=visits)
+    settings = Settings(
+        **{name: getattr(args, name) for name in numbers}, visits=read_visits(args.visits)
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
 
     label_set = load_label_set(args.labels)
     data = load_photos(args.manifest, args.photos, label_set)
-    sources = {file.partition("/")[0] for file in data.files}
-    if unknown := sorted(visits.keys() - sources):
-        parser.error(f"--visits: {', '.join(unknown)}: not in {', '.join(sorted(sources))}")
+    refuse_unknown_sources(settings.visits, data)
     evidence = gather_evidence(
         data, label_set, args.photos, args.classes, args.detections, args.leave_out
     )
