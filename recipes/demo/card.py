@@ -198,7 +198,6 @@ def render_card(
             bins=reliability_table(reliability["bins"]),
             thresholds=card.metrics["thresholds"],
             few=rules.min_positives,
-            serve_floor=rules.serve_floor,
             store_recall=rules.recall,
             of_human=evidence["human"],
             of_pseudo=evidence["pseudo"],
@@ -213,10 +212,12 @@ def render_card(
 
 
 def trained_text(runs: Runs) -> str:
-    """Say which stages were trained and for how long, in the order of the runs."""
-    return ", then ".join(
-        " averaged with ".join(
-            f"the last {run['trained_stages']} for {run['epochs']} epochs" for run in averaged
+    """List the runs in their order: which stages were trained and for how long."""
+    return "\n".join(
+        "   - "
+        + ", averaged with a run of ".join(
+            f"the last {run['trained_stages']} stages for {run['epochs']} epochs"
+            for run in averaged
         )
         for averaged in runs
     )

@@ -33,8 +33,8 @@ from app.evaluation.thresholds import (
     summarise_thresholds,
 )
 
-FLOOR = 0.6  # of `serve`: where known negatives are easy, the best F1 is at a low probability
-SLACK = 0.03  # of the best F1, for stricter thresholds: on most photos most labels are unknown
+FLOOR = 0.75  # of `serve`: where known negatives are easy, the best F1 is at a low probability
+SLACK = 0.06  # of the best F1, for stricter thresholds: on most photos most labels are unknown
 
 
 def confident(targets: NDArray[np.float32]) -> NDArray[np.float32]:
