@@ -233,7 +233,8 @@ def gather_evidence(
         classes: ImageNet's class names, one a line.
         detections: output of `detect.py`.
         leave_out: names whose positives are not used, neither for the name's own text nor for its
-            label, and for which the detector and the ImageNet network are not asked.
+            label nor for classes that show it, and for which the detector and the ImageNet network
+            are not asked.
     """
     scenes = read_scenes()
     columns = columns_of_texts(data, label_set, scenes, classes)
@@ -244,7 +245,8 @@ def gather_evidence(
     machine = detected_targets(read_detections(detections, data.files), columns)
     human = torch.full_like(assumed, UNKNOWN_TARGET)
     human[:, : len(data.texts)] = data.targets
-    hidden = sorted({column for name in leave_out for column in _columns_of(name, label_set, data)})
+    left_out = [_columns_of(name, label_set, data, photos, columns) for name in leave_out]
+    hidden = sorted(set().union(*left_out))
     human[:, hidden] = machine[:, hidden] = UNKNOWN_TARGET
     assumed[:, hidden] = torch.where(assumed[:, hidden] == 0.0, 0.0, UNKNOWN_TARGET)
 
@@ -287,9 +289,19 @@ _WHOLLY_COVERED = frozenset(
 )
 
 
-def _columns_of(name: str, label_set: LabelSet, data: LabelledPhotos) -> set[int]:
+def _columns_of(
+    name: str, label_set: LabelSet, data: LabelledPhotos, photos: Path, columns: Columns
+) -> set[int]:
     label = all_names(label_set)[name].label
-    return {data.classes[name], *([label_set.index(label)] if label else [])}
+    if label is None:
+        return {data.classes[name]}
+    relation = relations(photos)
+    shown = {
+        column
+        for kind, column in columns.classes.items()
+        if relation.get(kind, {}).get(label) == "positive"
+    }
+    return {data.classes[name], label_set.index(label), *shown}
 
 
 def _target_of_score(scores: Tensor) -> Tensor:

@@ -263,6 +263,7 @@ def first_line(process: "subprocess.Popen[str]") -> str:
     return process.stderr.readline()
 
 
+@pytest.mark.slow
 def test_serve_announces_reloads_on_sighup_and_stops_on_sigterm(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def assert_refused(ran: Run, code: int, *words: str) -> None:
         assert word in last
 
 
+@pytest.mark.slow
 def test_two_checkpoints_are_reported_in_one_table(
     evaluate: Evaluate, tmp_path: Path, photos: Path, first: Path, second: Path
 ) -> None:

@@ -14,6 +14,7 @@ CONCURRENCY = 64
 SIDE_PX = 128
 
 
+@pytest.mark.slow
 def test_mixed_load_answers_good_and_refuses_bad_requests(client: httpx.Client) -> None:
     options = {"include_labels": ["beach", "sauna"], "all_scores": True}
     alone = {

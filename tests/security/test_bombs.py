@@ -83,6 +83,7 @@ def test_large_metadata_does_not_refuse_good_image(name: str) -> None:
     decode(image_file(name), ImageLimits(), min_side_px=1)
 
 
+@pytest.mark.slow
 def test_bombs_do_not_cost_memory(tmp_path: Path) -> None:
     paths = []
     for number, name in enumerate(NAMES):

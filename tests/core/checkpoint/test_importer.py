@@ -175,6 +175,7 @@ class Archive(nn.Module):
         return x
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_torchscript_is_rejected_and_advice_converts_it(
     state: dict[str, Tensor], tmp_path: Path

@@ -71,8 +71,8 @@ def test_zero_shot_ranks_unseen_words(shipped_classifier: Classifier) -> None:
     assert scores[0].argmax() == 0
 
 
-def test_batch_of_32_gives_same_scores(shipped_classifier: Classifier) -> None:
-    data = [encoded(sample(name), "PNG") for name in ("chelsea", "coffee", "china", "flower")] * 8
+def test_batch_gives_same_scores(shipped_classifier: Classifier) -> None:
+    data = [encoded(sample(name), "PNG") for name in ("chelsea", "coffee", "china", "flower")] * 2
     limits, preprocess = ImageLimits(), shipped_classifier.preprocess
     batch = torch.stack([load_pixels(item, limits, preprocess).values for item in data])
     together = shipped_classifier.score_embeddings(shipped_classifier.embed_images(batch))

@@ -51,6 +51,7 @@ def test_named_checkpoint_is_served_after_reload(checkpoints: tuple[Path, Path])
         assert scores(client) == ("1.0.0", before)
 
 
+@pytest.mark.slow
 def test_reload_under_load_fails_and_mixes_no_response(
     checkpoints: tuple[Path, Path],
 ) -> None:
