@@ -74,8 +74,14 @@ def totals_table(names: Mapping[str, Any], labels: Mapping[str, Any]) -> str:
         ["older photos: GAP of all classes", _3(names["gap_of_all"])],
         [f"travel photos: macro AP of {counted} labels", _3(labels["macro_ap"])],
         [f"travel photos: lowest AP of these, `{lowest}`", _3(labels["table"][lowest]["ap"])],
-        [f"travel photos: right, of {labels['judged']} served labels", _3(labels["right"])],
-        [f"travel photos: macro recall of {counted} served labels", _3(labels["macro_recall"])],
+        [
+            f"travel photos: right, of {labels['judged']} served labels with known truth",
+            _3(labels["right"]),
+        ],
+        [
+            f"travel photos: macro recall of these {counted} labels as served",
+            _3(labels["macro_recall"]),
+        ],
         ["travel photos: labels served per photo", f"{labels['served_per_photo']:.2f}"],
     ]
     return table_to_markdown(rows)
@@ -88,9 +94,9 @@ def everyday_section(measured: Mapping[str, Any] | None) -> str:
     introduction = (
         f"{len(measured['table'])} everyday texts, listed before they were measured "
         "(`recipes/demo/everyday_texts.yaml`), by `/zero-shot` with the scoring "
-        f"`{measured['scoring']}` on {measured['photos']} photos of the test split: the share of "
-        "photos with a confidence of at least 0.5 among those that the text fits, and the share "
-        "below 0.5 among those that it cannot fit."
+        f"`{measured['scoring']}` on {measured['photos']} different photos of the test split: "
+        "the share of photos with a confidence of at least 0.5 among those that the text fits, "
+        "and the share below 0.5 among those that it cannot fit."
     )
     return f"\n{_paragraph(introduction)}\n\n{everyday_table(measured)}\n"
 
@@ -193,8 +199,8 @@ def render_card(
             everyday=everyday_section(everyday),
             calibration=calibration_text(checkpoint),
             reliability=reliability,
-            calibration_error=f"{reliability['expected_calibration_error']:.3f} ({low:.3f} to "
-            f"{high:.3f})",
+            calibration_error=f"{reliability['expected_calibration_error']:.4f} ({low:.4f} to "
+            f"{high:.4f})",
             bins=reliability_table(reliability["bins"]),
             thresholds=card.metrics["thresholds"],
             few=rules.min_positives,

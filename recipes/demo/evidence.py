@@ -232,9 +232,9 @@ def gather_evidence(
         photos: folder of the photo sets.
         classes: ImageNet's class names, one a line.
         detections: output of `detect.py`.
-        leave_out: names whose positives are not used, neither for the name's own text nor for its
-            label nor for classes that show it, and for which the detector and the ImageNet network
-            are not asked.
+        leave_out: names whose positives are not used: neither for the name's own text nor, if it
+            has a label, for the label and the classes of photos and of COCO that show it. The
+            detector and the ImageNet network are not asked for any of these.
     """
     scenes = read_scenes()
     columns = columns_of_texts(data, label_set, scenes, classes)
@@ -245,7 +245,8 @@ def gather_evidence(
     machine = detected_targets(read_detections(detections, data.files), columns)
     human = torch.full_like(assumed, UNKNOWN_TARGET)
     human[:, : len(data.texts)] = data.targets
-    left_out = [_columns_of(name, label_set, data, photos, columns) for name in leave_out]
+    relation = relations(photos)
+    left_out = [_columns_of(name, label_set, data, relation, columns) for name in leave_out]
     hidden = sorted(set().union(*left_out))
     human[:, hidden] = machine[:, hidden] = UNKNOWN_TARGET
     assumed[:, hidden] = torch.where(assumed[:, hidden] == 0.0, 0.0, UNKNOWN_TARGET)
@@ -290,18 +291,26 @@ _WHOLLY_COVERED = frozenset(
 
 
 def _columns_of(
-    name: str, label_set: LabelSet, data: LabelledPhotos, photos: Path, columns: Columns
+    name: str,
+    label_set: LabelSet,
+    data: LabelledPhotos,
+    relation: Mapping[Kind, Mapping[str, str]],
+    columns: Columns,
 ) -> set[int]:
     label = all_names(label_set)[name].label
     if label is None:
         return {data.classes[name]}
-    relation = relations(photos)
-    shown = {
+    of_photos = (
         column
         for kind, column in columns.classes.items()
         if relation.get(kind, {}).get(label) == "positive"
-    }
-    return {data.classes[name], label_set.index(label), *shown}
+    )
+    of_coco = (
+        column
+        for column, implied in zip(columns.coco, coco_labels().values(), strict=True)
+        if implied == label
+    )
+    return {data.classes[name], label_set.index(label), *of_photos, *of_coco}
 
 
 def _target_of_score(scores: Tensor) -> Tensor:

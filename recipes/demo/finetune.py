@@ -22,7 +22,7 @@ the ImageNet network. A state is saved after each epoch, and a run that finds on
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -423,11 +423,10 @@ def read_visits(options: Sequence[str]) -> dict[str, float]:
     return {source: float(number) for source, number in (each.split("=") for each in options)}
 
 
-def refuse_unknown_sources(visits: Mapping[str, float], data: LabelledPhotos) -> None:
-    """Raise SystemExit if a source of visits has no photo."""
-    sources = {file.partition("/")[0] for file in data.files}
-    if unknown := sorted(visits.keys() - sources):
-        raise SystemExit(f"--visits: {', '.join(unknown)}: not in {', '.join(sorted(sources))}")
+def refuse_unknown(option: str, given: Iterable[str], known: Set[str]) -> None:
+    """Raise SystemExit if an option has an unknown value."""
+    if unknown := sorted(set(given) - known):
+        raise SystemExit(f"{option}: {', '.join(unknown)}: not in {', '.join(sorted(known))}")
 
 
 def main() -> None:
@@ -438,7 +437,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="output of another run, to continue from")
     parser.add_argument("--sentences", type=Path, required=True, help="the text teacher's folder")
-    parser.add_argument("--basis", type=Path, required=True, help="output of distil_text.py")
+    parser.add_argument("--basis", type=Path, required=True, help="output of embed_vocabulary.py")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
     parser.add_argument("--leave-out", nargs="*", default=[], help="names without positives")
     parser.add_argument("--visits", nargs="*", default=[], metavar="SOURCE=NUMBER")
@@ -454,7 +453,8 @@ def main() -> None:
 
     label_set = load_label_set(args.labels)
     data = load_photos(args.manifest, args.photos, label_set)
-    refuse_unknown_sources(settings.visits, data)
+    refuse_unknown("--visits", settings.visits, {file.partition("/")[0] for file in data.files})
+    refuse_unknown("--leave-out", args.leave_out, data.classes.keys())
     evidence = gather_evidence(
         data, label_set, args.photos, args.classes, args.detections, args.leave_out
     )
