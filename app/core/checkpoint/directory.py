@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from app.core.checkpoint.calibration_file import CALIBRATE_COMMAND, read_calibration
 from app.core.checkpoint.card import (
     CARD_FILE,
     Card,
@@ -41,11 +42,11 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 LABELS_FILE = "labels.yaml"
 LABEL_EMBEDDINGS_FILE = "label_embeddings.safetensors"
 ZERO_SHOT_FILE = "zero_shot_calibration.safetensors"
+ZERO_SHOT_METRICS = "zero_shot"  # entry of the card's metrics
 README_FILE = "README.md"
 HASHED_FILES = (WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE)
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
-CALIBRATE_COMMAND = "mumic calibrate zero-shot"
 MAX_LABELS_NAMED = 3
 
 log = logging.getLogger("mumic.checkpoint")
@@ -250,11 +251,12 @@ def seal(directory: Path) -> None:
     """Sign a checkpoint whose labels, thresholds or weights were edited on purpose.
 
     Hashes, golden embeddings and cached label embeddings are recomputed from the files. Name,
-    version and metrics stay, so the label ids must stay, too.
+    version and metrics stay, so the label ids must stay, too. The metrics of a deleted calibration
+    of zero-shot scores are removed.
 
     Raises:
         CheckpointError: the directory is incomplete or unsafe, has other label ids, or a
-            calibration of zero-shot scores that was fitted to other weights.
+            calibration of zero-shot scores that is invalid or was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
         DiskError: the directory cannot be written.
     """
@@ -262,8 +264,11 @@ def seal(directory: Path) -> None:
     card = read_card(directory)
     _refuse_other_labels(directory, card)
     kept = {"name", "version", "exif_orientation", "training", "metrics"}
+    fields = card.model_dump(include=kept)
+    if not (directory / ZERO_SHOT_FILE).exists():
+        fields["metrics"].pop(ZERO_SHOT_METRICS, None)
     with disk_errors(directory, "it is not signed; fix the cause and seal it again"):
-        sign(directory, **card.model_dump(include=kept))
+        sign(directory, **fields)
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
@@ -296,7 +301,7 @@ def sign(directory: Path, **fields: Any) -> None:
 
     Raises:
         CheckpointError: the weights are not finite or cannot be loaded, a field is invalid, or
-            a calibration of zero-shot scores was fitted to other weights.
+            a calibration of zero-shot scores is invalid or was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
     """
     config = _read_config(directory)
@@ -318,6 +323,7 @@ def sign(directory: Path, **fields: Any) -> None:
     calibration = directory / ZERO_SHOT_FILE
     if calibration.exists():
         _refuse_stale(calibration, towers_key(hashes))
+        read_calibration(calibration, config["model_cfg"]["embed_dim"])
         hashes[calibration.name] = file_hash(calibration)
     card = make_card(sha256=hashes, golden=embed_golden(model, preprocess), **fields)
     write_card(directory, card)

@@ -5,47 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from app.core.checkpoint.calibration_file import read_calibration
 from app.core.checkpoint.directory import (
-    CALIBRATE_COMMAND,
     ZERO_SHOT_FILE,
+    ZERO_SHOT_METRICS,
     Checkpoint,
     towers_key,
 )
 from app.core.checkpoint.relabelling import signed_copy
-from app.core.model import Moments, ZeroShotCalibration
-from app.errors import CheckpointError
+from app.core.model import ZeroShotCalibration
 
 
 def zero_shot_calibration(checkpoint: Checkpoint) -> ZeroShotCalibration | None:
     """Return the calibration of zero-shot scores, or None if the checkpoint has none.
 
     Raises:
-        CheckpointError: the file lacks a tensor, or shapes do not match.
+        CheckpointError: a tensor is missing, has another shape or impossible values.
     """
-    path = checkpoint.directory / ZERO_SHOT_FILE
     if ZERO_SHOT_FILE not in checkpoint.card.sha256:
         return None
-    dimension = checkpoint.config["model_cfg"]["embed_dim"]
-    try:
-        # Cloned since the tensors map the file, which the command overwrites.
-        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
-        photos, texts = (
-            Moments(
-                tensors[f"{name}_mean"].reshape(dimension),
-                tensors[f"{name}_covariance"].reshape(dimension, dimension),
-            )
-            for name in ("photos", "texts")
-        )
-        scale, offset = tensors["affine"].tolist()
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: not a calibration of this checkpoint: {error!r}. Delete it, run mumic seal "
-            f"{checkpoint.directory}, and fit a new one: {CALIBRATE_COMMAND}"
-        ) from error
-    return ZeroShotCalibration(photos, texts, scale, offset)
+    path = checkpoint.directory / ZERO_SHOT_FILE
+    return read_calibration(path, checkpoint.config["model_cfg"]["embed_dim"])
 
 
 def write_zero_shot_calibration(
@@ -60,7 +42,7 @@ def write_zero_shot_calibration(
         checkpoint: the source of all other files.
         calibration: fitted to this checkpoint's embeddings.
         out: the target; an existing checkpoint is replaced, and may be the source itself.
-        metrics: entries to add to the metrics of the card.
+        metrics: of the calibration, for the card.
 
     Raises:
         CheckpointError: the target exists and is not a checkpoint.
@@ -73,7 +55,7 @@ def write_zero_shot_calibration(
         "texts_covariance": calibration.texts.covariance,
         "affine": torch.tensor([calibration.scale, calibration.offset]),
     }
-    with signed_copy(checkpoint, out, metrics) as staging:
+    with signed_copy(checkpoint, out, {ZERO_SHOT_METRICS: metrics}) as staging:
         save_file(
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             staging / ZERO_SHOT_FILE,

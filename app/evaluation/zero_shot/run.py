@@ -89,14 +89,12 @@ def run_zero_shot_calibration(request: CalibrateZeroShotRequest, console: Consol
         fit_zero_shot(images, texts, targets, background, prior=request.prior),
         request.out,
         {
-            "zero_shot": {
-                "part": split,
-                "photos": len(indices),
-                "texts": len(columns),
-                "prior": request.prior,
-                "recall": round(measures[chosen].recall, 4),
-                "specificity": round(measures[chosen].specificity, 4),
-            }
+            "part": split,
+            "photos": len(indices),
+            "texts": len(columns),
+            "prior": request.prior,
+            "recall": round(measures[chosen].recall, 4),
+            "specificity": round(measures[chosen].specificity, 4),
         },
     )
     console.print(

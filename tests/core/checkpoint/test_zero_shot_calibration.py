@@ -1,10 +1,13 @@
 """The calibration of zero-shot scores in a checkpoint directory is signed and never stale."""
 
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from app.core.checkpoint import (
     Checkpoint,
@@ -59,11 +62,14 @@ def test_altered_calibration_is_refused(checkpoint: Path) -> None:
 
 
 def test_missing_calibration_is_refused_until_sealed(checkpoint: Path) -> None:
+    assert "zero_shot" in read_checkpoint(checkpoint).card.metrics
     (checkpoint / FILE).unlink()
     with pytest.raises(CheckpointError, match=rf"{FILE}: is missing.*mumic seal"):
         read_checkpoint(checkpoint)
     seal(checkpoint)
-    assert not is_calibrated(read_checkpoint(checkpoint))
+    without = read_checkpoint(checkpoint)
+    assert not is_calibrated(without)
+    assert "zero_shot" not in without.card.metrics
 
 
 def test_unsigned_calibration_is_refused_until_sealed(
@@ -99,20 +105,25 @@ def test_truncated_calibration_is_refused_by_seal(checkpoint: Path) -> None:
         seal(checkpoint)
 
 
-def test_calibration_without_tensor_is_refused(checkpoint: Path) -> None:
-    edit_tensors(checkpoint / FILE, lambda tensors: tensors.pop("affine"))
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda t: t.pop("affine"), "affine: is missing"),
+        (lambda t: t.update(photos_mean=t["photos_mean"][1:].clone()), "photos_mean: must have"),
+        (lambda t: t["affine"].fill_(math.nan), "affine: has a NaN"),
+        (lambda t: t["texts_covariance"][0].fill_(math.inf), "texts_covariance: has a NaN or an"),
+        (lambda t: t["affine"].copy_(torch.tensor([-1.0, 0.0])), "scale must be above 0, got -1"),
+        (lambda t: t["photos_covariance"].zero_(), "photos_covariance: no variance may be"),
+    ],
+)
+def test_invalid_calibration_is_refused_by_seal_and_load(
+    checkpoint: Path, edit: Callable[[dict[str, Tensor]], object], reason: str
+) -> None:
+    edit_tensors(checkpoint / FILE, edit)
+    with pytest.raises(CheckpointError, match=rf"{FILE}: not a calibration.*{reason}.*mumic seal"):
+        seal(checkpoint)
     rehash(checkpoint)
-    with pytest.raises(CheckpointError, match=rf"{FILE}: not a calibration.*affine.*mumic seal"):
-        Classifier.load(checkpoint, device="cpu", precision="fp32")
-
-
-def test_calibration_of_other_dimension_is_refused(checkpoint: Path) -> None:
-    edit_tensors(
-        checkpoint / FILE,
-        lambda tensors: tensors.update(photos_mean=tensors["photos_mean"][1:].clone()),
-    )
-    rehash(checkpoint)
-    with pytest.raises(CheckpointError, match="not a calibration of this checkpoint"):
+    with pytest.raises(CheckpointError, match=rf"{FILE}: not a calibration.*{reason}.*mumic seal"):
         Classifier.load(checkpoint, device="cpu", precision="fp32")
 
 
