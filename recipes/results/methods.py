@@ -85,49 +85,59 @@ def _macro_map_by_class(row: Mapping[str, float], leave_out: Sequence[str]) -> t
 
 def _unknown_table(study: Study, label_share: float) -> Iterator[str]:
     rows = []
-    for share in (label_share, 1.0):
+    for title, shares in (
+        (f"{100 * label_share:g} %", (label_share, label_share)),
+        ("100 % of the positives", (1.0, 0.0)),
+        ("100 %", (1.0, 1.0)),
+    ):
         for unknown in UNKNOWN:
-            plain = share == 1 and unknown == "ignore"
-            name = PLAIN if plain else f"unknown-{unknown}-labels-{share:g}"
+            if unknown == "ignore" and not shares[1]:
+                continue  # without a negative, nothing is learned
+            kept = "-".join(f"{share:g}" for share in shares)
+            plain = shares == (1, 1) and unknown == "ignore"
+            name = PLAIN if plain else f"unknown-{unknown}-labels-{kept}"
             runs = [
                 best_epoch(
-                    replace(study, manifest=thinned_manifest(study, share, seed)).train(
+                    replace(study, manifest=thinned_manifest(study, *shares, seed)).train(
                         name, seed=seed, unknown=unknown
                     )
                 )
                 for seed in study.seeds
             ]
             macro_map = mean_and_spread([run["macro_map"] for run in runs])
-            rows.append([f"{100 * share:g} %", unknown, macro_map])
+            rows.append([title, unknown, macro_map])
     yield table_to_markdown([["train labels kept", "--unknown", "macro mAP"], *rows]) + "\n"
 
 
-def thinned_manifest(study: Study, share: float, seed: int) -> Path:
+def thinned_manifest(study: Study, positives: float, negatives: float, seed: int) -> Path:
     """Write the manifest with each label of a train photo kept with a probability.
 
     Args:
         study: its manifest is thinned.
-        share: the probability; with 1, the manifest itself is returned.
+        positives: the probability of a positive.
+        negatives: the probability of a negative; with 1 for both, the manifest itself is returned.
         seed: of the labels that are kept.
     """
-    if share == 1:
+    if positives == negatives == 1:
         return study.manifest
     labels = read_checkpoint(study.init).labels
     names = load_names(study.names, labels) if study.names else names_from_labels(labels)
 
-    def thin(file: str, given: frozenset[str]) -> frozenset[str]:
+    def thin(file: str, given: frozenset[str], share: float) -> frozenset[str]:
         return frozenset(
             name for name in given if random.Random(f"{seed} {file} {name}").random() < share
         )
 
     rows = read_manifest(study.manifest, study.photos, names)
-    path = study.work / f"labels-{share:g}-seed-{seed}.csv"
+    path = study.work / f"labels-{positives:g}-{negatives:g}-seed-{seed}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(
         path,
         [
             replace(
-                row, positive=thin(row.file, row.positive), negative=thin(row.file, row.negative)
+                row,
+                positive=thin(row.file, row.positive, positives),
+                negative=thin(row.file, row.negative, negatives),
             )
             if row.split == "train"
             else row
