@@ -32,6 +32,7 @@ from app.serving.http import (
     metrics_router,
     model_router,
     operation_id,
+    page_router,
     predict_router,
     token,
     zero_shot_router,
@@ -200,6 +201,8 @@ def _add_routes(
     app.include_router(docs_router())
     app.include_router(health_router(engine))
     monitors = _bearer_token(settings.metrics_token, METRICS_TOKEN)
+    if settings.serves_page:
+        app.include_router(page_router(settings))
     app.include_router(metrics_router(metrics, engine), **_require(monitors))
     operators = _bearer_token(settings.admin_token, ADMIN_TOKEN)
     if operators and settings.workers == 1:  # a request reaches only one of several workers

@@ -1,5 +1,6 @@
 """Settings from `MUMIC_*` environment variables, read once at start."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,14 @@ def cores_per_worker(workers: int) -> int:
 
 def _decode_threads(given: dict[str, Any]) -> int:
     return max(2, cores_per_worker(given["workers"]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address to listen on."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host_name(host) == "localhost"
 
 
 def host_name(text: str) -> str:
@@ -102,6 +111,11 @@ class Settings(BaseSettings):
     cors_allow_origins: tuple[str, ...] = Field(
         (), description='origins whose web pages may use the API, or "*" for all; JSON list'
     )
+    ui: bool | None = Field(
+        None,
+        description="whether to serve the page at /; default: only if MUMIC_HOST is a loopback "
+        "address",
+    )
     log_format: Literal["text", "json"] = Field("text", description="format of the log on stderr")
     traces: bool = Field(
         False, description="whether to trace requests; OTEL_* variables configure the exporter"
@@ -118,6 +132,11 @@ class Settings(BaseSettings):
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for cached image embeddings (LRU); 0 disables the cache"
     )
+
+    @property
+    def serves_page(self) -> bool:
+        """Whether the page at / is served."""
+        return is_loopback(self.host) if self.ui is None else self.ui
 
     @field_validator("checkpoint", "api_keys_file", mode="before")
     @classmethod

@@ -55,13 +55,16 @@ def announcement(settings: Settings, bound: socket.socket, model: Mapping[str, s
         model: the labels of the metric `mumic_model_info`.
     """
     port = bound.getsockname()[1]
-    addresses = f"http://{_host_and_port(settings.host, port)}"
+    local = addresses = f"http://{_host_and_port(settings.host, port)}"
     if loopback := LOOPBACK.get(settings.host):
-        addresses += f", on this machine http://{_host_and_port(loopback, port)}"
+        local = f"http://{_host_and_port(loopback, port)}"
+        addresses += f", on this machine {local}"
+    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
+    page = f". Open {local}/ in a browser to try it" if settings.serves_page else ""
     return (
         f"MuMIC listens on {addresses}: "
         f"checkpoint {model['name']} {model['version']} ({settings.checkpoint}), "
-        f"{model['device']} {model['precision']}"
+        f"{model['device']} {model['precision']}{workers}{page}"
     )
 
 

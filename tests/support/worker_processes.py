@@ -35,7 +35,7 @@ class Running:
         return self._log.read_text(encoding="utf-8")
 
     def url(self) -> str:
-        wait_until(lambda: ", 2 workers\n" in self.log_text)
+        wait_until(lambda: ", 2 workers. " in self.log_text)
         found = re.search(r"MuMIC listens on (http://\S+:\d+): .*, 2 workers", self.log_text)
         assert found
         return found[1]

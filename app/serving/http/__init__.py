@@ -35,6 +35,9 @@ from app.serving.http.routes.health import (
 from app.serving.http.routes.info import (
     model_router,
 )
+from app.serving.http.routes.page import (
+    page_router,
+)
 from app.serving.http.routes.predict import (
     predict_router,
 )
@@ -62,4 +65,5 @@ __all__ = [
     "predict_router",
     "token",
     "zero_shot_router",
+    "page_router",
 ]

@@ -124,8 +124,7 @@ class _Workers(Multiprocess):
         self.config.app = partial(self._create_app, self._settings.model_copy(update=placed))
         self.processes += [self._start() for _ in range(self._settings.workers - 1)]
         if self._wait_until_ready():
-            line = announcement(self._settings, self.sockets[0], model)
-            self._announce(f"{line}, {self._settings.workers} workers")
+            self._announce(announcement(self._settings, self.sockets[0], model))
             self._announced = True
 
     def keep_subprocess_alive(self) -> None:
