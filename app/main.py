@@ -35,6 +35,7 @@ from app.serving.http import (
     page_router,
     predict_router,
     token,
+    validate_router,
     zero_shot_router,
 )
 from app.serving.inference import Engine, Reloader, model_metric_labels
@@ -195,14 +196,15 @@ def _add_routes(
         predict_router(engine, dependencies),
         embed_router(engine, dependencies),
         zero_shot_router(engine, dependencies),
+        validate_router(engine, dependencies),
         model_router(engine),
     ):
         app.include_router(router, **_require(clients))
     app.include_router(docs_router())
-    app.include_router(health_router(engine))
-    monitors = _bearer_token(settings.metrics_token, METRICS_TOKEN)
     if settings.serves_page:
         app.include_router(page_router(settings))
+    app.include_router(health_router(engine))
+    monitors = _bearer_token(settings.metrics_token, METRICS_TOKEN)
     app.include_router(metrics_router(metrics, engine), **_require(monitors))
     operators = _bearer_token(settings.admin_token, ADMIN_TOKEN)
     if operators and settings.workers == 1:  # a request reaches only one of several workers

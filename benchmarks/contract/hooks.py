@@ -40,7 +40,7 @@ for media_type, files in PHOTOS.items():
 @schemathesis.hook
 def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
     """Keep one body format with its own options, and insert the ids of the labels."""
-    for path in ("/predict", "/embed", "/zero-shot"):
+    for path in ("/predict", "/embed", "/zero-shot", "/validate"):
         operation = raw_schema["paths"][path]["post"]
         contents = operation["requestBody"]["content"]
         required = contents["multipart/form-data"]["schema"]["required"]

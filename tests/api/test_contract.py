@@ -26,6 +26,7 @@ GOOD, OTHER = {"data": DATA}, {"id": "b", "data": DATA}
 URL = {"url": "https://127.0.0.1/photo.jpg"}
 ONE = {"images": [GOOD]}
 LABELS = {"labels": ["pool", "beach"]}
+DECLARED = {"declared": ["sauna", "a red door"]}
 
 BODIES: list[tuple[str, Any]] = [
     ("/predict", ONE),
@@ -75,6 +76,17 @@ BODIES: list[tuple[str, Any]] = [
     ("/zero-shot", {**ONE, "labels": ["pool", "pool"]}),
     ("/zero-shot", {**ONE, "labels": ["p" * 1001]}),
     ("/zero-shot", ONE),
+    ("/validate", {**ONE, **DECLARED}),
+    ("/validate", {**ONE, **DECLARED, "min_confidence": 0, "include_categories": ["Room"]}),
+    ("/validate", {**ONE, **DECLARED, "min_confidence": None, "exclude_labels": ["lamp"]}),
+    ("/validate", {**ONE, **DECLARED, "min_confidence": 1.5}),
+    ("/validate", {**ONE, **DECLARED, "max_labels": 1}),
+    ("/validate", {**ONE, "declared": []}),
+    ("/validate", {**ONE, "declared": "sauna"}),
+    ("/validate", {**ONE, "declared": ["sauna", "sauna"]}),
+    ("/validate", {**ONE, "declared": ["p" * 1001]}),
+    ("/validate", DECLARED),
+    ("/validate", ONE),
 ]
 
 
@@ -120,11 +132,11 @@ def test_json_allowed_by_openapi_is_accepted(
 
 
 @pytest.mark.parametrize("build_body", BODY_BUILDERS)
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
 def test_responses_of_every_body_format_match_openapi(
     client: httpx.Client, document: Document, path: str, build_body: BodyBuilder
 ) -> None:
-    options = LABELS if path == "/zero-shot" else {}
+    options = {"/zero-shot": LABELS, "/validate": DECLARED}.get(path, {})
     for data, status in ((photo(), 200), (truncated(), 422)):
         answer = client.post(path, **build_body(data, **options))
         assert answer.status_code == status

@@ -198,7 +198,13 @@ def test_size_is_original_after_exif(client: httpx.Client) -> None:
 
 
 def test_server_timing_header_is_sent(client: httpx.Client) -> None:
-    for path, options in [("/predict", {}), ("/embed", {}), ("/zero-shot", {"labels": "cat"})]:
+    options_of: dict[str, dict[str, str]] = {
+        "/predict": {},
+        "/embed": {},
+        "/zero-shot": {"labels": "cat"},
+        "/validate": {"declared": "sauna"},
+    }
+    for path, options in options_of.items():
         header = client.post(path, **raw(photo(), **options)).headers["server-timing"]
         durations = dict(stage.split(";dur=") for stage in header.split(", "))
         assert list(durations) == ["decode", "queue", "infer"]

@@ -22,6 +22,7 @@ NEEDS_AN_EXTRA = {"app.serving.observability.tracing"}
 BASE = {"app", "app.errors"}
 CORE = {f"app.core.{name}" for name in ("files", "images", "labels", "model", "runtime")} | BASE
 ALL_CORE = CORE | {"app.core.checkpoint", "app.core.classifier"}
+APPLICATIONS = {"app.applications.gallery", "app.applications.validation"}
 SERVED = ALL_CORE | {"app.settings", "app.serving.observability", "app.serving.schemas"}
 DATA = {
     f"app.dataset.{name}" for name in ("requests", "manifest", "labelled", "photos", "embeddings")
@@ -53,15 +54,18 @@ ALLOWED: dict[str, set[str]] = {
     "app.core.labels": BASE | {"app.core.files"},
     "app.core.checkpoint": CORE,
     "app.core.classifier": CORE | {"app.core.checkpoint"},
+    "app.applications": set(),
+    "app.applications.gallery": CORE,
+    "app.applications.validation": CORE,
     "app.serving": set(),
     "app.serving.observability": BASE,
-    "app.serving.schemas": ALL_CORE,
+    "app.serving.schemas": ALL_CORE | APPLICATIONS,
     "app.serving.request": SERVED,
-    "app.serving.inference": SERVED,
-    "app.serving.http": SERVED | {"app.serving.request", "app.serving.inference"},
+    "app.serving.inference": SERVED | {"app.applications.gallery"},
+    "app.serving.http": SERVED | APPLICATIONS | {"app.serving.request", "app.serving.inference"},
     "app.serving.listening": BASE | {"app.settings"},
     "app.serving.process": SERVED | {"app.serving.listening"},
-    "app.tagger": ALL_CORE | {"app.settings"},
+    "app.tagger": ALL_CORE | {"app.settings", "app.applications.gallery"},
     "app.dataset": set(),
     "app.dataset.requests": BASE | {"app.dataset.manifest"},
     "app.dataset.embeddings": ALL_CORE,

@@ -41,6 +41,9 @@ from app.serving.http.routes.page import (
 from app.serving.http.routes.predict import (
     predict_router,
 )
+from app.serving.http.routes.validate import (
+    validate_router,
+)
 from app.serving.http.routes.zero_shot import (
     zero_shot_router,
 )
@@ -62,8 +65,9 @@ __all__ = [
     "metrics_router",
     "model_router",
     "operation_id",
+    "page_router",
     "predict_router",
     "token",
+    "validate_router",
     "zero_shot_router",
-    "page_router",
 ]

@@ -16,6 +16,8 @@ from app.serving.schemas import (
     PredictBody,
     PredictOptions,
     ProblemDetails,
+    ValidateBody,
+    ValidateOptions,
     ZeroShotBody,
     ZeroShotOptions,
 )
@@ -151,11 +153,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(app)
     components = document["components"]
     schemas = components["schemas"]
-    for model in (PredictBody, EmbedBody, ZeroShotBody, ProblemDetails):
+    for model in (PredictBody, EmbedBody, ZeroShotBody, ValidateBody, ProblemDetails):
         schema = model.model_json_schema(ref_template=REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
-    for options in (PredictOptions, EmbedOptions, ZeroShotOptions):
+    for options in (PredictOptions, EmbedOptions, ZeroShotOptions, ValidateOptions):
         schemas[_form_name(options)] = _form(options)
     schemas["ProblemDetails"]["properties"]["code"]["enum"] = CODES
     schemes = components.setdefault("securitySchemes", {})

@@ -129,14 +129,14 @@ class PredictOptions(Options):
             min_confidence=self.min_confidence,
             max_labels=self.max_labels,
             include_labels=self.include_labels,
-            include_categories=_rejoined(self.include_categories, label_set.categories),
+            include_categories=rejoined(self.include_categories, label_set.categories),
             exclude_labels=self.exclude_labels,
-            exclude_categories=_rejoined(self.exclude_categories, label_set.categories),
+            exclude_categories=rejoined(self.exclude_categories, label_set.categories),
             all_scores=self.all_scores,
         )
 
 
-def _rejoined(names: Sequence[str], known: Sequence[str]) -> list[str]:
+def rejoined(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """Join the items of a list again that are one known name: a form splits at every comma.
 
     Args:

@@ -53,7 +53,7 @@ def test_each_accepted_image_has_one_outcome(
 
 def test_failure_counters_start_at_zero() -> None:
     lines = Metrics().render().decode().splitlines()
-    failures = {"/predict": 500, "/embed": 504, "/zero-shot": 499, "/readyz": 503}
+    failures = {"/predict": 500, "/embed": 504, "/validate": 499, "/readyz": 503}
     for route, status in failures.items():
         assert f'mumic_requests_total{{route="{route}",status="{status}"}} 0.0' in lines
 

@@ -148,11 +148,12 @@ def test_failures_are_recorded_and_probes_are_not(
     assert (nowhere.name, attributes(odd)["http.request.method"]) == ("POST", "_OTHER")
 
 
-@pytest.mark.parametrize("path", ["/embed", "/zero-shot"])
+@pytest.mark.parametrize("path", ["/embed", "/zero-shot", "/validate"])
 def test_all_image_routes_have_same_spans(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter, path: str
 ) -> None:
-    options = {"labels": ["a private text"]} if path == "/zero-shot" else {}
+    texts = ["a private text"]
+    options = {"/zero-shot": {"labels": texts}, "/validate": {"declared": texts}}.get(path, {})
     with traced(tiny_classifier) as client:
         assert client.post(path, **raw(photo(), **options)).status_code == 200
         assert client.post(path, **json_body(photo(), **options)).status_code == 200

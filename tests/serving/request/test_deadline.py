@@ -64,12 +64,13 @@ def refused_within(answer: httpx.Response, seconds: int) -> bool:
     ) and f"within {seconds} s" in problem["detail"]
 
 
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
 def test_request_is_cancelled_at_deadline(
     tiny_classifier: Classifier, small_settings: Settings, path: str
 ) -> None:
     async def scenario() -> None:
-        options = {"labels": ["beach"]} if path == "/zero-shot" else {}
+        required = {"/zero-shot": {"labels": ["beach"]}, "/validate": {"declared": ["beach"]}}
+        options = required.get(path, {})
         async with held(tiny_classifier, small_settings) as (client, tower):
             request = json_body(grey_photo(GOOD), **options)
             answer = asyncio.create_task(client.post(path, **request))

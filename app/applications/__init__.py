@@ -1,0 +1,1 @@
+"""What listings of photos are used for: applications of the labels and embeddings (section 6)."""
