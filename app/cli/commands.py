@@ -24,6 +24,7 @@ from app.cli.serve import serve_command
 from app.cli.thresholds import thresholds_command
 from app.cli.train import train_command
 from app.cli.tune import tune_command
+from app.cli.validate import validate_command
 from app.core.cpus import limit_openmp_threads
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_hel
 
 app.command("serve")(serve_command)
 app.command("predict")(predict_command)
+app.command("validate")(validate_command)
 app.command("import")(import_command)
 app.command("train")(train_command)
 app.command("tune")(tune_command)

@@ -1,5 +1,7 @@
 """Declared facilities against scores: what confirms, what is not seen, what was not declared."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -93,6 +95,24 @@ def test_label_at_its_threshold_is_confirmed_best_photo_first() -> None:
     assert gym.rule and (gym.rule.kind, gym.rule.scoring) == ("precision", None)
     assert gym.rule.threshold == pytest.approx(0.8)
     assert all(each.rule == gym.rule for each in gym.evidence)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "precision"),
+    [
+        ({"thresholds": {"serve_precision": 0.95}}, 0.95),
+        ({"thresholds": {"serve_precision": "high"}}, None),
+        ({"thresholds": "fitted"}, None),
+        ({}, None),
+    ],
+)
+def test_rule_of_kind_precision_has_precision_of_card(
+    metrics: dict[str, Any], precision: float | None
+) -> None:
+    rules = dict(zip(LABELS.ids, make_rules(LABELS, "sigmoid", None, metrics).labels, strict=True))
+    gym, pool = rules["gym"], rules["pool"]
+    assert gym and (gym.kind, gym.precision) == ("precision", precision)
+    assert pool and (pool.kind, pool.precision) == ("best_f1", None)
 
 
 def test_label_below_its_threshold_is_not_seen_with_best_photo() -> None:

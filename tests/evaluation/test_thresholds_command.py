@@ -90,6 +90,20 @@ def test_recall_guarantee_is_recorded_and_lists_other_labels(
     assert "flowers (1 positive)" in run.out
 
 
+def test_wanted_precision_is_recorded_in_card(
+    tmp_path: Path,
+    thresholds: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "fitted"
+    wanted = ["--min-positives", "1", "--precision", "0.9"]
+    assert thresholds(monkeypatch, capsys, "--out", out, *wanted).code == 0
+    fitted = read_checkpoint(out)
+    assert fitted.card.metrics["thresholds"]["serve_precision"] == 0.9
+    assert "precision" in {label.thresholds.kind for label in fitted.labels.labels}
+
+
 def test_label_without_evidence_is_not_served_and_named(
     tmp_path: Path,
     thresholds: Command,

@@ -116,7 +116,9 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
 
 
 def _guarantee(fitted: FittedThresholds, rules: ThresholdRules) -> dict[str, float]:
-    """Return the guarantee of labels of the kind recall, for a checkpoint's card."""
+    """Return what `serve` was asked for instead of the best F1, for a checkpoint's card."""
+    if rules.precision is not None:
+        return {"serve_precision": float(rules.precision)}
     if rules.recall_at_least is None:
         return {}
     return {

@@ -69,6 +69,9 @@ class ValidationRule(BaseModel):
     )
     threshold: Probability
     scoring: Scoring | Omitted = Field(None, description="how a text was scored; only of texts")
+    precision: Probability | Omitted = Field(
+        None, description="that a threshold of the kind precision was fitted for, if it is known"
+    )
 
 
 class EvidencePhoto(BaseModel):
@@ -193,7 +196,12 @@ def _reference(label: Label) -> LabelReference:
 
 
 def _rule(rule: Rule) -> ValidationRule:
-    return ValidationRule(kind=rule.kind, threshold=rule.threshold, scoring=rule.scoring)
+    return ValidationRule(
+        kind=rule.kind,
+        threshold=rule.threshold,
+        scoring=rule.scoring,
+        precision=rule.precision,
+    )
 
 
 def _photos(evidence: Sequence[Evidence], ids: Sequence[str]) -> list[EvidencePhoto]:

@@ -48,7 +48,8 @@ def validate_router(engine: Engine, dependencies: RequestDependencies) -> APIRou
         classifier, label_set = served.classifier, served.classifier.labels
         candidates = options.candidates(label_set)
         scoring = classifier.choose_scoring()
-        rules = make_rules(label_set, scoring, options.min_confidence)
+        metrics = classifier.checkpoint.card.metrics
+        rules = make_rules(label_set, scoring, options.min_confidence, metrics)
         # Off the event loop: cleaning a thousand texts takes up to seconds.
         facilities = await asyncio.to_thread(read_declared, options.declared, label_set)
         prompts = prompts_of(facilities, label_set.template)
