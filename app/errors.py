@@ -41,6 +41,9 @@ ImageErrorCode = Literal[
     "corrupt",
     "too_many_bytes",
     "too_many_pixels",
+    "too_dark",
+    "blurred",
+    "text_heavy",
 ]
 
 
