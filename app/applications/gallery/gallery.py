@@ -24,7 +24,7 @@ DEFAULT_COUNT = 10
 MAX_PHOTOS = 5_000
 # Weights of the categories of the built-in label set: how much a traveller misses a category.
 CATEGORY_WEIGHTS = {
-    "Property": 2.0,  # the building first
+    "Property": 3.0,  # the building first, also before a room with many labels
     "Room": 1.25,
     "Bathroom": 1.0,
     "Kitchen and dining": 1.0,
