@@ -125,7 +125,7 @@ export class LabelsTab {
       mark.textContent = served ? "✓" : "";
       tick.hidden = threshold === null;
       if (threshold === null) {
-        number.replaceChildren(label.confidence.toFixed(2), element("small", {}, "not served by default"));
+        number.replaceChildren(label.confidence.toFixed(2), element("small", {}, "no threshold"));
         said.textContent = ", not served by default";
       } else {
         tick.style.left = `${100 * threshold}%`;
