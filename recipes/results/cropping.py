@@ -7,7 +7,7 @@ from statistics import fmean
 
 from PIL import Image, ImageOps
 from rich.progress import track
-from runs import Study, console, mean_and_spread
+from runs import MUMIC, Study, console, mean_and_spread
 
 from app.baselines.comparison import METRICS, compare, metrics_of, percent
 from app.core.images import ImageLimits, decode
@@ -44,7 +44,7 @@ def lines(study: Study) -> Iterator[str]:
     cropped = replace(study, photos=crops, work=study.work / "cropped")
     measures = {}
     for title, each in (("squash", study), ("centre crop", cropped)):
-        runs = {str(seed): each.train("mumic", seed=seed) for seed in each.seeds}
+        runs = {str(seed): each.train(MUMIC, seed=seed) for seed in each.seeds}
         measures[title] = list(compare(each.score(runs)).measures.values())
     rows = []
     for title, runs_measured in measures.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from runs import Study, best_epoch, mean_and_spread
+from runs import MUMIC, Study, best_epoch, mean_and_spread
 
 from app.evaluation.report import table_to_markdown
 
@@ -14,7 +14,7 @@ def lines(study: Study) -> Iterator[str]:
     rows = []
     for rate in RATES:
         mumic = [
-            best_epoch(study.train("mumic", seed=seed, learning_rate=rate)) for seed in study.seeds
+            best_epoch(study.train(MUMIC, seed=seed, learning_rate=rate)) for seed in study.seeds
         ]
         asl = [best_epoch(study.train_asl(seed=seed, learning_rate=rate)) for seed in study.seeds]
         columns = [mean_and_spread([run["macro_map"] for run in runs]) for runs in (mumic, asl)]

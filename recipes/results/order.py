@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from runs import Study, mean_and_spread
+from runs import MUMIC, Study, mean_and_spread
 
 from app.baselines.comparison import METRICS, compare, markdown_lines, metrics_of
 from app.evaluation.report import table_to_markdown
@@ -13,7 +13,7 @@ def lines(study: Study, top: int) -> Iterator[str]:
     models = {"before, pair": f"{study.init}:pair", "before, softmax": f"{study.init}:softmax"}
     for seed in study.seeds:
         models[f"ASL, seed {seed}"] = str(study.train_asl(seed=seed))
-        models[f"MuMIC, seed {seed}"] = str(study.train("mumic", seed=seed))
+        models[f"MuMIC, seed {seed}"] = str(study.train(MUMIC, seed=seed))
     comparison = compare(study.score(models), top=top)
     subsets = zip(*(measured.subsets for measured in comparison.measures.values()), strict=True)
     for subset in subsets:

@@ -22,6 +22,7 @@ from app.evaluation.metrics import scored_classes
 from app.training.config import Precision, TrainConfig
 from app.training.run import create_fabric, progress_bars, train
 
+MUMIC = "mumic"  # the folder of the runs without optional methods, which studies share
 README = "# {name}\n\nA run of recipes/results; its settings are in `mumic.json`.\n"
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from statistics import fmean
 
-from runs import Study, epochs_of, mean_and_spread
+from runs import MUMIC, Study, epochs_of, mean_and_spread
 
 from app.evaluation.report import table_to_markdown
 
@@ -16,7 +16,7 @@ def lines(study: Study) -> Iterator[str]:
     values: dict[str, dict[int, list[float]]] = {"MuMIC": {}, "ASL": {}}
     for epochs in BUDGETS:
         values["MuMIC"][epochs] = [
-            epochs_of(study.train("mumic", epochs=epochs, seed=seed))[-1]["macro_map"]
+            epochs_of(study.train(MUMIC, epochs=epochs, seed=seed))[-1]["macro_map"]
             for seed in study.seeds
         ]
         values["ASL"][epochs] = [

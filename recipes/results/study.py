@@ -8,12 +8,16 @@ import argparse
 import sys
 from pathlib import Path
 
+import calibration
 import cropping
+import hierarchy
+import l2_sp
 import learning_rates
-import methods
+import lora
 import order
 import saturation
 import temperature
+import unknown_pairs
 import zero_shot
 from runs import Study
 
@@ -27,7 +31,11 @@ STUDIES = {
     "cropping": cropping,
     "saturation": saturation,
     "zero-shot": zero_shot,
-    "methods": methods,
+    "lora": lora,
+    "l2-sp": l2_sp,
+    "unknown-pairs": unknown_pairs,
+    "hierarchy": hierarchy,
+    "calibration": calibration,
 }
 LEFT_OUT = ("sea", "mountains", "sunset", "bathroom", "cow")
 
@@ -55,9 +63,9 @@ def read_arguments() -> argparse.Namespace:
         command = commands.add_parser(name, help=module.__doc__, parents=[shared])
         if module is order:
             command.add_argument("--top", type=int, default=15)
-        if module in (zero_shot, methods):
+        if module in (zero_shot, lora, l2_sp):
             command.add_argument("--leave-out", nargs="+", default=LEFT_OUT)
-        if module is methods:
+        if module is unknown_pairs:
             command.add_argument(
                 "--label-share", type=float, default=0.2, help="share of the train labels to keep"
             )
