@@ -28,6 +28,7 @@ from app.serving.http import (
     describe,
     docs_router,
     embed_router,
+    gallery_router,
     health_router,
     metrics_router,
     model_router,
@@ -196,6 +197,7 @@ def _add_routes(
         predict_router(engine, dependencies),
         embed_router(engine, dependencies),
         zero_shot_router(engine, dependencies),
+        gallery_router(engine, dependencies),
         validate_router(engine, dependencies),
         model_router(engine),
     ):

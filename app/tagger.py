@@ -1,14 +1,15 @@
 """Tags, embeds and scores photos in the calling process, without a server."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Generic, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.applications.gallery import Quality, measure_quality
 from app.core.classifier import Classifier
 from app.core.images import ImageLimits, Pixels, load_pixels, read_photo_file, stack
 from app.core.labels import Tag, make_selection, render_distinct
@@ -17,6 +18,7 @@ from app.errors import ImageError, OptionError
 from app.settings import SHIPPED_CHECKPOINT
 
 Image = str | Path | bytes
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,27 @@ class EmbeddedPhoto:
     height: int = 0
     embedding: NDArray[np.float32] | None = None
     error: ImageError | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPhoto:
+    """What gallery selection needs of one photo.
+
+    Attributes:
+        id: the path as given; for bytes the index in the list.
+        width: in pixels, after EXIF orientation.
+        height: in pixels, after EXIF orientation.
+        embedding: (D,) float32, unit length.
+        logits: (C,) float32, for the label set.
+        quality: of the photo.
+    """
+
+    id: str
+    width: int
+    height: int
+    embedding: Tensor
+    logits: Tensor
+    quality: Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +217,31 @@ class Tagger:
             for id, output in self._run(images, self.classifier.embed_images)
         ]
 
+    def measure(self, images: Sequence[Image]) -> list[MeasuredPhoto | ImageError]:
+        """Embed and score photos and measure their quality, for gallery selection.
+
+        Args:
+            images: paths or the bytes of image files.
+
+        Returns:
+            A photo or an error for each image, in order.
+
+        Raises:
+            OptionError: a path is not a file.
+        """
+
+        def measured(pixels: Tensor) -> list[tuple[Tensor, Tensor, Quality]]:
+            scored = self.classifier.score_images(pixels)
+            qualities = map(measure_quality, pixels)
+            return list(zip(scored.embeddings, scored.logits, qualities, strict=True))
+
+        return [
+            output
+            if isinstance(output, ImageError)
+            else MeasuredPhoto(id, output.width, output.height, *output.row)
+            for id, output in self._run(images, measured)
+        ]
+
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts without a template, as POST /embed does.
 
@@ -266,13 +314,13 @@ class Tagger:
         ]
 
     def _run(
-        self, images: Sequence[Image], model: Callable[[Tensor], Tensor]
-    ) -> Iterator[tuple[str, "_Output | ImageError"]]:
+        self, images: Sequence[Image], model: Callable[[Tensor], Iterable[Row]]
+    ) -> Iterator[tuple[str, "_Output[Row] | ImageError"]]:
         """Run a model on the photos, batch by batch; yield an id and an outcome per photo.
 
         Args:
             images: paths or the bytes of image files.
-            model: (B, 3, S, S) uint8 to B rows on the CPU.
+            model: (B, 3, S, S) uint8 to B rows, tensors on the CPU.
 
         Raises:
             OptionError: a path is not a file; raised before the first photo is decoded.
@@ -307,12 +355,12 @@ class Tagger:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Output:
+class _Output(Generic[Row]):
     """The model's output for one photo, and the photo's size in pixels."""
 
     width: int
     height: int
-    row: Tensor
+    row: Row
 
 
 def load(

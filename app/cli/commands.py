@@ -15,6 +15,7 @@ from app.cli.compare import compare_command
 from app.cli.data import data_app
 from app.cli.evaluate import evaluate_command
 from app.cli.exit_codes import exit_codes
+from app.cli.gallery import gallery_command
 from app.cli.import_checkpoint import import_command
 from app.cli.openapi import openapi_command
 from app.cli.predict import predict_command
@@ -38,6 +39,7 @@ baseline = typer.Typer(help="Train what MuMIC is compared with.", no_args_is_hel
 app.command("serve")(serve_command)
 app.command("predict")(predict_command)
 app.command("validate")(validate_command)
+app.command("gallery")(gallery_command)
 app.command("import")(import_command)
 app.command("train")(train_command)
 app.command("tune")(tune_command)

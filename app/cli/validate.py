@@ -95,11 +95,15 @@ def validate_command(
     batch_size = settings.max_batch_size or classifier.batch_size
     inputs = PhotoInputs(photos, limits)
     found = _embed(Tagger(classifier, limits=limits, batch_size=batch_size), inputs, batch_size)
-    used = [(id, photo) for id, photo in found if isinstance(photo, EmbeddedPhoto)]
+    used = [
+        (id, photo, photo.embedding)
+        for id, photo in found
+        if isinstance(photo, EmbeddedPhoto) and photo.embedding is not None
+    ]
     _report(found, inputs)
     if not used:
         raise typer.Exit(1)
-    embeddings = torch.from_numpy(np.stack([photo.embedding for _, photo in used]))
+    embeddings = torch.from_numpy(np.stack([embedding for _, _, embedding in used]))
     validation = validate_listing(
         facilities,
         label_set,
@@ -110,7 +114,7 @@ def validate_command(
     )
     response = validate_response(
         model_info(classifier),
-        [ValidatedPhoto(id=id, width=photo.width, height=photo.height) for id, photo in used],
+        [ValidatedPhoto(id=id, width=photo.width, height=photo.height) for id, photo, _ in used],
         validation,
     )
     if as_json:

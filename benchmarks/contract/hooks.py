@@ -29,18 +29,20 @@ MIN_TIMEOUT_MS = 60_000
 TEXT_FIELDS = {"labels", "template", "all_scores"}
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 PHOTOS = {
-    media_type: [encoded(sample(name).resize((160, 120)), image_format) for name in NAMES]
+    media_type: [encoded(sample(name).resize((320, 240)), image_format) for name in NAMES]
     for media_type, image_format in FORMATS.items()
 }
 
 for media_type, files in PHOTOS.items():
     schemathesis.openapi.media_type(media_type, st.sampled_from(files))
+# There is at least one image, and the categories are those of the label set.
+GALLERY_OPTIONS = {"count": 1, "weights": {LABELS.categories[0]: 2}}
 
 
 @schemathesis.hook
 def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
     """Keep one body format with its own options, and insert the ids of the labels."""
-    for path in ("/predict", "/embed", "/zero-shot", "/validate"):
+    for path in ("/predict", "/embed", "/zero-shot", "/validate", "/gallery"):
         operation = raw_schema["paths"][path]["post"]
         contents = operation["requestBody"]["content"]
         required = contents["multipart/form-data"]["schema"]["required"]
@@ -95,6 +97,7 @@ def _insert_real_values(options: dict[str, Any]) -> None:
             options[name] = TEXTS[: len(options[name])]
     if "template" in options:
         options["template"] = "a photo with {}"
+    options |= {name: value for name, value in GALLERY_OPTIONS.items() if options.get(name)}
     images, files = options.get("images"), PHOTOS["image/jpeg"]
     if BODY_FORMAT == "multipart/form-data" and isinstance(images, list):
         options["images"] = [files[n % len(files)] for n in range(len(images))]

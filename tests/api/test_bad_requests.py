@@ -252,7 +252,7 @@ BODIES = [
         path="/zero-shot",
     ),
     Bad("unknown route", {}, 404, "not_found", words="/openapi.json", path="/predct"),
-    Bad("GET of an unknown route", {}, 404, "not_found", words="GET /docs", method="GET", path="/x"),
+    Bad("GET unknown route", {}, 404, "not_found", words="GET /docs", method="GET", path="/x"),
     Bad("GET", {}, 405, "method_not_allowed", words="POST", method="GET"),
 ]
 

@@ -87,6 +87,14 @@ BODIES: list[tuple[str, Any]] = [
     ("/validate", {**ONE, "declared": ["p" * 1001]}),
     ("/validate", DECLARED),
     ("/validate", ONE),
+    ("/gallery", ONE),
+    ("/gallery", {**ONE, "count": 1, "weights": {"Room": 2, "Outside": 0.5}}),
+    ("/gallery", {**ONE, "count": None}),
+    ("/gallery", {**ONE, "count": 0}),
+    ("/gallery", {**ONE, "weights": {"Room": -1}}),
+    ("/gallery", {**ONE, "weights": {"Room": "2"}}),
+    ("/gallery", {**ONE, "max_labels": 1}),
+    ("/gallery", {"count": 1}),
 ]
 
 
@@ -132,7 +140,7 @@ def test_json_allowed_by_openapi_is_accepted(
 
 
 @pytest.mark.parametrize("build_body", BODY_BUILDERS)
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate", "/gallery"])
 def test_responses_of_every_body_format_match_openapi(
     client: httpx.Client, document: Document, path: str, build_body: BodyBuilder
 ) -> None:

@@ -40,7 +40,7 @@ def test_redoc_does_not_exist(client: httpx.Client) -> None:
     assert client.get("/redoc").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate", "/gallery"])
 def test_preselected_example_of_page_succeeds(client: httpx.Client, path: str) -> None:
     operation = client.get("/openapi.json").json()["paths"][path]["post"]
     content = operation["requestBody"]["content"]
@@ -50,7 +50,7 @@ def test_preselected_example_of_page_succeeds(client: httpx.Client, path: str) -
     assert [result["status"] for result in answer.json()["results"]] == ["ok"]
 
 
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate", "/gallery"])
 def test_page_sends_no_query_by_default(client: httpx.Client, path: str) -> None:
     operation = client.get("/openapi.json").json()["paths"][path]["post"]
     for parameter in operation["parameters"]:

@@ -18,7 +18,7 @@ READ_PATHS = (
     "/docs/swagger-ui.css",
     "/openapi.json",
 )
-IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate")
+IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery")
 VARYING = ("date", "x-request-id", "last-modified")
 READ, POST = "GET, HEAD, OPTIONS", "OPTIONS, POST"
 

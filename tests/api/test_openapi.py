@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.support.tiny import write_tiny
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
-IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate")
+IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery")
 READ_PATHS = ("/labels", "/model", "/healthz", "/readyz", "/metrics")
 
 

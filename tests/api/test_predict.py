@@ -203,6 +203,7 @@ def test_server_timing_header_is_sent(client: httpx.Client) -> None:
         "/embed": {},
         "/zero-shot": {"labels": "cat"},
         "/validate": {"declared": "sauna"},
+        "/gallery": {},
     }
     for path, options in options_of.items():
         header = client.post(path, **raw(photo(), **options)).headers["server-timing"]

@@ -1,5 +1,6 @@
 """Gallery selection: order, near-duplicates, flaws and reasons, on embeddings made for the test."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -46,9 +47,14 @@ def logits(*labels: str) -> Tensor:
 
 
 def choose(
-    rows: Tensor, scores: Tensor, qualities: list[Quality], count: int = 10, **weights: float
+    rows: Tensor,
+    scores: Tensor,
+    qualities: list[Quality],
+    count: int = 10,
+    weights: Mapping[str, float] | None = None,
 ) -> Gallery:
-    return choose_gallery(rows, scores, qualities, LABELS, category_weights(LABELS, weights), count)
+    by_category = category_weights(LABELS, weights or {})
+    return choose_gallery(rows, scores, qualities, LABELS, by_category, count)
 
 
 def chosen(gallery: Gallery) -> list[int]:
@@ -165,7 +171,7 @@ def test_gains_never_increase() -> None:
     generator = np.random.default_rng(1)
     rows = embeddings(40, seed=2).numpy()
     confidences = np.where(generator.random((40, 12)) < 0.2, 0.9, 0).astype(np.float32)
-    categories = np.kron(np.eye(3), np.ones((4, 1))).astype(np.float32) / 3
+    categories = np.kron(np.eye(3), np.ones((4, 1))).astype(np.float32) / np.float32(3)
     qualities = generator.random(40).astype(np.float32)
     picks = pick_photos(rows @ rows.T, confidences, categories, qualities, 40)
     gains = [pick.gain.total for pick in picks]
@@ -175,13 +181,13 @@ def test_gains_never_increase() -> None:
 
 def test_weight_of_category_decides_first_photo() -> None:
     rows, scores = embeddings(6), logits(*ROOMS)
-    gallery = choose(rows, scores, [GOOD] * 6, **{"Facilities and services": 9.0})
+    gallery = choose(rows, scores, [GOOD] * 6, weights={"Facilities and services": 9.0})
     assert ROOMS[gallery.choices[0].photo] == "swimming_pool"
 
 
 def test_zero_weights_leave_variety_and_quality() -> None:
     weights = dict.fromkeys(LABELS.categories, 0.0)
-    gallery = choose(embeddings(6), logits(*ROOMS), [GOOD] * 6, **weights)
+    gallery = choose(embeddings(6), logits(*ROOMS), [GOOD] * 6, weights=weights)
     assert {choice.gain.coverage for choice in gallery.choices} == {0.0}
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 KEY = "page-key-0123456789"
 OPERATIONS = {
     *("images-predict", "images-embed", "images-zero_shot", "images-validate"),
+    "images-gallery",
     *("information-labels", "information-model", "information-metrics"),
     *("information-healthz", "information-readyz"),
 }
@@ -29,6 +30,7 @@ LISTS = {
     "images-predict": {"include_labels": ["beach", "indoor_swimming_pool"]},
     "images-embed": {},
     "images-zero_shot": {"labels": ["a beach, sunny", "a pool"]},
+    "images-gallery": {},
     "images-validate": {"declared": ["a beach, sunny", "gym"]},
 }
 

@@ -135,7 +135,7 @@ def test_json_of_wrong_type_is_refused_with_location(
     assert_still_answers(client)
 
 
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate", "/gallery"])
 @pytest.mark.parametrize("image", ["{}", '{"data": ""}'])
 def test_too_many_images_are_refused_before_validation(
     client: httpx.Client, path: str, image: str

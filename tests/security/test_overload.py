@@ -39,7 +39,7 @@ def test_bodies_over_byte_budget_are_refused_until_released(
         wait_until(lambda: held_bytes(client) == 0)
 
 
-@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/zero-shot", "/validate", "/gallery"])
 def test_full_queue_refuses_before_body_but_embeds_texts(
     tiny_classifier: Classifier, small_settings: Settings, path: str
 ) -> None:

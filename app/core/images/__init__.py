@@ -23,6 +23,9 @@ from app.core.images.preprocessing import (
     normalize,
     stack,
 )
+from app.core.images.thumbnails import (
+    thumbnail_url,
+)
 
 __all__ = [
     "ImageLimits",
@@ -36,4 +39,5 @@ __all__ = [
     "normalize",
     "read_photo_file",
     "stack",
+    "thumbnail_url",
 ]

@@ -1,19 +1,14 @@
 """Writes a contact sheet of suspects: a self-contained HTML page with small copies of photos."""
 
-import base64
-import io
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
 from app.core.files import atomic_file
-from app.core.images import ImageLimits, decode
+from app.core.images import thumbnail_url
 from app.evaluation.suspects.suspects import Suspect
 
 SIDE_PX = 224  # longer side of a copy
-JPEG_QUALITY = 80
 HEADINGS = {
     "label": "likely wrong label",
     "duplicate": "in two splits",
@@ -81,7 +76,10 @@ def caption_lines(suspect: Suspect) -> list[str]:
 
 def _figure(rank: int, suspect: Suspect, photos: Path) -> str:
     files = [suspect.file, *([suspect.other_file] if suspect.other_file else [])]
-    images = "\n".join(f'<img src="{_data_url(photos / file)}" alt="">' for file in files)
+    images = "\n".join(
+        f'<img src="{thumbnail_url((photos / file).read_bytes(), SIDE_PX)}" alt="">'
+        for file in files
+    )
     lines = "<br>".join(map(escape, caption_lines(suspect)))
     places = "<br>".join(map(escape, files))
     return (
@@ -89,13 +87,3 @@ def _figure(rank: int, suspect: Suspect, photos: Path) -> str:
         f"<small>score {suspect.score:.3f}, {suspect.split}<br>{places}</small></figcaption>\n"
         "</figure>"
     )
-
-
-def _data_url(path: Path) -> str:
-    """Return a small JPEG copy of a photo as a data URL."""
-    photo = decode(path.read_bytes(), ImageLimits(), min_side_px=SIDE_PX)
-    image = Image.fromarray(photo.pixels)
-    image.thumbnail((SIDE_PX, SIDE_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -28,6 +28,9 @@ from app.serving.http.routes.docs import (
 from app.serving.http.routes.embed import (
     embed_router,
 )
+from app.serving.http.routes.gallery import (
+    gallery_router,
+)
 from app.serving.http.routes.health import (
     health_router,
     metrics_router,
@@ -61,6 +64,7 @@ __all__ = [
     "describe",
     "docs_router",
     "embed_router",
+    "gallery_router",
     "health_router",
     "metrics_router",
     "model_router",

@@ -12,6 +12,8 @@ from app.serving.request import TIMEOUT_HEADER
 from app.serving.schemas import (
     EmbedBody,
     EmbedOptions,
+    GalleryBody,
+    GalleryOptions,
     Options,
     PredictBody,
     PredictOptions,
@@ -153,11 +155,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(app)
     components = document["components"]
     schemas = components["schemas"]
-    for model in (PredictBody, EmbedBody, ZeroShotBody, ValidateBody, ProblemDetails):
+    for model in (PredictBody, EmbedBody, ZeroShotBody, GalleryBody, ValidateBody, ProblemDetails):
         schema = model.model_json_schema(ref_template=REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
-    for options in (PredictOptions, EmbedOptions, ZeroShotOptions, ValidateOptions):
+    for options in (PredictOptions, EmbedOptions, ZeroShotOptions, GalleryOptions, ValidateOptions):
         schemas[_form_name(options)] = _form(options)
     schemas["ProblemDetails"]["properties"]["code"]["enum"] = CODES
     schemes = components.setdefault("securitySchemes", {})

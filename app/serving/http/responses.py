@@ -49,9 +49,21 @@ async def answer_within(request: Request, most_s: float, work: Coroutine[None, N
 
 
 async def embed_uploads(
-    request: Request, engine: Engine, served: ServedModel, uploads: Sequence[Upload]
+    request: Request,
+    engine: Engine,
+    served: ServedModel,
+    uploads: Sequence[Upload],
+    *,
+    with_quality: bool = False,
 ) -> tuple[list[EmbeddedImage | ImageError], str]:
     """Embed a request's images and store each image's `timings` in the request's state.
+
+    Args:
+        request: the request.
+        engine: embeds the images.
+        served: the checkpoint.
+        uploads: the images.
+        with_quality: whether to measure the quality of the images too.
 
     Returns:
         Each image's embedding or error, and the longest times as a `Server-Timing` value.
@@ -60,7 +72,9 @@ async def embed_uploads(
         UnusableImagesError: every image has an error.
     """
     request.state.timings = timings = [Timings() for _ in uploads]
-    outcomes = await engine.images.embed(served, [upload.source for upload in uploads], timings)
+    outcomes = await engine.images.embed(
+        served, [upload.source for upload in uploads], timings, with_quality=with_quality
+    )
     embedded = [timing for timing in timings if timing.outcome == "ok"]
     if not embedded:
         raise UnusableImagesError(

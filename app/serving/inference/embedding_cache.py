@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import replace
 from threading import Lock
 
 from app.serving.inference.embedded_image import EmbeddedImage
@@ -43,11 +44,9 @@ class EmbeddingCache:
             return image
 
     def put(self, key: bytes, image: EmbeddedImage) -> None:
-        """Add an image and evict the least recently used ones beyond the limit."""
+        """Add or replace an image and evict the least recently used ones beyond the limit."""
         # Cloned, because a row is a view that keeps its whole batch in memory.
-        copied = EmbeddedImage(
-            image.embedding.clone(), image.logits.clone(), image.width, image.height
-        )
+        copied = replace(image, embedding=image.embedding.clone(), logits=image.logits.clone())
         with self._lock:
             if key not in self._entries:
                 self.size_bytes += _size_bytes(copied)

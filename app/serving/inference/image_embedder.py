@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from app.applications.gallery import Quality, measure_quality
 from app.core.images import ImageLimits, Pixels, load_pixels
 from app.core.runtime import (
     DaemonThreads,
@@ -25,6 +27,21 @@ from app.settings import Settings
 T = TypeVar("T")
 BEFORE_ALL_REQUESTS = -1  # virtual start time of health checks: a long queue must not fail them
 Source = Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    """A photo that was not found in the cache, or without the measure that its request needs.
+
+    Attributes:
+        pixels: the decoded photo.
+        quality: None if the request does not need it.
+        embedded: from the cache, without quality; None if the photo must be embedded.
+    """
+
+    pixels: Pixels
+    quality: Quality | None
+    embedded: EmbeddedImage | None
 
 
 class ImageEmbedder:
@@ -78,7 +95,12 @@ class ImageEmbedder:
         return self._batcher.longest_batch_s
 
     async def embed(
-        self, served: ServedModel, sources: Sequence[Source], timings: Sequence[Timings]
+        self,
+        served: ServedModel,
+        sources: Sequence[Source],
+        timings: Sequence[Timings],
+        *,
+        with_quality: bool = False,
     ) -> list[EmbeddedImage | ImageError]:
         """Embed a request's images. Cancellation removes the waiting ones from every queue.
 
@@ -86,6 +108,7 @@ class ImageEmbedder:
             served: the checkpoint.
             sources: one function per image that returns its bytes; called in a decode thread.
             timings: one per image; filled in while the images are processed.
+            with_quality: whether to measure the quality of the images too.
 
         Returns:
             An embedding or an error for each image, in the order of the sources.
@@ -103,7 +126,7 @@ class ImageEmbedder:
             async def embed_one(
                 source: Source, virtual_start: int, timing: Timings
             ) -> EmbeddedImage | ImageError:
-                outcome = await self._embed_one(served, source, virtual_start, timing)
+                outcome = await self._embed_one(served, source, virtual_start, timing, with_quality)
                 finish_image()
                 return outcome
 
@@ -154,13 +177,18 @@ class ImageEmbedder:
         return await asyncio.wrap_future(self._decoders.submit(function))
 
     async def _embed_one(
-        self, served: ServedModel, source: Source, virtual_start: int, timings: Timings
+        self,
+        served: ServedModel,
+        source: Source,
+        virtual_start: int,
+        timings: Timings,
+        with_quality: bool,
     ) -> EmbeddedImage | ImageError:
         self._batcher.expected_images += 1
         try:
             async with self._decoding.acquire(virtual_start):
                 key, found = await self._in_decode_thread(
-                    lambda: self._look_up_or_decode(served, source, timings)
+                    lambda: self._look_up_or_decode(served, source, timings, with_quality)
                 )
         except ImageError as error:
             return error
@@ -168,19 +196,27 @@ class ImageEmbedder:
             self._batcher.expected_images -= 1
         if isinstance(found, EmbeddedImage):
             return found
-        self._metrics.observe_decode(found.source, timings.decode_s)
-        scored = await self._batcher.submit(served.scoring, found.values, virtual_start, timings)
-        self._metrics.observe_queue(timings.queue_s)
-        image = EmbeddedImage(scored.embedding, scored.logits, found.width, found.height)
+        pixels, quality, embedded = found.pixels, found.quality, found.embedded
+        self._metrics.observe_decode(pixels.source, timings.decode_s)
+        if embedded is not None:
+            image = replace(embedded, quality=quality)
+        else:
+            scored = await self._batcher.submit(
+                served.scoring, pixels.values, virtual_start, timings
+            )
+            self._metrics.observe_queue(timings.queue_s)
+            image = EmbeddedImage(
+                scored.embedding, scored.logits, pixels.width, pixels.height, quality
+            )
         if key is not None:
             served.cache.put(key, image)
             self._models.report_cache_size()
         return image
 
     def _look_up_or_decode(
-        self, served: ServedModel, source: Source, timings: Timings
-    ) -> tuple[bytes | None, EmbeddedImage | Pixels]:
-        """Return the cache key, if the cache is enabled, and the cached image or the pixels."""
+        self, served: ServedModel, source: Source, timings: Timings, with_quality: bool
+    ) -> tuple[bytes | None, EmbeddedImage | _Decoded]:
+        """Return the cache key, if the cache is enabled, and the cached or the decoded image."""
         timings.decode_began = time.perf_counter()
         try:
             data = source()
@@ -188,7 +224,11 @@ class ImageEmbedder:
             cached = served.cache.get(key) if key else None
             if key:
                 self._metrics.count_cache_lookup(hit=cached is not None)
-            return key, cached or load_pixels(data, self._limits, served.classifier.preprocess)
+            if cached is not None and (cached.quality is not None or not with_quality):
+                return key, cached
+            pixels = load_pixels(data, self._limits, served.classifier.preprocess)
+            quality = measure_quality(pixels.values) if with_quality else None
+            return key, _Decoded(pixels, quality, cached)
         finally:
             timings.decode_ended = time.perf_counter()
 

@@ -35,7 +35,7 @@ SECONDS = (
 )
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Exported from the start as 0: rate() cannot see a counter's first increment otherwise.
-ROUTES = ("/predict", "/embed", "/zero-shot", "/validate")
+ROUTES = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery")
 STATUSES = ("200", "429", "499", "500", "503", "504")
 PROBES, PROBE_STATUSES = ("/healthz", "/readyz"), ("200", "503")
 Aggregation = Literal["livesum", "livemax", "livemin", "min"]  # of several processes' gauges

@@ -1,5 +1,13 @@
 """Schemas of requests and responses."""
 
+from app.serving.schemas.gallery import (
+    GalleryBody,
+    GalleryOptions,
+    GalleryResponse,
+    MeasuredPhoto,
+    gallery_response,
+    measured_photo,
+)
 from app.serving.schemas.requests import (
     EmbedBody,
     EmbedOptions,
@@ -55,6 +63,9 @@ __all__ = [
     "EmbedResult",
     "EvidencePhoto",
     "FailedResult",
+    "GalleryBody",
+    "GalleryOptions",
+    "GalleryResponse",
     "Health",
     "JsonImage",
     "LabelCalibration",
@@ -62,6 +73,7 @@ __all__ = [
     "LabelReference",
     "LabelThresholds",
     "LabelsResponse",
+    "MeasuredPhoto",
     "ModelCard",
     "ModelInfo",
     "Options",
@@ -83,6 +95,8 @@ __all__ = [
     "ZeroShotResponse",
     "ZeroShotResult",
     "failed_result",
+    "gallery_response",
+    "measured_photo",
     "model_info",
     "predict_result",
     "validate_response",

@@ -67,7 +67,7 @@ def test_api_key_is_required_except_for_probes(
             for path in ("/labels", "/model"):
                 answer = client.get(path, headers=sent)
                 assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
-            for path in ("/predict", "/embed", "/zero-shot", "/validate"):
+            for path in ("/predict", "/embed", "/zero-shot", "/validate", "/gallery"):
                 assert client.post(path, headers=sent, content=b"x").status_code == 401
         for path in ("/healthz", "/readyz", "/metrics"):
             assert client.get(path).status_code == 200

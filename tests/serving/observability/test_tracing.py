@@ -148,7 +148,7 @@ def test_failures_are_recorded_and_probes_are_not(
     assert (nowhere.name, attributes(odd)["http.request.method"]) == ("POST", "_OTHER")
 
 
-@pytest.mark.parametrize("path", ["/embed", "/zero-shot", "/validate"])
+@pytest.mark.parametrize("path", ["/embed", "/zero-shot", "/validate", "/gallery"])
 def test_all_image_routes_have_same_spans(
     tiny_classifier: Classifier, exporter: InMemorySpanExporter, path: str
 ) -> None:

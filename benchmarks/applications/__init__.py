@@ -1,0 +1,1 @@
+"""Benchmarks of gallery selection and of the other applications."""
