@@ -133,7 +133,7 @@ def choose_gallery(
     vectors: NDArray[np.float32] = embeddings.numpy()
     confidences: NDArray[np.float32] = logits.sigmoid().numpy()
     shown = np.where(confidences >= label_set.serve_thresholds, confidences, 0)
-    # A bathroom is a room, but it does not stand for the category of the rooms.
+    # A bathroom is a room, but it does not stand for the category Room.
     shown[(shown > 0).astype(np.float32) @ _implied_elsewhere(label_set) > 0] = 0
     similarities = vectors @ vectors.T
     scores = np.round([quality.score for quality in qualities], 6)

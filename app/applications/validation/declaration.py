@@ -8,7 +8,7 @@ from app.core.files import nearest_names, unknown_name_message
 from app.core.labels import Label, LabelSet, render, tokenizer_words
 from app.errors import OptionError
 
-MAX_COMPARED_CHARS = 64  # as of an id; a longer text is no misspelled name
+MAX_COMPARED_CHARS = 64  # as of an id; a longer text is not compared with names
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def read_declared(texts: Sequence[str], label_set: LabelSet) -> list[Facility]:
 
     A text names a label by its id, its name or the text of its prompt, read as the tokenizer does:
     without case, white space, HTML escapes and Unicode normalisation. A text with an underscore
-    and without a blank is an id, so that a misspelled id is not scored as a text.
+    and without a blank is an id, so that an unknown id is not scored as a text.
 
     Args:
         texts: what is declared, each without white space around it and not empty.

@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { CallPanel } from "./call_panel.js";
 import { announce, byId, showWords } from "./dom.js";
-import { takePhotos } from "./intake.js";
+import { takePhotos } from "./choosing.js";
 import { askForKey } from "./key_dialog.js";
 import { LabelsTab } from "./labels.js";
 import limits from "./limits.json" with { type: "json" };
