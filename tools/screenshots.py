@@ -51,7 +51,8 @@ def photograph(browser: Browser, address: str, scheme: str) -> bytes:
     page.wait_for_function(SETTLED)
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
-    return page.screenshot()
+    png: bytes = page.screenshot()
+    return png
 
 
 def shrink(png: bytes) -> bytes:
