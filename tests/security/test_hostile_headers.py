@@ -148,7 +148,7 @@ def test_non_numeric_timeout_header_is_refused(client: httpx.Client, sent: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/labels/", "/%00", "/predict%0d%0ax-injected:%20y", "/" + "é" * 2000, "//"]
+    "path", ["/labels/", "/%00", "/predict%0d%0ax-injected:%20y", "/" + "é" * 2000, "/labels//"]
 )
 def test_unknown_path_is_echoed_safely(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
