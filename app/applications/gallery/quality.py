@@ -21,7 +21,7 @@ MIN_EDGES = 0.06  # rising edges, and falling edges, as a share of a tile's neig
 PAPER_RANGE = 0.12  # distance in luma from a tile's lightest or darkest pixel: its background
 MIN_PAPER = 0.4  # background as a share of a tile's pixels
 
-# docs/applications.md has the distributions that these limits separate.
+# Between house photos, and copies of them that are dark, blurred by 1 %, or pages of text.
 MIN_BRIGHTNESS = 0.1
 MIN_SHARPNESS = 0.4
 MAX_TEXT = 0.25
