@@ -82,7 +82,8 @@ def pick_photos(
     picks: list[Pick] = []
     while len(picks) < count and free.any():
         after = _saturated(np.maximum(confidences, covered) @ member) @ weights
-        coverage = COVERAGE_WEIGHT * (after - _saturated(covered @ member) @ weights)
+        more = np.maximum(after - _saturated(covered @ member) @ weights, 0)  # rounding
+        coverage = COVERAGE_WEIGHT * more
         variety = VARIETY_WEIGHT * np.maximum(likeness - nearest, 0).mean(axis=1)
         gains = np.round(coverage + variety + quality, DIGITS)
         photo = int(np.argmax(np.where(free, gains, -np.inf)))
