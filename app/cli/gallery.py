@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -129,33 +128,24 @@ class _Listing:
 
 
 def _measure(inputs: "PhotoInputs", tagger: "Tagger", batch_size: int) -> _Listing:
-    """Read, embed and measure the photos, batch by batch."""
-    from app.cli.photo_inputs import UnreadableFile
-    from app.cli.predict_output import UNREADABLE
+    """Read, embed and measure the photos, batch by batch; print how many cannot be used."""
+    from app.cli.photo_inputs import UnreadableFile, failed_document
     from app.core.images import thumbnail_url
-    from app.serving.schemas import failed_result, measured_photo
+    from app.serving.schemas import measured_photo
 
     listing = _Listing()
-    remaining = iter(inputs)
-    while batch := list(islice(remaining, batch_size)):
-        files = [each.content for each in batch if isinstance(each.content, bytes)]
-        found = iter(tagger.measure(files))
-        for each in batch:
-            if isinstance(each.content, UnreadableFile):
-                error = {"code": UNREADABLE, "message": each.content.message}
-                listing.results.append({"id": each.id, "status": "error", "error": error})
-                listing.errors.append(f"{each.id}: {each.content.message}")
-                continue
-            outcome = next(found) if isinstance(each.content, bytes) else each.content
-            if isinstance(outcome, ImageError):
-                listing.results.append(failed_result(each.id, outcome).model_dump(mode="json"))
-                listing.errors.append(f"{each.id}: {outcome.message}")
-            elif isinstance(each.content, bytes):
-                listing.photos.append(outcome)
-                listing.ids.append(each.id)
-                listing.thumbnails.append(thumbnail_url(each.content, THUMBNAIL_PX))
-                result = measured_photo(each.id, outcome.width, outcome.height, outcome.quality)
-                listing.results.append(result.model_dump(mode="json"))
+    for photo, outcome in inputs.run(tagger.measure, batch_size):
+        if isinstance(outcome, ImageError | UnreadableFile):
+            listing.results.append(failed_document(photo.id, outcome))
+            listing.errors.append(f"{photo.id}: {outcome.message}")
+            continue
+        assert isinstance(photo.content, bytes)  # it was measured
+        listing.photos.append(outcome)
+        listing.ids.append(photo.id)
+        listing.thumbnails.append(thumbnail_url(photo.content, THUMBNAIL_PX))
+        result = measured_photo(photo.id, outcome.width, outcome.height, outcome.quality)
+        listing.results.append(result.model_dump(mode="json"))
+    inputs.report(len(listing.results), len(listing.errors))
     return listing
 
 

@@ -3,14 +3,19 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
+from app.cli.console import console
 from app.core.images import ImageLimits, SkippedFile, find_photos, read_photo_file
 from app.errors import ImageError
 
+T = TypeVar("T")
 STDIN = "-"
+UNREADABLE = "unreadable"  # the error code; a server has no such files
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,9 @@ class UnreadableFile:
     message: str
 
 
+Failure = ImageError | UnreadableFile
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoInput:
     r"""One photo of a command.
@@ -35,7 +43,7 @@ class PhotoInput:
     """
 
     id: str
-    content: bytes | ImageError | UnreadableFile
+    content: bytes | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,42 @@ class PhotoInputs:
             else:
                 yield self._of_file(Path(name))
 
+    def run(
+        self, model: Callable[[list[bytes]], Iterable[T]], batch_size: int
+    ) -> Iterator[tuple[PhotoInput, T | Failure]]:
+        """Run a model on the photos; the files of one batch are in memory.
+
+        Args:
+            model: the bytes of files to an outcome of each, in order.
+            batch_size: most photos in one call of the model.
+
+        Yields:
+            Each photo, and its outcome or why its file has no bytes.
+        """
+        remaining = iter(self)
+        while batch := list(islice(remaining, batch_size)):
+            outcomes = iter(
+                model([each.content for each in batch if isinstance(each.content, bytes)])
+            )
+            for each in batch:
+                yield each, next(outcomes) if isinstance(each.content, bytes) else each.content
+
+    def report(self, done: int, failed: int) -> None:
+        """Print on stderr what the results do not show.
+
+        Args:
+            done: number of photos.
+            failed: number of those that cannot be used.
+        """
+        if self.skipped:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.skipped.items()))
+            console.print(f"skipped in folders, not photos: {kinds}", markup=False)
+        if not done:
+            folders = ", ".join(map(readable_name, self.names))
+            console.print(f"mumic: no photo was found in {folders}", markup=False)
+        elif failed:
+            console.print(f"mumic: {failed} of {done} photos cannot be used", markup=False)
+
     def _of_folder(self, folder: Path) -> Iterator[PhotoInput]:
         for found in find_photos(folder):
             if isinstance(found, SkippedFile):
@@ -74,7 +118,7 @@ class PhotoInputs:
                 yield self._of_file(found)
 
     def _of_file(self, path: Path) -> PhotoInput:
-        content: bytes | ImageError | UnreadableFile
+        content: bytes | Failure
         try:
             content = read_photo_file(path, self.limits)
         except ImageError as error:
@@ -82,6 +126,12 @@ class PhotoInputs:
         except OSError as error:
             content = UnreadableFile(f"cannot read the file: {error.strerror}")
         return PhotoInput(readable_name(path), content)
+
+
+def failed_document(id: str, failure: Failure) -> dict[str, object]:
+    """Return the result of a photo that cannot be used, as in the answer of the server."""
+    code = failure.code if isinstance(failure, ImageError) else UNREADABLE
+    return {"id": id, "status": "error", "error": {"code": code, "message": failure.message}}
 
 
 def readable_name(path: str | Path) -> str:

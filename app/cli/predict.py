@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +14,6 @@ from app.cli.settings import read_settings
 from app.errors import OptionError
 
 if TYPE_CHECKING:
-    from app.cli.photo_inputs import PhotoInputs
     from app.core.labels import LabelSet
     from app.tagger import ScoredPhoto, TaggedPhoto
 
@@ -118,19 +116,15 @@ def predict_command(
     if min_confidence is None and not all_scores:
         _report_not_served(classifier.labels, include_label or [])
     inputs = PhotoInputs(photos, limits)
-    remaining = iter(inputs)
     done = failed = 0
     used = None if own_labels is None else classifier.choose_scoring(scoring)
     with json_document(classifier, used) if as_json else lines() as write:
-        while batch := list(islice(remaining, batch_size)):
-            results = iter(run([each.content for each in batch if isinstance(each.content, bytes)]))
-            for each in batch:
-                result = next(results) if isinstance(each.content, bytes) else each.content
-                write(each.id, result)
-                failed += error_of(result) is not None
+        for photo, result in inputs.run(run, batch_size):
+            write(photo.id, result)
             sys.stdout.flush()
-            done += len(batch)
-    _report(done, failed, inputs)
+            failed += error_of(result) is not None
+            done += 1
+    inputs.report(done, failed)
     if failed or not done:
         raise typer.Exit(1)
 
@@ -176,17 +170,3 @@ def _report_not_served(label_set: "LabelSet", named: Sequence[str]) -> None:
             "--min-confidence or --all-scores",
             markup=False,
         )
-
-
-def _report(done: int, failed: int, inputs: "PhotoInputs") -> None:
-    """Print on stderr what the results do not show."""
-    if inputs.skipped:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(inputs.skipped.items()))
-        console.print(f"skipped in folders, not photos: {kinds}", markup=False)
-    if not done:
-        from app.cli.photo_inputs import readable_name
-
-        folders = ", ".join(map(readable_name, inputs.names))
-        console.print(f"mumic: no photo was found in {folders}", markup=False)
-    elif failed:
-        console.print(f"mumic: {failed} of {done} photos cannot be used", markup=False)

@@ -8,17 +8,15 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel
 
-from app.cli.photo_inputs import UnreadableFile
+from app.cli.photo_inputs import Failure, failed_document
 from app.core.classifier import Classifier
 from app.core.model import Scoring
-from app.errors import ImageError
 from app.serving.observability import CONTROLS
-from app.serving.schemas import Score, ZeroShotResult, failed_result, model_info, predict_result
+from app.serving.schemas import Score, ZeroShotResult, model_info, predict_result
 from app.tagger import ScoredPhoto, TaggedPhoto
 
-Result = TaggedPhoto | ScoredPhoto | ImageError | UnreadableFile
+Result = TaggedPhoto | ScoredPhoto | Failure
 WriteResult = Callable[[str, Result], None]
-UNREADABLE = "unreadable"  # the error code; a server has no such files
 
 
 def write_line(id: str, result: Result) -> None:
@@ -70,21 +68,17 @@ def json_document(classifier: Classifier, scoring: Scoring | None) -> Iterator[W
         sys.stdout.write("\n  ]\n}\n" if separator else "]\n}\n")
 
 
-def error_of(result: Result) -> ImageError | UnreadableFile | None:
+def error_of(result: Result) -> Failure | None:
     """Return why a photo has no labels; None if it has been processed."""
     return result.error if isinstance(result, TaggedPhoto | ScoredPhoto) else result
 
 
 def _json_result(id: str, result: Result) -> BaseModel | dict[str, object]:
-    if isinstance(result, UnreadableFile):
-        error = {"code": UNREADABLE, "message": result.message}
-        return {"id": id, "status": "error", "error": error}
-    if isinstance(result, ImageError):
-        return failed_result(id, result)
-    if result.error:
-        return failed_result(id, result.error)
+    if error := error_of(result):
+        return failed_document(id, error)
     if isinstance(result, TaggedPhoto):
         return predict_result(id, result.width, result.height, result.tags)
+    assert isinstance(result, ScoredPhoto)
     scores = [Score(label=each.label, confidence=each.confidence) for each in result.scores]
     return ZeroShotResult(id=id, width=result.width, height=result.height, scores=scores)
 

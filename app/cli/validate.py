@@ -1,19 +1,13 @@
 """`mumic validate`."""
 
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from app.cli.console import console
 from app.cli.options import Checkpoint, Device, Precision
 from app.cli.settings import read_settings
-from app.errors import ImageError, OptionError
-
-if TYPE_CHECKING:
-    from app.cli.photo_inputs import PhotoInputs
-    from app.cli.validate_output import Photos
-    from app.tagger import Tagger
+from app.errors import OptionError
 
 Names = list[str] | None
 
@@ -70,10 +64,11 @@ def validate_command(
 
     from app.applications.validation import make_rules, prompts_of, read_declared, validate_listing
     from app.cli.photo_inputs import PhotoInputs
-    from app.cli.validate_output import write_json, write_table
+    from app.cli.validate_output import Photos, write_json, write_table
     from app.core.images import ImageLimits
     from app.core.labels import make_selection
     from app.main import load_classifier
+    from app.serving.observability import CONTROLS
     from app.serving.schemas import ValidatedPhoto, model_info, validate_response
     from app.tagger import EmbeddedPhoto, Tagger
 
@@ -94,13 +89,20 @@ def validate_command(
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     batch_size = settings.max_batch_size or classifier.batch_size
     inputs = PhotoInputs(photos, limits)
-    found = _embed(Tagger(classifier, limits=limits, batch_size=batch_size), inputs, batch_size)
+    tagger = Tagger(classifier, limits=limits, batch_size=batch_size)
+    found: Photos = [
+        (photo.id, outcome.error or outcome if isinstance(outcome, EmbeddedPhoto) else outcome)
+        for photo, outcome in inputs.run(tagger.embed, batch_size)
+    ]
     used = [
         (id, photo, photo.embedding)
         for id, photo in found
         if isinstance(photo, EmbeddedPhoto) and photo.embedding is not None
     ]
-    _report(found, inputs)
+    for id, photo in found:
+        if not isinstance(photo, EmbeddedPhoto):
+            console.print(f"{id}: error: {photo.message}".translate(CONTROLS), markup=False)
+    inputs.report(len(found), len(found) - len(used))
     if not used:
         raise typer.Exit(1)
     embeddings = torch.from_numpy(np.stack([embedding for _, _, embedding in used]))
@@ -123,36 +125,3 @@ def validate_command(
         write_table(response)
     if len(used) < len(found):
         raise typer.Exit(1)
-
-
-def _embed(tagger: "Tagger", inputs: "PhotoInputs", batch_size: int) -> "Photos":
-    """Return the embedding or the error of each photo; a batch of files is in memory."""
-    found: Photos = []
-    remaining = iter(inputs)
-    while batch := list(islice(remaining, batch_size)):
-        embedded = iter(tagger.embed([b.content for b in batch if isinstance(b.content, bytes)]))
-        for each in batch:
-            if not isinstance(each.content, bytes):
-                found.append((each.id, each.content))
-            else:
-                photo = next(embedded)
-                found.append((each.id, photo.error or photo))
-    return found
-
-
-def _report(found: "Photos", inputs: "PhotoInputs") -> None:
-    """Print on stderr which photos and files are not used."""
-    from app.cli.photo_inputs import UnreadableFile, readable_name
-    from app.serving.observability import CONTROLS
-
-    if inputs.skipped:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(inputs.skipped.items()))
-        console.print(f"skipped in folders, not photos: {kinds}", markup=False)
-    if not found:
-        names = ", ".join(map(readable_name, inputs.names))
-        console.print(f"mumic: no photo was found in {names}", markup=False)
-    failed = [(id, photo) for id, photo in found if isinstance(photo, ImageError | UnreadableFile)]
-    for id, error in failed:
-        console.print(f"{id}: error: {error.message}".translate(CONTROLS), markup=False)
-    if failed:
-        console.print(f"mumic: {len(failed)} of {len(found)} photos cannot be used", markup=False)

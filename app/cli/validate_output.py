@@ -6,14 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.cli.photo_inputs import UnreadableFile
-from app.cli.predict_output import UNREADABLE
-from app.errors import ImageError
+from app.cli.photo_inputs import Failure, failed_document
 from app.serving.observability import CONTROLS
 from app.serving.schemas import EvidencePhoto, ValidateResponse
 from app.tagger import EmbeddedPhoto
 
-Photos = list[tuple[str, EmbeddedPhoto | ImageError | UnreadableFile]]
+Photos = list[tuple[str, EmbeddedPhoto | Failure]]
 HEADER = ("facility", "status", "confidence", "threshold", "rule", "photos", "best photo")
 
 
@@ -27,7 +25,7 @@ def write_json(response: ValidateResponse, photos: Photos) -> None:
     document: dict[str, Any] = response.model_dump(mode="json", exclude_none=True)
     used = iter(document["results"])
     document["results"] = [
-        next(used) if isinstance(photo, EmbeddedPhoto) else _failure(id, photo)
+        next(used) if isinstance(photo, EmbeddedPhoto) else failed_document(id, photo)
         for id, photo in photos
     ]
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -76,8 +74,3 @@ def _notes(response: ValidateResponse) -> Iterator[str]:
         if each.similar_labels:
             similar = " or ".join(each.similar_labels)
             yield f"{each.text}: scored as a text; is the label {similar} meant?"
-
-
-def _failure(id: str, error: ImageError | UnreadableFile) -> dict[str, Any]:
-    code = error.code if isinstance(error, ImageError) else UNREADABLE
-    return {"id": id, "status": "error", "error": {"code": code, "message": error.message}}

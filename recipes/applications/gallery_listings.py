@@ -82,7 +82,7 @@ class Faults:
         duplicates: chosen photos of a picture that is chosen before.
         repeats: chosen photos of a kind of room that is chosen before, while another kind of the
             listing is not chosen at all.
-        not_building: 1 if the first photo is none of these and does not show the building.
+        not_building: 1 if the first photo is usable and does not show the building.
         rooms: kinds of rooms shown by photos that are not bad.
     """
 

@@ -92,7 +92,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         apply_thresholds(labels, fitted),
         request.out,
         {
-            "thresholds": {"part": split, **summary.as_metrics(), **_guarantee(fitted, rules)},
+            "thresholds": {"part": split, **summary.as_metrics(), **_serve_targets(fitted, rules)},
             "score_histograms": reference_histograms(labels.ids, logits),
         },
     )
@@ -115,7 +115,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _guarantee(fitted: FittedThresholds, rules: ThresholdRules) -> dict[str, float]:
+def _serve_targets(fitted: FittedThresholds, rules: ThresholdRules) -> dict[str, float]:
     """Return what `serve` was asked for instead of the best F1, for a checkpoint's card."""
     if rules.precision is not None:
         return {"serve_precision": float(rules.precision)}
