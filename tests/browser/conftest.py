@@ -3,9 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from app.core.classifier import Classifier
+from app.main import create_app
+from app.settings import Settings
+from tests.support.photos import write_small_photos
+from tests.support.prefix_proxy import prefix_proxy
+from tests.support.tiny import live_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -75,3 +83,27 @@ def visit(browser: "Browser") -> "Iterator[Visit]":
     page.on("request", lambda request: visit.requests.append(request.url))
     yield visit
     context.close()
+
+
+@pytest.fixture(scope="module")
+def direct(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
+    with live_server(create_app(small_settings, tiny_classifier)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def removed_prefix(direct: str) -> Iterator[str]:
+    with prefix_proxy(direct, "/ml/mumic") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def kept_prefix(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
+    settings = small_settings.model_copy(update={"root_path": "/mumic"})
+    with live_server(create_app(settings, tiny_classifier)) as url:
+        yield f"{url}/mumic"
+
+
+@pytest.fixture(scope="module")
+def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_small_photos(tmp_path_factory.mktemp("photos"))

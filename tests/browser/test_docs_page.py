@@ -1,6 +1,5 @@
 """Every "Try it out" of /docs succeeds as it opens, in a real browser, behind a prefix as well."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
 from tests.browser.conftest import Visit
-from tests.support.photos import write_small_photos
-from tests.support.prefix_proxy import prefix_proxy
 from tests.support.tiny import live_server
 
 if TYPE_CHECKING:
@@ -35,34 +32,10 @@ LISTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def direct(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
-    with live_server(create_app(small_settings, tiny_classifier)) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def removed_prefix(direct: str) -> Iterator[str]:
-    with prefix_proxy(direct, "/ml/mumic") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def kept_prefix(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
-    settings = small_settings.model_copy(update={"root_path": "/mumic"})
-    with live_server(create_app(settings, tiny_classifier)) as url:
-        yield f"{url}/mumic"
-
-
 @pytest.fixture(params=["direct", "removed_prefix", "kept_prefix"])
 def address(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture(scope="module")
-def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_small_photos(tmp_path_factory.mktemp("photos"))
 
 
 def try_out(visit: Visit, operation: str) -> "Locator":

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,6 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
 from tests.browser.conftest import Visit
-from tests.support.photos import write_small_photos
-from tests.support.prefix_proxy import prefix_proxy
 from tests.support.tiny import live_server
 
 if TYPE_CHECKING:
@@ -38,30 +35,6 @@ SEND_FILE = """([event, name, content]) => {
     document.body.dispatchEvent(
         new Kind(event, {...transfer, bubbles: true, cancelable: true}));
 }"""
-
-
-@pytest.fixture(scope="module")
-def direct(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
-    with live_server(create_app(small_settings, tiny_classifier)) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def kept_prefix(tiny_classifier: Classifier, small_settings: Settings) -> Iterator[str]:
-    settings = small_settings.model_copy(update={"root_path": "/mumic"})
-    with live_server(create_app(settings, tiny_classifier)) as url:
-        yield f"{url}/mumic"
-
-
-@pytest.fixture(scope="module")
-def removed_prefix(direct: str) -> Iterator[str]:
-    with prefix_proxy(direct, "/ml/mumic") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_small_photos(tmp_path_factory.mktemp("photos"))
 
 
 def choose(visit: Visit, address: str, files: list[Path]) -> "Page":
@@ -317,14 +290,14 @@ def test_shown_calls_return_what_page_shows(
 def test_keyboard_alone_reaches_a_result(
     visit: Visit, direct: str, photo_files: list[Path]
 ) -> None:
-    visit.open(f"{direct}/")
     page = visit.page
+    # Before the page opens: a key may arrive before the browser intercepts file choosers.
+    page.on("filechooser", lambda chooser: chooser.set_files(photo_files[0]))
+    visit.open(f"{direct}/")
     for _ in range(2):  # the link to the documentation, then the button
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "choose"
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(photo_files[0])
+    page.keyboard.press("Enter")
     page.wait_for_selector('.thumb[data-state="done"]')
     page.locator("#tab-labels").focus()
     page.keyboard.press("ArrowRight")
