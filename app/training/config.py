@@ -8,9 +8,7 @@ from app.errors import OptionError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 BestBy = Literal["auto", "gap-at-10", "macro-map", "last"]
-Unknown = Literal["ignore", "negative", "em"]
-# Of em: Zhou et al. 2022 use it for COCO and NUS-WIDE (0.2 for VOC, 0.01 for CUB).
-UNKNOWN_WEIGHTS: dict[Unknown, float] = {"ignore": 0.0, "negative": 1.0, "em": 0.1}
+Unknown = Literal["ignore", "negative"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,6 @@ class TrainConfig:
             human labels.
         unknown: the loss of pairs without a human label and without a teacher's target
             (`app.training.objective.losses.unknown_loss`); `ignore`: none.
-        unknown_weight: weight of that loss for a pair; None: that of `UNKNOWN_WEIGHTS`.
-        l2_sp: weight of the penalty that keeps the image projection near its initial value
-            (`app.training.objective.losses.l2_sp_penalty`).
         hierarchy_penalty: weight of the penalty on labels that are more probable than their parents
             (`app.training.objective.losses.hierarchy_penalty`).
         lora_rank: rank of trained updates of the weight matrices, instead of the matrices
@@ -67,8 +62,6 @@ class TrainConfig:
     freeze_logit_scale: bool = False
     soft_target_weight: float = 1.0
     unknown: Unknown = "ignore"
-    unknown_weight: float | None = None
-    l2_sp: float = 0.0
     hierarchy_penalty: float = 0.0
     lora_rank: int | None = None
     freeze_text: bool = False

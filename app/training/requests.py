@@ -83,19 +83,7 @@ class TrainRequest(FullRunRequest):
     soft_target_weight: float = Field(PAPER.soft_target_weight, ge=0)
     unknown: Unknown = Field(
         PAPER.unknown,
-        description="loss of pairs without a label: ignore: none; negative: as if absent; em: "
-        "entropy maximization",
-    )
-    unknown_weight: float | None = Field(
-        PAPER.unknown_weight,
-        ge=0,
-        description="weight of a pair without a label; default: 1 for negative, 0.1 for em",
-    )
-    l2_sp: float = Field(
-        PAPER.l2_sp,
-        ge=0,
-        description="weight of the L2-SP penalty: the relative squared distance of the image "
-        "projection from its start, e.g. 1",
+        description="loss of pairs without a label: ignore: none; negative: as if absent",
     )
     hierarchy_penalty: float = Field(
         PAPER.hierarchy_penalty,

@@ -11,7 +11,6 @@ from pathlib import Path
 import calibration
 import cropping
 import hierarchy
-import l2_sp
 import learning_rates
 import lora
 import order
@@ -32,7 +31,6 @@ STUDIES = {
     "saturation": saturation,
     "zero-shot": zero_shot,
     "lora": lora,
-    "l2-sp": l2_sp,
     "unknown-pairs": unknown_pairs,
     "hierarchy": hierarchy,
     "calibration": calibration,
@@ -63,7 +61,7 @@ def read_arguments() -> argparse.Namespace:
         command = commands.add_parser(name, help=module.__doc__, parents=[shared])
         if module is order:
             command.add_argument("--top", type=int, default=15)
-        if module in (zero_shot, lora, l2_sp):
+        if module in (zero_shot, lora):
             command.add_argument("--leave-out", nargs="+", default=LEFT_OUT)
         if module is unknown_pairs:
             command.add_argument(

@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from runs import MUMIC, Study, best_epoch, mean_and_spread
 
@@ -12,17 +11,11 @@ from app.core.checkpoint import read_checkpoint
 from app.dataset.manifest import load_names, names_from_labels, read_manifest, write_manifest
 from app.evaluation.report import table_to_markdown
 
-EM_WEIGHTS = (0.01, 0.1, 0.3)
+LOSSES = ("ignore", "negative")
 
 
 def lines(study: Study, label_share: float) -> Iterator[str]:
     """Yield the table, by the best epoch of each run on the validation split."""
-    losses: dict[str, dict[str, Any]] = {
-        "ignore": {"unknown": "ignore"},
-        "negative": {"unknown": "negative"},
-    }
-    for weight in EM_WEIGHTS:
-        losses[f"em, weight {weight:g}"] = {"unknown": "em", "unknown_weight": weight}
     rows = []
     for title, shares in (
         (f"{100 * label_share:g} %", (label_share, label_share)),
@@ -30,16 +23,16 @@ def lines(study: Study, label_share: float) -> Iterator[str]:
         ("all positives", (1.0, 0.0)),
         ("all", (1.0, 1.0)),
     ):
-        for loss, changes in losses.items():
+        for loss in LOSSES:
             if loss == "ignore" and not shares[1]:
                 continue  # without a negative, nothing is learned
             kept = "-".join(f"{share:g}" for share in shares)
             plain = shares == (1, 1) and loss == "ignore"
-            name = MUMIC if plain else f"unknown-{loss.replace(', ', '-')}-labels-{kept}"
+            name = MUMIC if plain else f"unknown-{loss}-labels-{kept}"
             runs = [
                 best_epoch(
                     replace(study, manifest=thinned_manifest(study, *shares, seed)).train(
-                        name.replace(" ", "-"), seed=seed, **changes
+                        name, seed=seed, unknown=loss
                     )
                 )
                 for seed in study.seeds

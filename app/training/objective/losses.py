@@ -1,7 +1,5 @@
 """The tempered-sigmoid binary cross-entropy of the paper, and further terms of the loss."""
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -41,53 +39,20 @@ def tempered_bce(
     return (cost * known).sum() / (known.sum() if known_pairs is None else known_pairs).clamp(min=1)
 
 
-def unknown_loss(
-    cosines: Tensor,
-    unknown: Tensor,
-    logit_scale: Tensor,
-    kind: Literal["negative", "em"],
-    divisor: Tensor,
-) -> Tensor:
-    """Loss of pairs whose label is not known.
-
-    `negative` assumes that the label is absent: -log(1 - p). `em` maximises the entropy of p:
-    p log p + (1 - p) log(1 - p) (Zhou et al. 2022, Acknowledging the Unknown for Multi-label
-    Learning with Single Positive Labels, without its pseudo-labels). Its derivative by the logit x
-    is p (1 - p) x, which is small for uncertain and for confident pairs, so that they do not
-    dominate the known ones.
+def unknown_loss(cosines: Tensor, unknown: Tensor, logit_scale: Tensor, divisor: Tensor) -> Tensor:
+    """Loss of pairs whose label is not known, which is assumed to be absent: -log(1 - p).
 
     Args:
         cosines: (B, L) similarities of images and label texts, in [-1, 1], any float dtype.
         unknown: (B, L) bool, the pairs to count.
         logit_scale: scalar, ln(1 / temperature).
-        kind: the loss.
         divisor: scalar, of the sum; that of the known pairs, as in the paper.
 
     Returns:
-        Scalar float32; 0 and differentiable if no pair is counted. At least -ln 2 a pair for `em`.
+        Scalar float32; 0 and differentiable if no pair is counted.
     """
-    logit = logits(cosines.float(), logit_scale)
-    cost = softplus(logit)
-    if kind == "em":
-        cost = logit.sigmoid() * logit - cost
+    cost = softplus(logits(cosines.float(), logit_scale))
     return (cost * unknown).sum() / divisor
-
-
-def l2_sp_penalty(weight: Tensor, start: Tensor) -> Tensor:
-    """Squared distance of a weight from its start, as a share of the start's square.
-
-    It is the penalty L2-SP (Li et al. 2018, Explicit Inductive Bias for Transfer Learning with
-    Convolutional Networks): weights are pulled towards their start instead of towards 0. As the
-    distance is relative, the penalty's weight does not depend on the size of the model.
-
-    Args:
-        weight: any shape, float32.
-        start: its value at the start of training, not 0 everywhere.
-
-    Returns:
-        Scalar float32, ||weight - start||^2 / ||start||^2; 0 at the start.
-    """
-    return (weight - start).square().sum() / start.square().sum()
 
 
 def hierarchy_penalty(label_logits: Tensor, children: Tensor, parents: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from operator import attrgetter
 from typing import Self, cast
 
 import torch
@@ -14,11 +12,10 @@ from app.core.model import MumicModel, cosines, l2_normalize, logits
 from app.dataset.labelled import UNKNOWN_TARGET, LabelledPhotos
 from app.errors import OptionError
 from app.evaluation.predictions import embed_texts
-from app.training.config import UNKNOWN_WEIGHTS, TrainConfig
+from app.training.config import TrainConfig
 from app.training.data import trunk_and_head
 from app.training.objective.losses import (
     hierarchy_penalty,
-    l2_sp_penalty,
     tempered_bce,
     unknown_loss,
 )
@@ -26,7 +23,6 @@ from app.training.objective.low_rank import adapt_low_rank
 
 Losses = dict[str, Tensor]
 # The image projection of open_clip's towers: from timm, transformer, ResNet.
-_PROJECTIONS = ("head.proj.weight", "proj", "attnpool.c_proj.weight")
 
 
 class Objective(nn.Module, ABC):
@@ -118,8 +114,6 @@ class TemperedSigmoid(Objective):
         self._unknown = unknown_pairs(data).to(model.device)
         if config.hierarchy_penalty:
             self._children, self._parents = parent_columns(data, labels).to(model.device)
-        if config.l2_sp:
-            self._initial_projection = image_projection(model).detach().clone()
         self._tokens = model.tokenize(data.texts).to(model.device)
         self._texts = embed_texts(model, self._tokens) if config.freeze_text else None
         self._classes = list(data.classes.values())
@@ -159,19 +153,13 @@ class TemperedSigmoid(Objective):
         soft = tempered_bce(cosine, self._soft_targets[indices], scale, weights, soft_known)
         terms = {"loss": (1.0, human), "soft_loss": (config.soft_target_weight, soft)}
         if config.unknown != "ignore":
-            weight = config.unknown_weight
-            if weight is None:
-                weight = UNKNOWN_WEIGHTS[config.unknown]
             # At least the number of photos, for a step with few known pairs.
             divisor = known.clamp(min=len(step))
-            unknown = unknown_loss(cosine, self._unknown[indices], scale, config.unknown, divisor)
-            terms["unknown_loss"] = (weight, unknown)
+            unknown = unknown_loss(cosine, self._unknown[indices], scale, divisor)
+            terms["unknown_loss"] = (1.0, unknown)
         if config.hierarchy_penalty:
             penalty = hierarchy_penalty(logits(cosine, scale), self._children, self._parents)
             terms["hierarchy_penalty"] = (config.hierarchy_penalty, share * penalty)
-        if config.l2_sp:
-            distance = l2_sp_penalty(image_projection(self.model), self._initial_projection)
-            terms["l2_sp"] = (config.l2_sp, share * distance)
         return terms
 
     @torch.no_grad()
@@ -222,19 +210,6 @@ def freeze_parameters(model: MumicModel, config: TrainConfig) -> None:
         trunk_and_head(model)[0].requires_grad_(False)
     if config.freeze_logit_scale:
         model.logit_scale.requires_grad_(False)
-
-
-def image_projection(model: MumicModel) -> Tensor:
-    """The matrix from the image tower's features to the embedding.
-
-    Raises:
-        OptionError: the tower has no such matrix.
-    """
-    for name in _PROJECTIONS:
-        with suppress(AttributeError):
-            projection: Tensor = attrgetter(name)(model.clip.visual)
-            return projection
-    raise OptionError("l2-sp", "needs an image tower that ends in a linear projection")
 
 
 def unknown_pairs(data: LabelledPhotos) -> Tensor:

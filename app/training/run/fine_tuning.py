@@ -145,10 +145,6 @@ def _check_options(request: TrainRequest) -> None:
             f"{initial} is above the cap of {cap:.3f}, to which the first step would reduce it: "
             "raise --max-logit-scale or start lower",
         )
-    if request.unknown == "ignore" and request.unknown_weight is not None:
-        raise OptionError(
-            "unknown-weight", "needs --unknown negative or em: unknown pairs are ignored"
-        )
     if not math.isfinite(request.positive_weight):
         raise OptionError(
             "positive-weight", f"must be a finite number, got {request.positive_weight}"
