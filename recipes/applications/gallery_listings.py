@@ -8,18 +8,17 @@ house and the kind of room. docs/applications.md has the table and describes its
 
 import argparse
 import hashlib
-import io
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
+from edits import blurred, cropped, darkened, edited, encoded, text_page
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.cluster import KMeans
 
 from app.applications.gallery import (
@@ -36,7 +35,6 @@ COUNT = 4  # photos of a gallery
 ROOMS = ("frontal", "bedroom", "bathroom", "kitchen")
 SPLITS = {8: "validation", 9: "test"}  # by the sha256 of a file modulo 10; the rest is training
 BATCH = 16
-TEXT = "Welcome to our house. Breakfast from 7 to 10. Free parking. Book now, call us today. " * 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,51 +145,16 @@ def build_photos(
     photos = [Photo(room, file, False, files[file]) for room, file in rooms.items()]
     originals = list(photos)
     for photo in rng.sample(originals, 2):
-        photos.append(Photo(photo.room, photo.picture, False, _edited(photo, _cropped)))
-    for edit in (_darkened, _blurred):
+        photos.append(Photo(photo.room, photo.picture, False, edited(photo.data, cropped)))
+    for edit in (darkened, blurred):
         photo = rng.choice(originals)
-        photos.append(Photo(photo.room, photo.picture, True, _edited(photo, edit)))
-    photos.append(Photo("", "", True, _encoded(_text_page(rng))))
+        photos.append(Photo(photo.room, photo.picture, True, edited(photo.data, edit)))
+    photos.append(Photo("", "", True, encoded(text_page(rng))))
     for room in rng.sample(sorted(rooms), 3):
         others = [file for file in pool[room] if file != rooms[room]]
         file = rng.choice(others)
         photos.append(Photo(room, file, False, files[file]))
     return photos
-
-
-def _edited(photo: Photo, edit: Callable[[Image.Image], Image.Image]) -> bytes:
-    return _encoded(edit(Image.open(io.BytesIO(photo.data)).convert("RGB")))
-
-
-def _encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
-def _cropped(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    box = (int(0.05 * width), int(0.03 * height), int(0.97 * width), int(0.95 * height))
-    return image.crop(box).point(lambda value: min(255, 1.1 * value))
-
-
-def _darkened(image: Image.Image) -> Image.Image:
-    return image.point(lambda value: 0.15 * value)
-
-
-def _blurred(image: Image.Image) -> Image.Image:
-    return image.filter(ImageFilter.GaussianBlur(0.015 * max(image.size)))
-
-
-def _text_page(rng: random.Random) -> Image.Image:
-    """Return a page of 600 x 450 pixels with 11 to 20 lines of text on one light colour."""
-    size = rng.randint(16, 28)
-    page = Image.new("RGB", (600, 450), (rng.randint(200, 255), 245, rng.randint(200, 255)))
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size)
-    for top in range(15, 430, int(1.4 * size)):
-        start = rng.randint(0, 80)
-        draw.text((15, top), TEXT[start : start + 900 // size], font=font, fill=(20, 20, 60))
-    return page
 
 
 def score(photos: Sequence[Photo], classifier: Classifier) -> Listing:

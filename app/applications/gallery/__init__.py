@@ -20,6 +20,7 @@ from app.applications.gallery.gallery import (
     flaw_error,
 )
 from app.applications.gallery.quality import (
+    Flaw,
     Quality,
     measure_quality,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "MIN_SIMILARITY",
     "Choice",
     "DuplicateGroup",
+    "Flaw",
     "Gain",
     "Gallery",
     "LeftOut",
