@@ -14,7 +14,11 @@ from app.errors import InputError, MumicError
 # Modules that a plain install does not bring, and the extra that does.
 EXTRA_OF = dict.fromkeys(
     "lightning_fabric markdown_it matplotlib optuna pyarrow sklearn tensorboard".split(), "train"
-) | {"opentelemetry": "traces"}
+) | {
+    "lancedb": "search",
+    "openTSNE": "atlas",
+    "opentelemetry": "traces",
+}
 UNKNOWN_PROPAGATOR = re.compile(r"Propagator (.*) not found")  # when OpenTelemetry is imported
 NO_TEMPORARY_DIRECTORY = "No usable temporary directory"  # Python's error text
 

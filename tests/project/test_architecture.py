@@ -22,7 +22,7 @@ NEEDS_AN_EXTRA = {"app.serving.observability.tracing"}
 BASE = {"app", "app.errors"}
 CORE = {f"app.core.{name}" for name in ("files", "images", "labels", "model", "runtime")} | BASE
 ALL_CORE = CORE | {"app.core.checkpoint", "app.core.classifier"}
-APPLICATIONS = {"app.applications.gallery", "app.applications.validation"}
+APPLICATIONS = {f"app.applications.{name}" for name in ("gallery", "new_labels", "similarity", "validation")}
 SERVED = ALL_CORE | {"app.settings", "app.serving.observability", "app.serving.schemas"}
 DATA = {
     f"app.dataset.{name}" for name in ("requests", "manifest", "labelled", "photos", "embeddings")
@@ -55,17 +55,22 @@ ALLOWED: dict[str, set[str]] = {
     "app.core.checkpoint": CORE,
     "app.core.classifier": CORE | {"app.core.checkpoint"},
     "app.applications": set(),
-    "app.applications.gallery": CORE,
+    "app.applications.atlas": CORE,
+    "app.applications.gallery": CORE | {"app.applications.similarity"},
+    "app.applications.similarity": ALL_CORE,
+    "app.applications.new_labels": ALL_CORE,
     "app.applications.validation": CORE,
     "app.serving": set(),
     "app.serving.observability": BASE,
     "app.serving.schemas": ALL_CORE | APPLICATIONS,
     "app.serving.request": SERVED,
-    "app.serving.inference": SERVED | {"app.applications.gallery"},
+    "app.serving.inference": SERVED
+    | {"app.applications.gallery", "app.applications.similarity", "app.index"},
     "app.serving.http": SERVED | APPLICATIONS | {"app.serving.request", "app.serving.inference"},
     "app.serving.listening": BASE | {"app.settings"},
     "app.serving.process": SERVED | {"app.serving.listening"},
     "app.tagger": ALL_CORE | {"app.settings", "app.applications.gallery"},
+    "app.index": ALL_CORE | {"app.applications.similarity", "app.tagger"},
     "app.dataset": set(),
     "app.dataset.requests": BASE | {"app.dataset.manifest"},
     "app.dataset.embeddings": ALL_CORE,
@@ -82,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.evaluation.requests": DATA,
     "app.evaluation.metrics": ALL_CORE | DATA,
     "app.evaluation.predictions": ALL_CORE | DATA,
+    "app.evaluation.known_photos": EVALUATION,
     "app.evaluation.label_calibration": EVALUATION,
     "app.evaluation.thresholds": EVALUATION | {"app.evaluation.label_calibration"},
     "app.evaluation.prompts": EVALUATION,

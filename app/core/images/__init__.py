@@ -25,6 +25,7 @@ from app.core.images.preprocessing import (
 )
 from app.core.images.thumbnails import (
     thumbnail_url,
+    thumbnail_webp,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "read_photo_file",
     "stack",
     "thumbnail_url",
+    "thumbnail_webp",
 ]
