@@ -4,10 +4,16 @@
     ├── InputError            invalid input
     │   ├── ImageError        one image: empty, not an image, corrupt, too large
     │   ├── UnusableImagesError  no response is possible because of unusable images
+    │   │   └── ContradictingExamplesError  examples of a new label contradict each other
     │   ├── TextError         one text: empty, longer than the tokenizer's context
     │   ├── OptionError       the name or value of an option
+    │   │   └── LabelExistsError  a new label has the id or the text of another
+    │   ├── LabelsReadOnlyError  the server allows no change of its labels
+    │   ├── UnknownLabelError no label has this id
+    │   ├── BuiltInLabelError a label that was not added at run time cannot be removed
     │   ├── UnauthorizedError a key or token is missing or wrong
     │   ├── RefusedCheckpointError  a checkpoint cannot replace the served one
+    │   ├── NoIndexError      the server has no index of photos
     │   └── BodyError         the whole request body
     │       ├── MalformedBodyError
     │       ├── UnsupportedMediaError
@@ -23,6 +29,7 @@
         ├── LabelSetError     labels.yaml
         ├── CheckpointError   a checkpoint directory
         ├── DataError         a manifest or the photos that it lists
+        ├── PhotoIndexError   an index of photos
         └── DiskError         a file cannot be written
 
 `app.serving.http.problems` maps them to HTTP answers, `app.cli.exit_codes` to exit codes.
@@ -44,6 +51,7 @@ ImageErrorCode = Literal[
     "too_dark",
     "blurred",
     "text_heavy",
+    "contradicting",
 ]
 
 
@@ -83,6 +91,14 @@ class UnusableImagesError(InputError):
         self.failures = failures
 
 
+class ContradictingExamplesError(UnusableImagesError):
+    """Examples of a new label contradict each other.
+
+    Args:
+        failures: id and error of each contradicting photo; at least one.
+    """
+
+
 class TextError(InputError):
     """A text is empty or longer than the tokenizer's context."""
 
@@ -100,12 +116,38 @@ class OptionError(InputError):
         self.field = field
 
 
+class LabelExistsError(OptionError):
+    """A new label has the id or the text of another label."""
+
+
+class LabelsReadOnlyError(InputError):
+    """The server allows no change of its labels."""
+
+
+class UnknownLabelError(InputError):
+    """No label has this id."""
+
+
+class BuiltInLabelError(InputError):
+    """A label that was not added at run time cannot be removed at run time."""
+
+
 class UnauthorizedError(InputError):
     """A request has no key or token, or a wrong one."""
 
 
 class RefusedCheckpointError(InputError):
     """A checkpoint cannot replace the served one, which continues to serve."""
+
+
+class NoIndexError(InputError):
+    """A request needs an index of photos, and the server has none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server has no index of photos; make one with: mumic index FOLDER --out INDEX, "
+            "and start the server with MUMIC_INDEX=INDEX"
+        )
 
 
 class BodyError(InputError):
@@ -194,6 +236,10 @@ class CheckpointError(FileError):
 
 class DataError(FileError):
     """Training or evaluation data is invalid; the message has file, row and column."""
+
+
+class PhotoIndexError(FileError):
+    """An index of photos is missing, in use, damaged or of another model."""
 
 
 class DiskError(FileError):

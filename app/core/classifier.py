@@ -1,5 +1,6 @@
 """The model as serving, evaluation and batch jobs use it: pixels and texts in, scores out."""
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.core.checkpoint import (
     label_embeddings,
     load_model,
     read_checkpoint,
+    towers_key,
     zero_shot_calibration,
 )
 from app.core.images import Preprocess, normalize
@@ -36,7 +38,7 @@ from app.core.model import (
     softmax_logits,
 )
 from app.core.runtime import Placement, choose_batch_size, choose_placement
-from app.errors import OptionError
+from app.errors import CheckpointError, OptionError
 
 BACKGROUND_PROMPT = "a photo"
 CPU_FP32 = Placement(torch.device("cpu"), "fp32")
@@ -53,7 +55,7 @@ class Classifier:
         checkpoint: the verified checkpoint directory.
         model: the towers, on the device and in the precision of `placement`.
         placement: device and precision of the image tower.
-        text_embeddings: (C, D) float32 unit rows on the CPU, one per label prompt.
+        text_embeddings: (C, D) float32 unit rows on the CPU, one per label.
         batch_size: the largest batch that is worthwhile on this device.
         zero_shot_calibration: of the scores of arbitrary texts; None if the checkpoint has none.
         text_cache_size: maximum number of cached zero-shot text embeddings.
@@ -72,19 +74,13 @@ class Classifier:
         text_cache_size: int,
         fused: bool,
     ) -> None:
-        self.checkpoint = checkpoint
         self.placement = placement
-        self.text_embeddings = text_embeddings
         self.batch_size = batch_size
         self.fused = fused
         self.logit_scale = model.logit_scale.item()
         self._model = model
-        self._device_text_embeddings = text_embeddings.to(placement.device)
-        scales, offsets = map(torch.from_numpy, self.labels.calibration_of(self.labels.prompts))
-        self._scales, self._offsets = scales, offsets
-        self._device_scales = scales.to(placement.device)
-        self._device_offsets = offsets.to(placement.device)
-        self._zero_shot_calibration = zero_shot_calibration
+        self._use_labels(checkpoint, text_embeddings)
+        self.zero_shot_calibration = zero_shot_calibration
         self._background_embedding = model.embed_texts([BACKGROUND_PROMPT])
         self._text_cache = TextCache(model.embed_texts, text_cache_size)
 
@@ -128,6 +124,31 @@ class Classifier:
             text_cache_size=text_cache_size,
             fused=None not in fusions,
         )
+
+    def with_labels_of(self, checkpoint: Checkpoint) -> "Classifier":
+        """Return a classifier for another version of the labels, which shares towers and caches.
+
+        Args:
+            checkpoint: has the same weights and configuration.
+
+        Raises:
+            CheckpointError: the weights or the configuration differ, or the class embeddings are
+                not those of the label set.
+        """
+        if towers_key(checkpoint.card.sha256) != towers_key(self.checkpoint.card.sha256):
+            raise CheckpointError(f"{checkpoint.directory}: has other weights; load it instead")
+        other = copy.copy(self)
+        other._use_labels(checkpoint, label_embeddings(checkpoint, self._model))
+        return other
+
+    def _use_labels(self, checkpoint: Checkpoint, text_embeddings: Tensor) -> None:
+        device = self.placement.device
+        self.checkpoint = checkpoint
+        self.text_embeddings = text_embeddings
+        self._device_text_embeddings = text_embeddings.to(device)
+        scales, offsets = map(torch.from_numpy, self.labels.calibration_of(self.labels.prompts))
+        self._scales, self._offsets = scales, offsets
+        self._device_scales, self._device_offsets = scales.to(device), offsets.to(device)
 
     @property
     def labels(self) -> LabelSet:
@@ -196,6 +217,29 @@ class Classifier:
         """
         return self._text_cache(texts)
 
+    def prompt_embeddings(self, labels: LabelSet) -> Tensor:
+        """Embed the prompts of a label set; those of this checkpoint's labels are not computed.
+
+        Returns:
+            (C, D) float32 unit rows on the CPU.
+
+        Raises:
+            TextError: a prompt is longer than the tokenizer's context.
+        """
+        known = {
+            prompt: row
+            for label, prompt, row in zip(
+                self.labels.labels, self.labels.prompts, self.text_embeddings, strict=True
+            )
+            if not label.is_fitted
+        }
+        return torch.stack(
+            [
+                known[prompt] if prompt in known else self.embed_texts([prompt])[0]
+                for prompt in labels.prompts
+            ]
+        )
+
     def cached_text_embeddings(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Return the embeddings of those texts that are in the text cache, computing none.
 
@@ -218,7 +262,7 @@ class Classifier:
             OptionError: `calibrated`, and the checkpoint has no calibration.
         """
         if method is None:
-            return "sigmoid" if self._zero_shot_calibration is None else "calibrated"
+            return "sigmoid" if self.zero_shot_calibration is None else "calibrated"
         self._calibration_for(method)
         return method
 
@@ -268,13 +312,13 @@ class Classifier:
         """
         if method != "calibrated":
             return None
-        if self._zero_shot_calibration is None:
+        if self.zero_shot_calibration is None:
             raise OptionError(
                 "scoring",
                 f"the checkpoint {self.checkpoint.card.name} has no calibration of zero-shot "
                 "scores; use sigmoid, or fit one with: mumic calibrate zero-shot",
             )
-        return self._zero_shot_calibration
+        return self.zero_shot_calibration
 
     def _embed(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, S, S) uint8 pixels; (B, D) float32 unit rows on the device."""

@@ -121,6 +121,17 @@ class SuspectsRequest(DatasetRequest):
     seed: int = Field(0, ge=0, description="seed of the folds")
 
 
+class KnownPhotosRequest(DatasetRequest):
+    """Store embeddings of labelled photos, which new labels are fitted against."""
+
+    checkpoint: Path = Field(description="checkpoint directory that embeds the photos")
+    out: Path = Field(
+        description="checkpoint directory to write; may be the input, which is then replaced"
+    )
+    split: Split = Field("validation", description="the photos to store")
+    count: int = Field(2000, description="most photos, at most 2000")
+
+
 class CalibrateZeroShotRequest(DatasetRequest):
     """Calibrate the scores of arbitrary texts."""
 

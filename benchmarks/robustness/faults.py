@@ -24,7 +24,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from app.core.checkpoint import CARD_FILE, seal
-from app.core.checkpoint.directory import WEIGHTS_FILE
+from app.core.checkpoint.layout import WEIGHTS_FILE
 from benchmarks.support.http import Response, bodiless_request, jpeg_request, request_once
 from benchmarks.support.load_generator import OK, LoadGenerator
 from benchmarks.support.photos import photos

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,32 @@ class Golden(BaseModel):
     text_embeddings: tuple[tuple[float, ...], ...]
 
 
+class LabelChange(BaseModel):
+    """One change of the label set at run time.
+
+    Attributes:
+        action: what was done.
+        label: the label's id.
+        at: when, in UTC.
+        by: who did it, free text; empty if that is not stated.
+        labels_version: version of the label set that it made.
+        examples: sha256 of each example photo of an added label.
+        counter_examples: sha256 of each counter-example.
+        removed: the label set's entry of a removed label.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["added", "removed"]
+    label: str
+    at: datetime
+    by: str = ""
+    labels_version: str
+    examples: tuple[str, ...] = ()
+    counter_examples: tuple[str, ...] = ()
+    removed: dict[str, Any] | None = None
+
+
 class Card(BaseModel):
     """Metadata of a checkpoint.
 
@@ -39,6 +66,7 @@ class Card(BaseModel):
         training: how the checkpoint was trained, free-form.
         metrics: its evaluation metrics, free-form.
         golden: embeddings that a loaded model must reproduce.
+        label_changes: labels that were added or removed at run time, oldest first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +79,7 @@ class Card(BaseModel):
     training: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     golden: Golden
+    label_changes: tuple[LabelChange, ...] = ()
 
 
 def make_card(**fields: Any) -> Card:
@@ -83,9 +112,10 @@ def read_card(directory: Path) -> Card:
 
 
 def write_card(directory: Path, card: Card) -> None:
-    """Write a checkpoint's card atomically."""
+    """Write a checkpoint's card atomically; without label changes, older versions can read it."""
+    without = None if card.label_changes else {"label_changes"}
     partial = directory / f".{CARD_FILE}"
-    partial.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.write_text(card.model_dump_json(indent=2, exclude=without) + "\n", encoding="utf-8")
     partial.chmod(0o644)
     partial.replace(directory / CARD_FILE)
 

@@ -7,7 +7,7 @@ docs/reference/checkpoint-directory.md. All hashes are verified before weights a
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from app.core.checkpoint.calibration_file import CALIBRATE_COMMAND, read_calibration
 from app.core.checkpoint.card import (
     CARD_FILE,
     Card,
@@ -30,21 +29,29 @@ from app.core.checkpoint.card import (
     read_errors,
     write_card,
 )
+from app.core.checkpoint.class_embeddings_file import check_fitted_labels, read_class_embeddings
 from app.core.checkpoint.golden import embed_golden
+from app.core.checkpoint.layout import (
+    CLASS_EMBEDDINGS_FILE,
+    CONFIG_FILE,
+    HASHED_FILES,
+    LABEL_EMBEDDINGS_FILE,
+    LABELS_FILE,
+    README_FILE,
+    WEIGHTS_FILE,
+    key_of,
+)
+from app.core.checkpoint.optional_files import (
+    sign_optional_files,
+    verify_optional_files,
+    without_deleted,
+)
 from app.core.files import disk_errors, refuse_foreign, staging_directory
 from app.core.images import Preprocess
-from app.core.labels import LabelSet, dump_label_set, load_label_set
+from app.core.labels import LabelSet, dump_label_set, load_label_set, tokenizer_words
 from app.core.model import MumicModel
 from app.errors import CheckpointError
 
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
-LABELS_FILE = "labels.yaml"
-LABEL_EMBEDDINGS_FILE = "label_embeddings.safetensors"
-ZERO_SHOT_FILE = "zero_shot_calibration.safetensors"
-ZERO_SHOT_METRICS = "zero_shot"  # entry of the card's metrics
-README_FILE = "README.md"
-HASHED_FILES = (WEIGHTS_FILE, CONFIG_FILE, LABELS_FILE)
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 MAX_LABELS_NAMED = 3
@@ -70,6 +77,11 @@ class Checkpoint:
     labels: LabelSet
     preprocess: Preprocess
 
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return int(self.config["model_cfg"]["embed_dim"])
+
 
 def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoint:
     """Verify a checkpoint directory and read everything except its weights.
@@ -94,7 +106,7 @@ def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoi
                 "altered or is incomplete. Copy the checkpoint again; if you edited labels or "
                 f"thresholds on purpose, sign it with: mumic seal {directory}"
             )
-    _verify_zero_shot(directory, card)
+    verify_optional_files(directory, card)
     config = _read_config(directory)
     return Checkpoint(
         directory=directory,
@@ -103,29 +115,6 @@ def read_checkpoint(directory: Path, labels: LabelSet | None = None) -> Checkpoi
         labels=labels or load_label_set(directory / LABELS_FILE),
         preprocess=Preprocess.from_config(config["preprocess_cfg"], card.exif_orientation),
     )
-
-
-def _verify_zero_shot(directory: Path, card: Card) -> None:
-    """Compare the optional calibration of zero-shot scores with the card.
-
-    Raises:
-        CheckpointError: it is altered, not signed or missing.
-    """
-    path = directory / ZERO_SHOT_FILE
-    signed = card.sha256.get(path.name)
-    if signed is None and not path.exists():
-        return
-    if signed is None or not path.exists():
-        found = "is missing" if signed else f"has no sha256 in {CARD_FILE}"
-        raise CheckpointError(
-            f"{path}: {found}. Copy the checkpoint again; if you changed it on purpose, sign it "
-            f"with: mumic seal {directory}"
-        )
-    if signed != file_hash(path):
-        raise CheckpointError(
-            f"{path}: its sha256 differs from the one in {CARD_FILE}: the file was altered or is "
-            f"incomplete. Copy the checkpoint again, or fit it again: {CALIBRATE_COMMAND}"
-        )
 
 
 def load_model(checkpoint: Checkpoint) -> MumicModel:
@@ -251,27 +240,87 @@ def seal(directory: Path) -> None:
     """Sign a checkpoint whose labels, thresholds or weights were edited on purpose.
 
     Hashes, golden embeddings and cached label embeddings are recomputed from the files. Name,
-    version and metrics stay, so the label ids must stay, too. The metrics of a deleted calibration
-    of zero-shot scores are removed.
+    version and metrics stay, so the label ids must stay, too. The metrics of a deleted optional
+    file are removed.
 
     Raises:
-        CheckpointError: the directory is incomplete or unsafe, has other label ids, or a
-            calibration of zero-shot scores that is invalid or was fitted to other weights.
+        CheckpointError: the directory is incomplete or unsafe, has other label ids, or an
+            optional file that is invalid or was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
         DiskError: the directory cannot be written.
     """
     _refuse_incomplete_or_unsafe(directory)
     card = read_card(directory)
     _refuse_other_labels(directory, card)
-    kept = {"name", "version", "exif_orientation", "training", "metrics"}
+    kept = {"name", "version", "exif_orientation", "training", "metrics", "label_changes"}
     fields = card.model_dump(include=kept)
-    if not (directory / ZERO_SHOT_FILE).exists():
-        fields["metrics"].pop(ZERO_SHOT_METRICS, None)
+    fields["metrics"] = without_deleted(card.metrics, directory)
     with disk_errors(directory, "it is not signed; fix the cause and seal it again"):
         sign(directory, **fields)
 
 
 def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
+    """Return the embeddings that the labels are scored by.
+
+    A label that was fitted to example photos has an embedding of its own, all others have that of
+    their prompt.
+
+    Returns:
+        (C, D) float32 unit rows, in the order of the label set.
+
+    Raises:
+        CheckpointError: the class embeddings are not those of the label set.
+    """
+    prompts = checkpoint.labels.prompts
+    return with_class_embeddings(checkpoint, prompts, prompt_embeddings(checkpoint, model))
+
+
+def with_class_embeddings(
+    checkpoint: Checkpoint, texts: Sequence[str], text_embeddings: Tensor
+) -> Tensor:
+    """Replace the embeddings of texts that are the prompt of a fitted label.
+
+    Args:
+        checkpoint: has the class embeddings.
+        texts: T rendered texts.
+        text_embeddings: (T, D) float32 unit rows.
+
+    Returns:
+        (T, D) float32 unit rows, on the device of the texts.
+
+    Raises:
+        CheckpointError: the class embeddings are not those of the label set.
+    """
+    labels = checkpoint.labels
+    own = class_embeddings(checkpoint)
+    if not own:
+        return text_embeddings
+    of_prompt = {
+        tokenizer_words(prompt): own[label.id]
+        for label, prompt in zip(labels.labels, labels.prompts, strict=True)
+        if label.id in own
+    }
+    rows = text_embeddings.clone()
+    for row, text in zip(rows, texts, strict=True):
+        fitted = of_prompt.get(tokenizer_words(text))
+        if fitted is not None:
+            row.copy_(fitted)
+    return rows
+
+
+def class_embeddings(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the class embeddings of the fitted labels, (D,) float32 unit vectors by label id.
+
+    Raises:
+        CheckpointError: they are not those of the label set.
+    """
+    path = checkpoint.directory / CLASS_EMBEDDINGS_FILE
+    found = read_class_embeddings(path, checkpoint.dimension)
+    check_fitted_labels(found, checkpoint.labels, path)
+    return found
+
+
+def prompt_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
     """Return the embeddings of the label prompts, from the cache file if it is valid.
 
     The cache file is valid if the card signs it and its key matches the weights, the configuration
@@ -285,7 +334,7 @@ def label_embeddings(checkpoint: Checkpoint, model: MumicModel) -> Tensor:
     if path.is_file():
         key = _cache_key(checkpoint.card.sha256, checkpoint.labels)
         with suppress(CheckpointError, OSError):
-            if checkpoint.card.sha256.get(path.name) == file_hash(path) and _key_of(path) == key:
+            if checkpoint.card.sha256.get(path.name) == file_hash(path) and key_of(path) == key:
                 # Cloned since the rows map the file, which `mumic seal` overwrites.
                 return load_file(path)["text_embeddings"].clone()
         log.warning("%s does not match this checkpoint; label texts are embedded again", path)
@@ -300,8 +349,8 @@ def sign(directory: Path, **fields: Any) -> None:
         fields: of the card, except the hashes and the golden embeddings.
 
     Raises:
-        CheckpointError: the weights are not finite or cannot be loaded, a field is invalid, or
-            a calibration of zero-shot scores is invalid or was fitted to other weights.
+        CheckpointError: the weights are not finite or cannot be loaded, a field is invalid, or an
+            optional file is invalid or was fitted to other weights.
         LabelSetError: labels.yaml is invalid.
     """
     config = _read_config(directory)
@@ -312,57 +361,37 @@ def sign(directory: Path, **fields: Any) -> None:
     model = _build_model(directory)
     refuse_not_finite(WEIGHTS_FILE, model.clip.state_dict())
     hashes = {name: file_hash(directory / name) for name in HASHED_FILES}
-    cache = directory / LABEL_EMBEDDINGS_FILE
-    save_file(
-        {"text_embeddings": model.embed_texts(labels.prompts), "label_ids": _encoded(labels.ids)},
-        cache,
-        metadata={"key": _cache_key(hashes, labels)},
-    )
-    cache.chmod(0o644)  # safetensors makes files readable by their owner only
-    hashes[cache.name] = file_hash(cache)
-    calibration = directory / ZERO_SHOT_FILE
-    if calibration.exists():
-        _refuse_stale(calibration, towers_key(hashes))
-        read_calibration(calibration, config["model_cfg"]["embed_dim"])
-        hashes[calibration.name] = file_hash(calibration)
-    card = make_card(sha256=hashes, golden=embed_golden(model, preprocess), **fields)
+    signed = sign_optional_files(directory, hashes, config["model_cfg"]["embed_dim"], labels)
+    embeddings = model.embed_texts(labels.prompts)
+    hashes[LABEL_EMBEDDINGS_FILE] = save_prompt_embeddings(directory, labels, embeddings, hashes)
+    card = make_card(sha256=hashes | signed, golden=embed_golden(model, preprocess), **fields)
     write_card(directory, card)
 
 
-def towers_key(hashes: Mapping[str, str]) -> str:
-    """Return a key of the weights and the configuration, from the hashes of the files."""
-    sources = [hashes[WEIGHTS_FILE], hashes[CONFIG_FILE]]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+def save_prompt_embeddings(
+    directory: Path, labels: LabelSet, embeddings: Tensor, hashes: Mapping[str, str]
+) -> str:
+    """Write the cache file of the label prompts and return its hash.
 
-
-def _refuse_stale(calibration: Path, key: str) -> None:
-    """Reject a calibration of zero-shot scores that was fitted to other towers.
-
-    Raises:
-        CheckpointError: it has the key of another checkpoint, or is not a safetensors file.
+    Args:
+        directory: the checkpoint.
+        labels: its label set.
+        embeddings: (C, D) float32 unit rows, of the prompts.
+        hashes: of its weights and its configuration.
     """
-    try:
-        fitted = _key_of(calibration)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{calibration}: not a complete safetensors file ({error}). Delete it and seal the "
-            f"checkpoint again"
-        ) from error
-    if fitted != key:
-        raise CheckpointError(
-            f"{calibration}: was fitted to other weights or another configuration. Delete it, seal "
-            f"the checkpoint again, and fit a new one: {CALIBRATE_COMMAND}"
-        )
+    path = directory / LABEL_EMBEDDINGS_FILE
+    save_file(
+        {"text_embeddings": embeddings, "label_ids": _encoded(labels.ids)},
+        path,
+        metadata={"key": _cache_key(hashes, labels)},
+    )
+    path.chmod(0o644)  # safetensors makes files readable by their owner only
+    return file_hash(path)
 
 
 def _cache_key(hashes: Mapping[str, str], labels: LabelSet) -> str:
     sources = [hashes[WEIGHTS_FILE], hashes[CONFIG_FILE], *labels.prompts]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-
-
-def _key_of(cache: Path) -> str | None:
-    with safe_open(cache, framework="pt") as file:
-        return (file.metadata() or {}).get("key")
 
 
 def _encoded(ids: list[str]) -> Tensor:

@@ -11,12 +11,8 @@ import open_clip
 import torch
 
 from app.core.checkpoint.card import CARD_FILE
+from app.core.checkpoint.class_embeddings_file import read_class_embeddings, save_class_embeddings
 from app.core.checkpoint.directory import (
-    CONFIG_FILE,
-    LABELS_FILE,
-    README_FILE,
-    WEIGHTS_FILE,
-    ZERO_SHOT_FILE,
     load_model,
     read_checkpoint,
     refuse_hub_text_tower,
@@ -25,6 +21,16 @@ from app.core.checkpoint.directory import (
     write_checkpoint,
 )
 from app.core.checkpoint.golden import check_golden
+from app.core.checkpoint.layout import (
+    CLASS_EMBEDDINGS_FILE,
+    CONFIG_FILE,
+    KNOWN_PHOTOS_FILE,
+    LABELS_FILE,
+    README_FILE,
+    WEIGHTS_FILE,
+    ZERO_SHOT_FILE,
+    towers_key,
+)
 from app.core.files import nearest_names, staging_directory
 from app.core.labels import LabelSet, dump_label_set
 from app.core.model import MumicModel
@@ -38,7 +44,10 @@ TORCHSCRIPT_ADVICE = (
     "torch.save({{k: v for k, v in state.items() if k not in "
     "('input_resolution', 'context_length', 'vocab_size')}}, 'state_dict.pt')\""
 )
+COPIED_FILES = {WEIGHTS_FILE, CONFIG_FILE, ZERO_SHOT_FILE, KNOWN_PHOTOS_FILE}
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+log = logging.getLogger("mumic.checkpoint")
 
 
 def import_checkpoint(
@@ -114,8 +123,9 @@ def import_from_checkpoint(
 ) -> None:
     """Write a checkpoint that has the weights of another one and its own label set.
 
-    Weights, configuration and the calibration of zero-shot scores are copied. Metrics, thresholds
-    and the model card of the source are of its labels and are left out.
+    Weights, configuration, the calibration of zero-shot scores, the known photos and the class
+    embeddings of labels that the label set says were fitted to examples are copied. Metrics,
+    thresholds and the model card of the source are of its labels and are left out.
 
     Args:
         source: the checkpoint directory to start from; its labels.yaml is not used.
@@ -139,9 +149,24 @@ def import_from_checkpoint(
     check_golden(load_model(checkpoint), checkpoint.preprocess, card.golden)
     origin = f"checkpoint {card.name} {card.version}"
     with staging_directory(directory, CARD_FILE) as staging:
-        for file in {WEIGHTS_FILE, CONFIG_FILE, ZERO_SHOT_FILE} & card.sha256.keys():
+        for file in {
+            WEIGHTS_FILE,
+            CONFIG_FILE,
+            ZERO_SHOT_FILE,
+            KNOWN_PHOTOS_FILE,
+        } & card.sha256.keys():
             shutil.copyfile(source / file, staging / file)
         dump_label_set(labels, staging / LABELS_FILE)
+        own = read_class_embeddings(source / CLASS_EMBEDDINGS_FILE, checkpoint.dimension)
+        rows = {id: own[id] for id in labels.fitted_ids if id in own}
+        save_class_embeddings(rows, staging / CLASS_EMBEDDINGS_FILE, towers_key(card.sha256))
+        if lost := sorted(own.keys() - rows.keys()):
+            log.warning(
+                "%s: the class embeddings of %s are not used, since the label set does not say "
+                "that these labels were fitted to examples",
+                directory,
+                ", ".join(lost),
+            )
         readme = _readme(name, f"The weights of {origin}, with another label set")
         (staging / README_FILE).write_text(readme, encoding="utf-8")
         sign(

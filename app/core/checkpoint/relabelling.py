@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from app.core.checkpoint.card import CARD_FILE, read_card, write_card
-from app.core.checkpoint.directory import LABELS_FILE, Checkpoint, seal
+from app.core.checkpoint.directory import Checkpoint, seal
+from app.core.checkpoint.layout import LABELS_FILE
 from app.core.files import staging_directory
 from app.core.labels import LabelSet, dump_label_set
 

@@ -12,6 +12,7 @@ from app.core.labels.drift import (
     reference_histograms,
 )
 from app.core.labels.label_set import (
+    Added,
     Evidence,
     Label,
     LabelId,
@@ -31,6 +32,7 @@ from app.core.labels.selection import (
     Selection,
     Tag,
     make_selection,
+    refuse_unknown,
 )
 from app.core.labels.tokenization import (
     tokenizer_words,
@@ -39,6 +41,7 @@ from app.core.labels.tokenization import (
 __all__ = [
     "BINS",
     "TENTHS",
+    "Added",
     "Calibration",
     "Evidence",
     "Label",
@@ -57,6 +60,7 @@ __all__ = [
     "population_stability_index",
     "read_reference_histograms",
     "reference_histograms",
+    "refuse_unknown",
     "render",
     "render_distinct",
     "tokenizer_words",

@@ -5,6 +5,7 @@ classes are parents of others. Section 5.3: the prompt contains the name or the 
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,7 @@ from app.core.labels.tokenization import tokenizer_words
 from app.errors import LabelSetError, OptionError
 
 __all__ = [
+    "Added",
     "Evidence",
     "Label",
     "LabelSet",
@@ -97,6 +99,23 @@ class Thresholds(BaseModel):
     kind: ThresholdKind | None = None
 
 
+class Added(BaseModel):
+    """How a label was added to a checkpoint after its training.
+
+    Attributes:
+        at: when, in UTC.
+        by: who added it, free text; empty if that is not stated.
+        examples: number of example photos that its class embedding was fitted to; 0 if the label is
+            scored by its prompt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: datetime
+    by: str = ""
+    examples: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 class Label(BaseModel):
     """One class.
 
@@ -113,6 +132,7 @@ class Label(BaseModel):
             teacher (another model); none, nothing, so that its scores rest on its text alone. None
             if that is not stated.
         calibration: of its probabilities; its thresholds are of calibrated ones.
+        added: how it was added at run time; None for a label of the original label set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,11 +147,17 @@ class Label(BaseModel):
     thresholds: Thresholds = Thresholds()
     evidence: Evidence | None = None
     calibration: Calibration = IDENTITY
+    added: Added | None = None
 
     @property
     def text(self) -> str:
         """The text in the prompt: the name in lower case, or the description."""
         return self.name.lower() if self.prompt == "name" else self.description
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it has a class embedding of its own instead of that of its prompt."""
+        return self.added is not None and self.added.examples > 0
 
     def recalibrated(self, calibration: Calibration) -> Self:
         """Return the label with another calibration, and thresholds that the same photos pass."""
@@ -149,12 +175,13 @@ class Label(BaseModel):
     def unmeasured(self) -> Self:
         """Return the label for another model or text, on whose scores nothing was measured.
 
-        It has no calibration, and states neither the evidence nor the kind of its thresholds.
-        These stay at the same logits, until they are fitted again.
+        It has no calibration and no class embedding, and states neither the evidence nor the kind
+        of its thresholds. These stay at the same logits, until they are fitted again.
         """
         label = self.recalibrated(IDENTITY)
         thresholds = label.thresholds.model_copy(update={"kind": None})
-        return label.model_copy(update={"thresholds": thresholds, "evidence": None})
+        added = self.added and self.added.model_copy(update={"examples": 0})
+        return label.model_copy(update={"thresholds": thresholds, "evidence": None, "added": added})
 
 
 class LabelSet(BaseModel):
@@ -197,6 +224,11 @@ class LabelSet(BaseModel):
     def prompts(self) -> list[str]:
         """The rendered prompt of each label, in order."""
         return [render(self.template, label.text) for label in self.labels]
+
+    @property
+    def fitted_ids(self) -> list[str]:
+        """The ids of the labels that have a class embedding of their own, in order."""
+        return [label.id for label in self.labels if label.is_fitted]
 
     @property
     def categories(self) -> list[str]:
@@ -332,7 +364,7 @@ def dump_label_set(label_set: LabelSet, path: Path) -> None:
     """Write a label set as YAML that people can edit and `load_label_set` reads back equal.
 
     Weights and thresholds are always written, parents only if there are any; evidence, the kind
-    of the thresholds and the calibration only if they are stated.
+    of the thresholds, the calibration and how a label was added only if they are stated.
 
     Args:
         label_set: the label set.
@@ -351,6 +383,8 @@ def dump_label_set(label_set: LabelSet, path: Path) -> None:
             del label["thresholds"]["kind"]
         if label["calibration"] == IDENTITY.model_dump():
             del label["calibration"]
+        if label["added"] is None:
+            del label["added"]
     text = yaml.dump(
         data, Dumper=DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from app.core.checkpoint import Checkpoint, check_golden, load_model
+from app.core.checkpoint import Checkpoint, check_golden, load_model, with_class_embeddings
 from app.core.model import calibrated_logits, cosines, logits
 from app.errors import OptionError
 from app.evaluation.predictions.embedding import embed_photos, embed_texts
@@ -81,7 +81,9 @@ def predict_photos(
     check_golden(model, checkpoint.preprocess, checkpoint.card.golden)
     model.to(device)
     every_text = [*texts, *checkpoint.labels.prompts]
-    text_embeddings = embed_texts(model, model.tokenize(every_text).to(device))
+    text_embeddings = with_class_embeddings(
+        checkpoint, every_text, embed_texts(model, model.tokenize(every_text).to(device))
+    )
     images = embed_photos(model, checkpoint.preprocess, paths, workers=workers, progress=progress)
     raw = logits(cosines(images, text_embeddings), model.logit_scale).cpu()
     calibrations = map(torch.from_numpy, checkpoint.labels.calibration_of(every_text))

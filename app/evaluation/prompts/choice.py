@@ -131,11 +131,11 @@ def apply_prompt_choices(label_set: LabelSet, choices: Sequence[PromptChoice]) -
     """Return the label set with the chosen texts.
 
     What was fitted to or measured on the scores of a changed text is left out
-    (`Label.unmeasured`).
+    (`Label.unmeasured`). A label that was fitted to example photos keeps its text.
     """
     labels = [
         label
-        if label.prompt == choice.chosen
+        if label.prompt == choice.chosen or label.is_fitted
         else label.unmeasured().model_copy(update={"prompt": choice.chosen})
         for label, choice in zip(label_set.labels, choices, strict=True)
     ]

@@ -129,9 +129,14 @@ def fit_thresholds(
 
 
 def apply_thresholds(label_set: LabelSet, fitted: FittedThresholds) -> LabelSet:
-    """Return the label set with the fitted thresholds, and with their kinds and evidence."""
+    """Return the label set with the fitted thresholds, and with their kinds and evidence.
+
+    A label that was fitted to example photos keeps its own if the photos say nothing of it.
+    """
     labels = [
-        label.model_copy(
+        label
+        if label.is_fitted and fitted.serve_kind[c] is None
+        else label.model_copy(
             update={
                 "thresholds": Thresholds(
                     serve=None if math.isinf(fitted.serve[c]) else float(fitted.serve[c]),

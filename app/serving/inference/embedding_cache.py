@@ -2,8 +2,12 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
+
+import torch
+from torch import Tensor
 
 from app.serving.inference.embedded_image import EmbeddedImage
 
@@ -54,6 +58,21 @@ class EmbeddingCache:
             while self.size_bytes > self._max_bytes:
                 _, evicted = self._entries.popitem(last=False)
                 self.size_bytes -= _size_bytes(evicted)
+
+    def rescored(self, score: Callable[[Tensor], Tensor]) -> "EmbeddingCache":
+        """Return a cache of the same embeddings with the scores of other labels.
+
+        Args:
+            score: maps (N, D) embeddings to (N, C) logits.
+        """
+        other = EmbeddingCache(self._max_bytes)
+        with self._lock:
+            entries = list(self._entries.items())
+        if entries:
+            rows = score(torch.stack([image.embedding for _, image in entries]))
+            for (key, image), logits in zip(entries, rows, strict=True):
+                other.put(key, replace(image, logits=logits))
+        return other
 
 
 def _size_bytes(image: EmbeddedImage) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from app.core.classifier import Classifier
 from app.core.runtime import run_in_new_thread
-from app.errors import DrainingError, MumicError, RefusedCheckpointError
+from app.errors import CheckpointError, DrainingError, MumicError, RefusedCheckpointError
 from app.serving.inference.engine import Engine
 from app.serving.inference.readiness import check_golden_image
-from app.serving.inference.served_model import make_served_model
+from app.serving.inference.served_model import ServedModel, make_served_model
 from app.serving.observability import Metrics
 from app.settings import Settings
 
@@ -43,6 +43,7 @@ class Reloader:
         self._metrics = metrics
         self._load = load
         self._reloading = asyncio.Lock()
+        self._running: set[asyncio.Task[Classifier]] = set()
 
     async def reload(self, directory: Path | None = None) -> None:
         """Serve a checkpoint to new requests; running requests finish with the old one.
@@ -66,6 +67,43 @@ class Reloader:
             self._metrics.model.count_reload(succeeded=True)
         card = loaded.checkpoint.card
         logger.info("Checkpoint %s %s (%s) is served from now on", card.name, card.version, path)
+
+    async def change_labels(self, change: Callable[[Classifier], Classifier]) -> Classifier:
+        """Serve other labels of the same weights to new requests.
+
+        Changes and reloads run one after the other. A change that has begun is finished, also if
+        the caller is cancelled.
+
+        Args:
+            change: called in a thread with the served classifier; returns its successor.
+
+        Returns:
+            The successor.
+
+        Raises:
+            MumicError: the change failed; the old labels are still served.
+        """
+        self._engine.admission.refuse_when_draining()
+        task = asyncio.create_task(self._change_labels(change))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _change_labels(self, change: Callable[[Classifier], Classifier]) -> Classifier:
+        async with self._reloading:
+            old = self._engine.models.current
+
+            def prepare() -> ServedModel:
+                new = change(old.classifier)
+                cache = old.cache.rescored(new.score_embeddings)
+                return make_served_model(new, self._settings, self._metrics, cache)
+
+            try:
+                served = await asyncio.wrap_future(run_in_new_thread(1, prepare))
+            except CheckpointError as error:
+                raise RefusedCheckpointError(f"{error}; {STILL_SERVED}") from error
+            self._engine.models.replace(served)
+        return served.classifier
 
     async def _load_and_serve(self, settings: Settings) -> Classifier:
         path = settings.checkpoint

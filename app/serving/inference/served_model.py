@@ -85,8 +85,20 @@ def model_metric_labels(classifier: Classifier) -> dict[str, str]:
     }
 
 
-def make_served_model(classifier: Classifier, settings: Settings, metrics: Metrics) -> ServedModel:
-    """Build the objects that serve a checkpoint."""
+def make_served_model(
+    classifier: Classifier,
+    settings: Settings,
+    metrics: Metrics,
+    cache: EmbeddingCache | None = None,
+) -> ServedModel:
+    """Build the objects that serve a checkpoint.
+
+    Args:
+        classifier: the checkpoint.
+        settings: sizes.
+        metrics: receives its scores.
+        cache: embeddings of the same weights, with scores of the same labels; by default none.
+    """
     max_batch_size = settings.max_batch_size or classifier.batch_size
     card_metrics = classifier.checkpoint.card.metrics
     statistics = ScoreStatistics(classifier.labels, card_metrics, metrics.scores)
@@ -96,5 +108,5 @@ def make_served_model(classifier: Classifier, settings: Settings, metrics: Metri
         ScoringModel(classifier.score_images, max_batch_size),
         statistics,
         golden_images(classifier.preprocess.size_px)[0],
-        EmbeddingCache(settings.embedding_cache_bytes),
+        cache or EmbeddingCache(settings.embedding_cache_bytes),
     )

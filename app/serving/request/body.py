@@ -127,6 +127,8 @@ async def _read(
         _refuse_query(request, "form fields")
         data = await _read_bytes(request, settings)
         form = await read_form(request.headers["content-type"], data)
+        if not form.files and options.may_omit_images:
+            return [], parse_options(options, form.fields)
         return _file_uploads(form.files, settings), parse_options(options, form.fields)
     if media_type.startswith("image/") or media_type in UNTYPED:
         parsed = parse_options(options, request.query_params.multi_items())

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.classifier import Classifier
-from app.core.labels import Evidence, Tag, ThresholdKind
+from app.core.labels import Tag
 from app.core.model import Scoring
 from app.errors import ImageError, ImageErrorCode
 
@@ -151,49 +151,6 @@ class ZeroShotResponse(BaseModel):
     model: ModelInfo
     scoring: Scoring = Field(description="the method that was used")
     results: list[ZeroShotResult | FailedResult]
-
-
-class LabelThresholds(BaseModel):
-    """The lowest confidences at which a label is served and stored."""
-
-    serve: float | None = Field(description="null: the label is not served by default")
-    store: float
-    kind: ThresholdKind | None = Field(
-        description="how `serve` was chosen: fitted for the best F1, a precision or a guaranteed "
-        "recall, a guess without photos, or by a person; null: not stated"
-    )
-
-
-class LabelCalibration(BaseModel):
-    """Calibration of a label's confidences: log odds = scale * logit + offset."""
-
-    scale: float
-    offset: float
-
-
-class LabelInfo(BaseModel):
-    """One label of the label set."""
-
-    id: str
-    name: str
-    description: str
-    category: str
-    parents: tuple[str, ...]
-    prompt: str
-    thresholds: LabelThresholds
-    calibration: LabelCalibration = Field(description="scale 1 and offset 0: not calibrated")
-    evidence: Evidence | None = Field(
-        description="what the label was measured on: judgements of people, targets of another "
-        "model, or nothing; null: not stated"
-    )
-
-
-class LabelsResponse(BaseModel):
-    """The label set."""
-
-    version: str
-    categories: list[str]
-    labels: list[LabelInfo]
 
 
 class ModelCard(BaseModel):

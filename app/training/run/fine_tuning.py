@@ -1,11 +1,12 @@
 """The run of `mumic train`: from labelled photos to a checkpoint directory."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.console import Console
 
-from app.core.checkpoint import read_checkpoint, refuse_unwritable, write_checkpoint
+from app.core.checkpoint import Checkpoint, read_checkpoint, refuse_unwritable, write_checkpoint
 from app.core.runtime import choose_placement
 from app.errors import OptionError
 from app.training.requests import TrainRequest
@@ -73,7 +74,7 @@ def run_training(request: TrainRequest, console: Console) -> None:
             progress=progress,
             unknown=request.unknown,
         )
-        for warning in few_steps_warning(data, config):
+        for warning in (*few_steps_warning(data, config), *_fitted_labels_warning(init)):
             print_warning(console, warning)
         result = train(
             init,
@@ -148,4 +149,14 @@ def _check_options(request: TrainRequest) -> None:
     if not math.isfinite(request.positive_weight):
         raise OptionError(
             "positive-weight", f"must be a finite number, got {request.positive_weight}"
+        )
+
+
+def _fitted_labels_warning(init: Checkpoint) -> Iterator[str]:
+    """Yield a warning if labels were fitted to examples with the weights that training changes."""
+    if fitted := init.labels.fitted_ids:
+        yield (
+            f"{', '.join(fitted)} were fitted to example photos with the weights of "
+            f"{init.card.name}; with the new weights they are scored by their texts: add the "
+            "examples again with mumic labels"
         )

@@ -1,0 +1,179 @@
+"""Fits the class embedding of a new label to a few example photos.
+
+A linear probe that starts at the text embedding, with a penalty that keeps it near: after CLAP
+(Silva-Rodriguez et al. 2024, "A closer look at the few-shot adaptation of large vision-language
+models"), for one label whose negatives are known photos.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+MAX_ITERATIONS = 100
+HISTORY = 20
+POSITIVE_SHARE = 0.5  # of the examples in the loss
+COUNTER_SHARE = 0.25  # of the counter-examples, if there are any
+PENALTIES = (1.0, 5.0, 25.0)
+DEFAULT_PENALTY = 5.0  # with too few examples to choose one
+MIN_FOLD_EXAMPLES = 3  # to choose the penalty, and to find examples that do not fit the others
+FOLDS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearProbe:
+    """A linear score of image embeddings: weights * embedding + bias, the log odds of the label.
+
+    Attributes:
+        weights: (D,) float64.
+        bias: a number.
+    """
+
+    weights: Tensor
+    bias: float
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """Score (N, D) embeddings; (N,) float64."""
+        return embeddings.double() @ self.weights + self.bias
+
+    @property
+    def class_embedding(self) -> Tensor:
+        """(D,) float32, the direction of the weights, unit length."""
+        return (self.weights / self.weights.norm()).float()
+
+
+def text_probe(text_embedding: Tensor, scale: float, negatives: Tensor) -> LinearProbe:
+    """Return the probe of a text alone; its score is 0 for the median negative.
+
+    Args:
+        text_embedding: (D,) float32, unit length.
+        scale: of its cosine, above 0.
+        negatives: (N, D) float32 unit rows, at least one.
+    """
+    weights = scale * text_embedding.double()
+    return LinearProbe(weights, -(negatives.double() @ weights).median().item())
+
+
+def fit_probe(
+    start: LinearProbe,
+    examples: Tensor,
+    negatives: Tensor,
+    *,
+    penalty: float,
+    counter_examples: Tensor | None = None,
+) -> LinearProbe:
+    """Fit a probe near a start.
+
+    Minimises the logistic loss, half of the examples and half of the negatives, plus penalty / 2
+    times the squared distance of the weights from the start, in units of the length of the start.
+    Counter-examples take half of the share of the negatives. The problem is convex; it is solved by
+    L-BFGS in float64.
+
+    Args:
+        start: of the text; returned if there is neither an example nor a counter-example.
+        examples: (n, D) float32 unit rows.
+        negatives: (N, D) float32 unit rows, at least one.
+        penalty: above 0. The higher, the nearer the start.
+        counter_examples: (m, D) float32 unit rows that do not show the label.
+    """
+    counters = negatives[:0] if counter_examples is None else counter_examples
+    if not len(examples) and not len(counters):
+        return start
+    counter_share = COUNTER_SHARE if len(counters) else 0.0
+    groups = (
+        (examples, -1.0, POSITIVE_SHARE),
+        (counters, 1.0, counter_share),
+        (negatives, 1.0, 1 - POSITIVE_SHARE - counter_share),
+    )
+    embeddings = torch.cat([rows for rows, _, _ in groups]).double()
+    signs = _repeated([(sign, len(rows)) for rows, sign, _ in groups])
+    shares = _repeated([(share / max(len(rows), 1), len(rows)) for rows, _, share in groups])
+    scale = start.weights.norm()
+    features = torch.cat([embeddings * scale, torch.ones(len(embeddings), 1).double()], dim=1)
+    first = start(embeddings)
+    moved = torch.zeros(features.shape[1], dtype=torch.float64)
+    optimizer = torch.optim.LBFGS(
+        [moved],
+        max_iter=MAX_ITERATIONS,
+        history_size=HISTORY,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> float:
+        margins = signs * (first + features @ moved)
+        held = penalty * moved
+        held[-1] = 0  # the bias is free
+        moved.grad = features.T @ (shares * signs * margins.sigmoid()) + held
+        return ((shares * softplus(margins)).sum() + held @ moved / 2).item()
+
+    optimizer.step(loss)
+    return LinearProbe(start.weights + scale * moved[:-1], start.bias + moved[-1].item())
+
+
+def out_of_fold_scores(
+    start: LinearProbe, examples: Tensor, negatives: Tensor, *, penalty: float
+) -> Tensor:
+    """Score each example by a probe that was fitted without it.
+
+    The scores of a fold are measured in standard deviations from the mean of the negatives, since
+    probes of different examples differ in scale and bias.
+
+    Args:
+        start: of the text.
+        examples: (n, D) float32 unit rows, at least two.
+        negatives: (N, D) float32 unit rows.
+        penalty: as for `fit_probe`.
+
+    Returns:
+        (n,) float64.
+    """
+    # Folds by the rank of the start's score, so that the order of the examples does not matter.
+    folds = start(examples).argsort().argsort() % min(FOLDS, len(examples))
+    scores = torch.empty(len(examples), dtype=torch.float64)
+    for fold in folds.unique():
+        out = folds == fold
+        probe = fit_probe(start, examples[~out], negatives, penalty=penalty)
+        scores[out] = standardized(probe, examples[out], negatives)
+    return scores
+
+
+def standardized(probe: LinearProbe, embeddings: Tensor, negatives: Tensor) -> Tensor:
+    """Return scores in standard deviations from the mean of the negatives, (n,) float64."""
+    background = probe(negatives)
+    return (probe(embeddings) - background.mean()) / background.std().clamp(min=1e-12)
+
+
+def choose_penalty(
+    start: LinearProbe, examples: Tensor, negatives: Tensor, penalties: Sequence[float] = PENALTIES
+) -> tuple[float, Tensor | None]:
+    """Choose the penalty by out-of-fold scores: the fewest negatives above the examples.
+
+    Args:
+        start: of the text.
+        examples: (n, D) float32 unit rows.
+        negatives: (N, D) float32 unit rows.
+        penalties: to choose from.
+
+    Returns:
+        The penalty and its out-of-fold scores; the default and None with too few examples. Of
+        equally good penalties, the highest.
+    """
+    if len(examples) < MIN_FOLD_EXAMPLES:
+        return DEFAULT_PENALTY, None
+    best, best_loss, best_scores = DEFAULT_PENALTY, math.inf, None
+    for penalty in sorted(penalties, reverse=True):
+        scores = out_of_fold_scores(start, examples, negatives, penalty=penalty)
+        # The share of a normal distribution above each score, in logarithms.
+        loss = torch.special.log_ndtr(-scores).mean().item()
+        if loss < best_loss:
+            best, best_loss, best_scores = penalty, loss, scores
+    return best, best_scores
+
+
+def _repeated(values: Sequence[tuple[float, int]]) -> Tensor:
+    return torch.cat([torch.full((count,), value, dtype=torch.float64) for value, count in values])
