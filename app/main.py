@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from app import __version__
+from app.core.checkpoint import served_directory
 from app.core.classifier import Classifier
 from app.core.runtime import keep_freed_memory, set_torch_threads
 from app.serving.http import (
@@ -30,16 +31,19 @@ from app.serving.http import (
     embed_router,
     gallery_router,
     health_router,
+    label_changes_router,
+    labels_router,
     metrics_router,
     model_router,
     operation_id,
     page_router,
     predict_router,
+    similar_router,
     token,
     validate_router,
     zero_shot_router,
 )
-from app.serving.inference import Engine, Reloader, model_metric_labels
+from app.serving.inference import Engine, Reloader, ServedIndex, model_metric_labels
 from app.serving.listening import announcement, bind
 from app.serving.observability import Metrics, log_to_stderr
 from app.serving.process import Server, server_config
@@ -119,7 +123,7 @@ def create_worker(settings: Settings) -> FastAPI:
 
 
 def load_classifier(settings: Settings) -> Classifier:
-    """Load the checkpoint that the settings name.
+    """Load the checkpoint that the settings name, with the labels that were added to it.
 
     Raises:
         CheckpointError: the checkpoint is invalid or was altered.
@@ -127,7 +131,7 @@ def load_classifier(settings: Settings) -> Classifier:
         OptionError: the device or precision is unknown or not available.
     """
     return Classifier.load(
-        settings.checkpoint,
+        served_directory(settings.checkpoint, settings.labels_dir),
         device=settings.device,
         precision=settings.precision,
         text_cache_size=settings.text_cache_size,
@@ -141,16 +145,30 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
         settings: the server's settings.
         classifier: the loaded checkpoint.
         cores: CPU cores that torch may use.
+
+    Raises:
+        PhotoIndexError: the index that the settings name cannot be used with the checkpoint.
     """
     metrics = Metrics()
     engine = Engine(classifier, settings, metrics, cores)
-    reloader = Reloader(engine, settings, metrics, load_classifier)
+    index = _open_index(settings, engine, metrics)
+
+    def load_for_reload(settings: Settings) -> Classifier:
+        loaded = load_classifier(settings)
+        if index:
+            index.prepare(loaded)
+        return loaded
+
+    reloader = Reloader(engine, settings, metrics, load_for_reload)
     tracing = _start_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         engine.start()
-        with reloader.on_hangup():
+        with ExitStack() as running:
+            running.enter_context(reloader.on_hangup())
+            if index:
+                running.enter_context(index.following())
             # For the responses that connections write without the app.
             yield {"allow_origins": settings.cors_allow_origins}
         await engine.close()
@@ -179,12 +197,17 @@ def create_app(settings: Settings, classifier: Classifier, cores: int = 1) -> Fa
     if tracing:
         app.add_middleware(tracing.complete_spans)
     add_problem_handlers(app)
-    _add_routes(app, settings, engine, metrics, reloader)
+    _add_routes(app, settings, engine, metrics, reloader, index)
     return app
 
 
 def _add_routes(
-    app: FastAPI, settings: Settings, engine: Engine, metrics: Metrics, reloader: Reloader
+    app: FastAPI,
+    settings: Settings,
+    engine: Engine,
+    metrics: Metrics,
+    reloader: Reloader,
+    index: ServedIndex | None,
 ) -> None:
     dependencies = RequestDependencies(
         settings,
@@ -199,9 +222,12 @@ def _add_routes(
         zero_shot_router(engine, dependencies),
         gallery_router(engine, dependencies),
         validate_router(engine, dependencies),
+        similar_router(engine, dependencies, index, metrics),
+        labels_router(engine),
         model_router(engine),
     ):
         app.include_router(router, **_require(clients))
+    app.include_router(label_changes_router(engine, dependencies, reloader))
     app.include_router(docs_router())
     if settings.serves_page:
         app.include_router(page_router(settings))
@@ -211,6 +237,14 @@ def _add_routes(
     operators = _bearer_token(settings.admin_token, ADMIN_TOKEN)
     if operators and settings.workers == 1:  # a request reaches only one of several workers
         app.include_router(admin_router(engine, reloader), **_require(operators))
+
+
+def _open_index(settings: Settings, engine: Engine, metrics: Metrics) -> ServedIndex | None:
+    if settings.index is None:
+        return None
+    from app.index import IndexReader
+
+    return ServedIndex(IndexReader(settings.index), engine.models, metrics)
 
 
 def _start_tracing(settings: Settings) -> "Tracing | None":

@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     )
     url_max_redirects: int = Field(3, ge=0, description="maximum redirects to follow")
     url_concurrency: int = Field(16, ge=1, description="maximum concurrent fetches")
+    index: Path | None = Field(
+        None,
+        description="directory of an index of photos that /similar searches, made by mumic index",
+    )
     root_path: str = Field(
         "", description="path prefix of a proxy that does not remove it, such as /mumic"
     )
@@ -129,6 +133,11 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         None, description="bearer token for /admin; by default /admin does not exist"
     )
+    labels_dir: Path | None = Field(
+        None,
+        description="folder where labels added at run time are stored; default: the folder that "
+        "the checkpoint directory is in",
+    )
     embedding_cache_bytes: int = Field(
         0, ge=0, description="memory for cached image embeddings (LRU); 0 disables the cache"
     )
@@ -138,7 +147,7 @@ class Settings(BaseSettings):
         """Whether the page at / is served."""
         return is_loopback(self.host) if self.ui is None else self.ui
 
-    @field_validator("checkpoint", "api_keys_file", mode="before")
+    @field_validator("checkpoint", "index", "api_keys_file", "labels_dir", mode="before")
     @classmethod
     def _not_empty(cls, path: object) -> object:
         """Refuse an empty path, which would be the working directory."""

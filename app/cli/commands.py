@@ -20,8 +20,8 @@ from app.cli.evaluate import evaluate_command
 from app.cli.exit_codes import exit_codes
 from app.cli.gallery import gallery_command
 from app.cli.import_checkpoint import import_command
-from app.cli.labels import labels_app
 from app.cli.index import index_command
+from app.cli.labels import labels_app
 from app.cli.openapi import openapi_command
 from app.cli.predict import predict_command
 from app.cli.prompts import prompts_command

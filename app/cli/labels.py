@@ -131,7 +131,7 @@ def add_command(
         compared_with=new.background,
         note=new.note,
     )
-    document = answer.model_dump(mode="json", exclude_none=True)
+    document = answer.model_dump(mode="json")
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 

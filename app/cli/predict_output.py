@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel
 
+from app.cli.console import escape_unencodable
 from app.cli.photo_inputs import Failure, failed_document
 from app.core.classifier import Classifier
 from app.core.model import Scoring
@@ -34,8 +35,7 @@ def write_line(id: str, result: Result) -> None:
 @contextmanager
 def lines() -> Iterator[WriteResult]:
     """Print a line per photo. What the output's encoding lacks is escaped."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    escape_unencodable()
     yield write_line
 
 

@@ -1,11 +1,10 @@
 """The results of `mumic validate` as a table or as a JSON document."""
 
-import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from app.cli.console import escape_unencodable, write_document
 from app.cli.photo_inputs import Failure, failed_document
 from app.serving.observability import CONTROLS
 from app.serving.schemas import EvidencePhoto, ValidateResponse
@@ -28,9 +27,7 @@ def write_json(response: ValidateResponse, photos: Photos) -> None:
         next(used) if isinstance(photo, EmbeddedPhoto) else failed_document(id, photo)
         for id, photo in photos
     ]
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    write_document(document)
 
 
 def write_table(response: ValidateResponse) -> None:
@@ -38,8 +35,7 @@ def write_table(response: ValidateResponse) -> None:
 
     Control characters are escaped, and what the output's encoding lacks.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    escape_unencodable()
     rows = [[cell.translate(CONTROLS) for cell in row] for row in (HEADER, *_rows(response))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

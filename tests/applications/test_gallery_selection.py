@@ -16,8 +16,8 @@ from app.applications.gallery import (
     check_count,
     choose_gallery,
 )
-from app.applications.gallery.duplicates import group_near_duplicates
 from app.applications.gallery.selection import pick_photos
+from app.applications.similarity import group_near_duplicates
 from app.core.labels import builtin_label_set
 from app.errors import OptionError
 
@@ -112,7 +112,7 @@ def test_better_photo_stands_for_near_duplicates() -> None:
 def test_groups_do_not_grow_along_chains() -> None:
     angles = np.radians([0, 15, 30])  # neighbours have a cosine of 0.966, the ends of 0.866
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    (group,) = group_near_duplicates(rows @ rows.T, [0, 1, 2])
+    (group,) = group_near_duplicates(rows, [0, 1, 2])
     assert (group.best, group.others) == (0, (1,))
 
 

@@ -3,10 +3,6 @@
 from app.applications.gallery.contact_sheet import (
     write_contact_sheet,
 )
-from app.applications.gallery.duplicates import (
-    MIN_SIMILARITY,
-    DuplicateGroup,
-)
 from app.applications.gallery.gallery import (
     DEFAULT_COUNT,
     MAX_WEIGHT,
@@ -31,9 +27,7 @@ from app.applications.gallery.selection import (
 __all__ = [
     "DEFAULT_COUNT",
     "MAX_WEIGHT",
-    "MIN_SIMILARITY",
     "Choice",
-    "DuplicateGroup",
     "Flaw",
     "Gain",
     "Gallery",

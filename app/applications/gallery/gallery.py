@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.applications.gallery.duplicates import DuplicateGroup, group_near_duplicates
 from app.applications.gallery.quality import Flaw, Quality, describe_flaw
 from app.applications.gallery.selection import Gain, pick_photos
+from app.applications.similarity import DuplicateGroup, group_near_duplicates
 from app.core.files import nearest_names
 from app.core.labels import Label, LabelSet
 from app.errors import ImageError, OptionError
@@ -141,7 +141,7 @@ def choose_gallery(
     best_first = sorted(
         range(len(qualities)), key=lambda photo: (flaws[photo] is not None, -scores[photo], photo)
     )
-    duplicates = group_near_duplicates(similarities, best_first)
+    duplicates = group_near_duplicates(vectors, best_first)
     best_of = {other: group.best for group in duplicates for other in group.others}
     usable = [photo for photo, flaw in enumerate(flaws) if flaw is None and photo not in best_of]
     picks = pick_photos(

@@ -102,10 +102,10 @@ def make_selection(
     Raises:
         OptionError: a label id or category is unknown; the text suggests similar ones.
     """
-    _refuse_unknown("include_labels", "label", include_labels, label_set.ids)
-    _refuse_unknown("exclude_labels", "label", exclude_labels, label_set.ids)
-    _refuse_unknown("include_categories", "category", include_categories, label_set.categories)
-    _refuse_unknown("exclude_categories", "category", exclude_categories, label_set.categories)
+    refuse_unknown("include_labels", "label", include_labels, label_set.ids)
+    refuse_unknown("exclude_labels", "label", exclude_labels, label_set.ids)
+    refuse_unknown("include_categories", "category", include_categories, label_set.categories)
+    refuse_unknown("exclude_categories", "category", exclude_categories, label_set.categories)
     keep_all = not include_labels and not include_categories
     candidates = [
         column
@@ -132,7 +132,18 @@ def _threshold_of_tag(threshold: float) -> float | None:
     return None if math.isinf(threshold) else threshold
 
 
-def _refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:
+def refuse_unknown(option: str, kind: str, names: Collection[str], known: Sequence[str]) -> None:
+    """Refuse names that do not exist.
+
+    Args:
+        option: the option that has the names.
+        kind: what they name, `label` or `category`.
+        names: the names.
+        known: the names that exist.
+
+    Raises:
+        OptionError: a name is unknown; the text suggests similar ones.
+    """
     for name in names:
         if name not in known:
             close = nearest_names(name, known)

@@ -38,11 +38,18 @@ from app.serving.http.routes.health import (
 from app.serving.http.routes.info import (
     model_router,
 )
+from app.serving.http.routes.labels import (
+    label_changes_router,
+    labels_router,
+)
 from app.serving.http.routes.page import (
     page_router,
 )
 from app.serving.http.routes.predict import (
     predict_router,
+)
+from app.serving.http.routes.similar import (
+    similar_router,
 )
 from app.serving.http.routes.validate import (
     validate_router,
@@ -66,11 +73,14 @@ __all__ = [
     "embed_router",
     "gallery_router",
     "health_router",
+    "label_changes_router",
+    "labels_router",
     "metrics_router",
     "model_router",
     "operation_id",
     "page_router",
     "predict_router",
+    "similar_router",
     "token",
     "validate_router",
     "zero_shot_router",

@@ -1,5 +1,6 @@
 """The parts of openapi.yaml that FastAPI cannot derive, since routes parse bodies themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,17 +8,27 @@ from fastapi.routing import APIRoute
 
 from app.errors import MumicError, UnauthorizedError
 from app.serving.http.auth import KEY, KEY_AS_BEARER, METRICS_TOKEN
-from app.serving.http.problems import CODES, INTERNAL_ERROR, MEDIA_TYPE, PROBLEM_KINDS
+from app.serving.http.problems import (
+    CODES,
+    INTERNAL_ERROR,
+    MEDIA_TYPE,
+    PROBLEM_KINDS,
+    ProblemKind,
+)
 from app.serving.request import TIMEOUT_HEADER
 from app.serving.schemas import (
     EmbedBody,
     EmbedOptions,
     GalleryBody,
     GalleryOptions,
+    LabelBody,
+    LabelOptions,
     Options,
     PredictBody,
     PredictOptions,
     ProblemDetails,
+    SimilarBody,
+    SimilarOptions,
     ValidateBody,
     ValidateOptions,
     ZeroShotBody,
@@ -58,6 +69,8 @@ def image_operation(
     *,
     example: dict[str, Any],
     answers: dict[str, Any] | None = None,
+    errors: Sequence[type[MumicError]] = (),
+    success: int = 200,
 ) -> dict[str, Any]:
     """Describe the bodies, parameters and responses of an endpoint that takes images.
 
@@ -66,6 +79,8 @@ def image_operation(
         json_body: model of its JSON body.
         example: options of the JSON body's example, next to its image.
         answers: further media types of the response.
+        errors: what it raises besides the errors of all such endpoints.
+        success: status of its response.
 
     Returns:
         Arguments of FastAPI's route decorator.
@@ -91,9 +106,10 @@ def image_operation(
             "description": "deadline of this request in milliseconds, at most the server's",
         }
     )
+    kinds = [kind for error, kind in PROBLEM_KINDS.items() if error in errors or not kind.specific]
     responses: dict[int | str, dict[str, Any]] = {
-        200: {"content": answers or {}},
-        **problem_responses(),
+        success: {"content": answers or {}},
+        **_problem_responses([*kinds, INTERNAL_ERROR]),
         431: {
             "description": "the path and the headers are too long",
             "content": {"text/plain": {"schema": {"type": "string"}}},
@@ -131,23 +147,25 @@ def problem_responses(*errors: type[MumicError]) -> dict[int | str, dict[str, An
     """Describe the problem responses of an operation.
 
     Args:
-        errors: what the operation raises; by default all that are not administrative.
+        errors: what the operation raises; by default all that are not specific to some operations.
     """
-    responses: dict[int | str, dict[str, Any]] = {}
+    kinds = [kind for error, kind in PROBLEM_KINDS.items() if error in errors]
+    if not errors:
+        kinds = [*(kind for kind in PROBLEM_KINDS.values() if not kind.specific), INTERNAL_ERROR]
+    return _problem_responses(kinds)
+
+
+def _problem_responses(kinds: Sequence[ProblemKind]) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int, list[str]] = {}
-    kinds = [
-        kind
-        for error, kind in PROBLEM_KINDS.items()
-        if error in errors or not (errors or kind.administrative)
-    ]
-    for kind in kinds if errors else [*kinds, INTERNAL_ERROR]:
+    for kind in kinds:
         by_status.setdefault(kind.status, []).append(f"`{kind.code}`: {kind.title}")
-    for status, codes in sorted(by_status.items()):
-        responses[status] = {
+    return {
+        status: {
             "description": "; ".join(codes),
             "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="ProblemDetails")}}},
         }
-    return responses
+        for status, codes in sorted(by_status.items())
+    }
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -155,11 +173,28 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = FastAPI.openapi(app)
     components = document["components"]
     schemas = components["schemas"]
-    for model in (PredictBody, EmbedBody, ZeroShotBody, GalleryBody, ValidateBody, ProblemDetails):
+    for model in (
+        PredictBody,
+        EmbedBody,
+        ZeroShotBody,
+        GalleryBody,
+        ValidateBody,
+        SimilarBody,
+        LabelBody,
+        ProblemDetails,
+    ):
         schema = model.model_json_schema(ref_template=REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
-    for options in (PredictOptions, EmbedOptions, ZeroShotOptions, GalleryOptions, ValidateOptions):
+    for options in (
+        PredictOptions,
+        EmbedOptions,
+        ZeroShotOptions,
+        GalleryOptions,
+        ValidateOptions,
+        SimilarOptions,
+        LabelOptions,
+    ):
         schemas[_form_name(options)] = _form(options)
     schemas["ProblemDetails"]["properties"]["code"]["enum"] = CODES
     schemes = components.setdefault("securitySchemes", {})
@@ -187,11 +222,12 @@ def _form_name(options: type[Options]) -> str:
 def _form(options: type[Options]) -> dict[str, Any]:
     """Build the schema of a multipart form: the images and the options."""
     schema = options.model_json_schema(ref_template=REF)
+    required = [] if options.may_omit_images else ["images"]
     images = {"type": "array", "items": BINARY, "minItems": 1, "description": "image files"}
     return schema | {
         "description": "Images and options as a form.",
         "properties": {"images": images, **_fields(options)},
-        "required": ["images", *schema.get("required", [])],
+        "required": [*required, *schema.get("required", [])],
     }
 
 

@@ -8,11 +8,17 @@ from starlette.exceptions import HTTPException
 
 from app.errors import (
     BodyTooLargeError,
+    BuiltInLabelError,
+    ContradictingExamplesError,
     DeadlineError,
+    DiskError,
     DrainingError,
     InferenceError,
+    LabelExistsError,
+    LabelsReadOnlyError,
     MalformedBodyError,
     MumicError,
+    NoIndexError,
     NotReadyError,
     OptionError,
     OverloadedError,
@@ -20,6 +26,7 @@ from app.errors import (
     SlowBodyError,
     TextError,
     UnauthorizedError,
+    UnknownLabelError,
     UnsupportedMediaError,
     UnusableImagesError,
 )
@@ -36,18 +43,29 @@ class ProblemKind:
         status: the HTTP status.
         code: stable, machine-readable name.
         title: short summary, the same for every occurrence.
-        administrative: whether only endpoints for operators and probes return it.
+        specific: whether only operations that name it return it.
     """
 
     status: int
     code: str
     title: str
-    administrative: bool = False
+    specific: bool = False
 
 
 PROBLEM_KINDS: dict[type[MumicError], ProblemKind] = {
     MalformedBodyError: ProblemKind(400, "malformed_body", "The body cannot be parsed"),
     UnauthorizedError: ProblemKind(401, "unauthorized", "A token is needed"),
+    NoIndexError: ProblemKind(404, "no_index", "The server has no index of photos", specific=True),
+    LabelsReadOnlyError: ProblemKind(
+        403, "labels_read_only", "The labels cannot be changed", specific=True
+    ),
+    UnknownLabelError: ProblemKind(404, "unknown_label", "No label has this id", specific=True),
+    LabelExistsError: ProblemKind(
+        409, "label_exists", "Another label has this id or text", specific=True
+    ),
+    BuiltInLabelError: ProblemKind(
+        409, "built_in_label", "The label was not added at run time", specific=True
+    ),
     SlowBodyError: ProblemKind(408, "body_too_slow", "The body did not arrive in time"),
     BodyTooLargeError: ProblemKind(413, "body_too_large", "The body is too large"),
     UnsupportedMediaError: ProblemKind(
@@ -56,15 +74,17 @@ PROBLEM_KINDS: dict[type[MumicError], ProblemKind] = {
     OptionError: ProblemKind(422, "invalid_option", "An option is not allowed"),
     TextError: ProblemKind(422, "invalid_text", "A text cannot be used"),
     UnusableImagesError: ProblemKind(422, "unusable_images", "Images cannot be used"),
+    ContradictingExamplesError: ProblemKind(
+        422, "contradicting_examples", "Examples contradict each other", specific=True
+    ),
     RefusedCheckpointError: ProblemKind(
-        422, "checkpoint_refused", "The checkpoint is not loaded", administrative=True
+        422, "checkpoint_refused", "The checkpoint is not loaded", specific=True
     ),
     OverloadedError: ProblemKind(429, "overloaded", "The queue is full"),
+    DiskError: ProblemKind(500, "not_written", "A file cannot be written", specific=True),
     InferenceError: ProblemKind(500, "inference_failed", "The model failed"),
     DrainingError: ProblemKind(503, "draining", "The service is stopping"),
-    NotReadyError: ProblemKind(
-        503, "not_ready", "The model fails its health check", administrative=True
-    ),
+    NotReadyError: ProblemKind(503, "not_ready", "The model fails its health check", specific=True),
     DeadlineError: ProblemKind(504, "deadline_exceeded", "The deadline has passed"),
 }
 INTERNAL_ERROR = ProblemKind(500, "internal_error", "Something went wrong on our side")

@@ -12,6 +12,9 @@ from app.serving.inference.readiness import (
 from app.serving.inference.reloader import (
     Reloader,
 )
+from app.serving.inference.served_index import (
+    ServedIndex,
+)
 from app.serving.inference.served_model import (
     ServedModel,
     model_metric_labels,
@@ -22,6 +25,7 @@ __all__ = [
     "Engine",
     "Readiness",
     "Reloader",
+    "ServedIndex",
     "ServedModel",
     "model_metric_labels",
 ]

@@ -35,7 +35,7 @@ SECONDS = (
 )
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Exported from the start as 0: rate() cannot see a counter's first increment otherwise.
-ROUTES = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery")
+ROUTES = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery", "/similar")
 STATUSES = ("200", "429", "499", "500", "503", "504")
 PROBES, PROBE_STATUSES = ("/healthz", "/readyz"), ("200", "503")
 Aggregation = Literal["livesum", "livemax", "livemin", "min"]  # of several processes' gauges
@@ -69,6 +69,7 @@ class Metrics:
         images: images, from decoding to inference.
         texts: text embeddings.
         scores: probabilities by label.
+        index: the index of photos.
         model: the served checkpoint and its device.
     """
 
@@ -84,6 +85,7 @@ class Metrics:
         self.images = ImageMetrics(registry)
         self.texts = TextMetrics(registry)
         self.scores = ScoreMetrics(registry)
+        self.index = IndexMetrics(registry)
         self.model = ModelMetrics(registry)
         _gauge(
             registry,
@@ -298,6 +300,44 @@ class ScoreMetrics:
         """Set each label's drift from the validation scores; NaN if it is unknown."""
         for label, value in zip(labels, drift.tolist(), strict=True):
             self._drift.labels(label).set(value)
+
+
+class IndexMetrics:
+    """The index of photos that /similar searches."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._photos = _gauge(
+            registry,
+            "mumic_index_photos",
+            "Photos of the index that /similar searches; 0 without an index.",
+            "livemax",
+        )
+        self._last_refresh_successful = _gauge(
+            registry,
+            "mumic_index_last_refresh_successful",
+            "1 if the index could be read when it was last checked for changes, or there is none, "
+            "else 0: the photos read before are still searched.",
+            "livemin",
+        )
+        self._last_refresh_successful.set(1)
+        self._search_seconds = _histogram(
+            registry,
+            "mumic_search_seconds",
+            "Seconds of searching the index for all queries of one request.",
+            SECONDS,
+        )
+
+    def set_photos(self, photos: int) -> None:
+        """Set the number of photos of the index."""
+        self._photos.set(photos)
+
+    def set_refreshed(self, *, succeeded: bool) -> None:
+        """Set the outcome of a check for changes of the index."""
+        self._last_refresh_successful.set(succeeded)
+
+    def observe_search(self, seconds: float) -> None:
+        """Observe the duration of one request's search."""
+        self._search_seconds.observe(seconds)
 
 
 class ModelMetrics:

@@ -8,6 +8,17 @@ from app.serving.schemas.gallery import (
     gallery_response,
     measured_photo,
 )
+from app.serving.schemas.labels import (
+    AddedLabelResponse,
+    LabelBody,
+    LabelInfo,
+    LabelOptions,
+    LabelsResponse,
+    LabelThresholds,
+    RemovedLabelResponse,
+    label_info,
+    labels_response,
+)
 from app.serving.schemas.requests import (
     EmbedBody,
     EmbedOptions,
@@ -23,10 +34,6 @@ from app.serving.schemas.responses import (
     EmbedResult,
     FailedResult,
     Health,
-    LabelCalibration,
-    LabelInfo,
-    LabelsResponse,
-    LabelThresholds,
     ModelCard,
     ModelInfo,
     PredictedLabel,
@@ -39,6 +46,14 @@ from app.serving.schemas.responses import (
     failed_result,
     model_info,
     predict_result,
+)
+from app.serving.schemas.similar import (
+    SimilarBody,
+    SimilarOptions,
+    SimilarResponse,
+    SimilarResult,
+    index_info,
+    similar_result,
 )
 from app.serving.schemas.validation import (
     BestPhoto,
@@ -55,6 +70,7 @@ from app.serving.schemas.validation import (
 )
 
 __all__ = [
+    "AddedLabelResponse",
     "BestPhoto",
     "DeclaredFacility",
     "EmbedBody",
@@ -68,8 +84,9 @@ __all__ = [
     "GalleryResponse",
     "Health",
     "JsonImage",
-    "LabelCalibration",
+    "LabelBody",
     "LabelInfo",
+    "LabelOptions",
     "LabelReference",
     "LabelThresholds",
     "LabelsResponse",
@@ -83,7 +100,12 @@ __all__ = [
     "PredictResult",
     "PredictedLabel",
     "ProblemDetails",
+    "RemovedLabelResponse",
     "Score",
+    "SimilarBody",
+    "SimilarOptions",
+    "SimilarResponse",
+    "SimilarResult",
     "UndeclaredLabel",
     "ValidateBody",
     "ValidateOptions",
@@ -96,8 +118,12 @@ __all__ = [
     "ZeroShotResult",
     "failed_result",
     "gallery_response",
+    "index_info",
+    "label_info",
+    "labels_response",
     "measured_photo",
     "model_info",
     "predict_result",
+    "similar_result",
     "validate_response",
 ]

@@ -13,7 +13,7 @@ from app.applications.new_labels import (
 )
 from app.core.labels import Evidence, Label, LabelId, LabelSet, ThresholdKind
 from app.serving.schemas.requests import ImageItem, JsonOptions, LabelName, LabelNames, Options
-from app.serving.schemas.responses import ModelInfo, Omitted
+from app.serving.schemas.responses import ModelInfo
 
 ShortText = Annotated[
     str,
@@ -129,7 +129,7 @@ class LabelInfo(BaseModel):
         description="what the label was measured on: judgements of people, targets of another "
         "model, or nothing; null: not stated"
     )
-    added: AddedInfo | Omitted = Field(None, description="only of labels added at run time")
+    added: AddedInfo | None = Field(description="null: not added at run time")
 
 
 class LabelsResponse(BaseModel):
@@ -145,12 +145,11 @@ class AddedLabelResponse(BaseModel):
 
     model: ModelInfo
     label: LabelInfo
-    compared_with: Literal["known_photos", "moments"] | Omitted = Field(
-        None,
+    compared_with: Literal["known_photos", "moments"] | None = Field(
         description="what the threshold was chosen by: known photos, or photos drawn from the "
-        "mean and the covariance of photos; omitted if there was neither",
+        "mean and the covariance of photos; null: there was neither, or the label was imported"
     )
-    note: str | Omitted = Field(None, description="what to know of the threshold")
+    note: str | None = Field(description="what to know of the threshold")
 
 
 class RemovedLabelResponse(BaseModel):

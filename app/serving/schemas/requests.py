@@ -1,7 +1,7 @@
 """Schemas of request options and bodies; openapi.yaml is generated from them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -53,9 +53,15 @@ def exactly_one_of(first: str, second: str) -> dict[str, Any]:
 
 
 class Options(BaseModel):
-    """Base of all options. An unknown name is an error."""
+    """Base of all options. An unknown name is an error.
+
+    Attributes:
+        may_omit_images: whether a form without images is a valid request.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    may_omit_images: ClassVar[bool] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -238,8 +244,8 @@ class PredictBody(PredictOptions, JsonImages):
     """POST /predict as JSON."""
 
 
-class EmbedBody(EmbedOptions, JsonOptions):
-    """POST /embed as JSON: images or texts."""
+class JsonImagesOrTexts(JsonOptions):
+    """The images of a JSON request, or texts instead of them."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one_of("images", "texts"))
 
@@ -259,10 +265,14 @@ class EmbedBody(EmbedOptions, JsonOptions):
     )
 
     @model_validator(mode="after")
-    def _images_or_texts(self) -> "EmbedBody":
+    def _images_or_texts(self) -> Self:
         if (self.images is None) == (self.texts is None):
             raise ValueError("give either images or texts")
         return self
+
+
+class EmbedBody(EmbedOptions, JsonImagesOrTexts):
+    """POST /embed as JSON: images or texts."""
 
 
 class ZeroShotBody(ZeroShotOptions, JsonImages):

@@ -67,12 +67,7 @@ def labels_router(engine: Engine) -> APIRouter:
     """Build the router of GET /labels and GET /labels/{id}."""
     router = APIRouter(tags=["information"])
 
-    @router.get(
-        "/labels",
-        summary="The label set",
-        response_model=LabelsResponse,
-        response_model_exclude_none=False,
-    )
+    @router.get("/labels", summary="The label set", response_model=LabelsResponse)
     async def labels() -> LabelsResponse:
         return labels_response(engine.models.current.classifier.labels)
 
