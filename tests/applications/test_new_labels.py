@@ -17,12 +17,14 @@ from app.applications.new_labels import (
     make_label,
 )
 from app.applications.new_labels.background import make_background
+from app.applications.new_labels.contradictions import contradicting_examples
 from app.applications.new_labels.decision import choose_cut
 from app.applications.new_labels.fitting import (
     FOLDS,
     choose_penalty,
     fit_probe,
     out_of_fold_scores,
+    standardized,
     text_probe,
 )
 from app.core.checkpoint import KnownPhotos
@@ -103,7 +105,17 @@ def test_gradient_vanishes_at_the_fit() -> None:
 def test_out_of_fold_score_ignores_the_example_itself() -> None:
     odd = torch.cat([EXAMPLES[:FOLDS], -CENTRE[None]])
     scores = out_of_fold_scores(START, odd, NEGATIVES, penalty=1.0)
-    assert scores[-1] < 0 < scores[:-1].min()
+    within = standardized(fit_probe(START, odd, NEGATIVES, penalty=1.0), odd, NEGATIVES)
+    assert scores[-1] < 0
+    assert scores[-1] < within[-1] - 1
+
+
+def test_only_the_wrong_example_is_named() -> None:
+    odd = torch.cat([EXAMPLES[:FOLDS], -CENTRE[None]])
+    scores = out_of_fold_scores(START, odd, NEGATIVES, penalty=1.0)
+    assert (scores < 0).sum() > 1
+    found = contradicting_examples(START, odd, NEGATIVES, 1.0, scores)
+    assert [each.photo for each in found] == [4]
 
 
 def test_counter_examples_lower_their_scores() -> None:

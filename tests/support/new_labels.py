@@ -7,21 +7,26 @@ import numpy as np
 import torch
 from PIL import Image
 
-from app.core.checkpoint import KnownPhotos, read_checkpoint, write_known_photos
-from app.core.model import l2_normalize
+from app.core.checkpoint import KnownPhotos, write_known_photos
+from app.core.classifier import Classifier
+from app.core.images import ImageLimits, load_pixels, stack
 from tests.support.photos import encoded
-from tests.support.tiny import DIMENSION
 
 KNOWN = 150
 
 
 def write_known(checkpoint: Path, directory: Path) -> Path:
-    """Write a copy of a tiny checkpoint with random known photos."""
-    source = read_checkpoint(checkpoint)
-    generator = torch.Generator().manual_seed(3)
-    embeddings = l2_normalize(torch.randn(KNOWN, DIMENSION, generator=generator))
-    targets = {id: torch.full((KNOWN,), -1, dtype=torch.int8) for id in source.labels.ids}
-    write_known_photos(source, KnownPhotos(embeddings, targets), directory, {"photos": KNOWN})
+    """Write a copy of a tiny checkpoint with known photos of random colours, hardly any red."""
+    classifier = Classifier.load(checkpoint, device="cpu", precision="fp32")
+    colours = np.random.default_rng(3).integers((0, 60, 60), (160, 255, 255), (KNOWN, 3))
+    photos = [
+        load_pixels(coloured(colour, seed), ImageLimits(), classifier.preprocess).values
+        for seed, colour in enumerate(colours, 100)
+    ]
+    embeddings = classifier.embed_images(stack(photos))
+    targets = {id: torch.full((KNOWN,), -1, dtype=torch.int8) for id in classifier.labels.ids}
+    known = KnownPhotos(embeddings, targets)
+    write_known_photos(classifier.checkpoint, known, directory, {"photos": KNOWN})
     return directory
 
 

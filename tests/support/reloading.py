@@ -6,8 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from app.core.classifier import Classifier
-from app.main import create_app
+from app.main import create_app, load_classifier
 from app.settings import Settings
 from tests.support.requests import multipart, photo
 from tests.support.tiny import live_server
@@ -23,9 +22,8 @@ def reloadable(directory: Path, **changed: object) -> Iterator[httpx.Client]:
         {"checkpoint": directory, "device": "cpu", "precision": "fp32", "admin_token": TOKEN}
         | changed
     )
-    classifier = Classifier.load(directory, device="cpu", precision="fp32")
     with (
-        live_server(create_app(settings, classifier)) as url,
+        live_server(create_app(settings, load_classifier(settings))) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield client

@@ -12,7 +12,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from app.applications.new_labels.background import Background, BackgroundKind, make_background
-from app.applications.new_labels.contradictions import Contradiction, find_contradictions
+from app.applications.new_labels.contradictions import (
+    Contradiction,
+    contradicting_counter_examples,
+    contradicting_examples,
+)
 from app.applications.new_labels.decision import calibrate, choose_cut
 from app.applications.new_labels.fitting import (
     choose_penalty,
@@ -195,7 +199,10 @@ def fit_against(
     contradictions = (
         []
         if example_scores is None
-        else find_contradictions(example_scores, counter_examples, probe, negatives)
+        else [
+            *contradicting_examples(start, examples, negatives, penalty, example_scores),
+            *contradicting_counter_examples(counter_examples, example_scores, probe, negatives),
+        ]
     )
     if len(counter_examples):
         probe = fit_probe(

@@ -1,6 +1,7 @@
 """Chooses between name and description as the prompt text of each label."""
 
 from app.evaluation.prompts.choice import (
+    PromptChoice,
     apply_prompt_choices,
     choose_prompts,
     name_and_description_texts,
@@ -10,6 +11,7 @@ from app.evaluation.prompts.run import (
 )
 
 __all__ = [
+    "PromptChoice",
     "apply_prompt_choices",
     "choose_prompts",
     "name_and_description_texts",

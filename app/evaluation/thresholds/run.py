@@ -110,7 +110,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
         summary.text(rules),
         *guarantee_lines(labels.ids, fitted, counts, rules, split),
         *fallback_lines(labels.ids, fitted, counts, rules, split),
-        *not_served_lines(labels.ids, fitted, counts, split, request.out),
+        *not_served_lines(labels, fitted, counts, split, request.out),
     ]
     return "".join(f"{line}\n" for line in lines)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.labels import ThresholdKind, Thresholds
+from app.core.labels import LabelSet, ThresholdKind, Thresholds
 from app.dataset.labelled import listed
 from app.evaluation.metrics import sigmoid
 from app.evaluation.thresholds.fitting import (
@@ -340,18 +340,20 @@ def guarantee_lines(
 
 
 def not_served_lines(
-    ids: Sequence[str], fitted: FittedThresholds, counts: ThresholdCounts, split: str, out: Path
+    labels: LabelSet, fitted: FittedThresholds, counts: ThresholdCounts, split: str, out: Path
 ) -> list[str]:
     """Return a warning about labels that are not served by default; empty if there are none.
 
     Args:
-        ids: C labels.
+        labels: C labels.
         fitted: the thresholds.
         counts: the counts of known pairs per label.
         split: the split that they were fitted on.
         out: the checkpoint directory that they were written to.
     """
-    without = _labels_of_kind(None, ids, fitted, counts)
+    kept = set(labels.fitted_ids)  # to example photos, which these photos do not replace
+    ids = labels.ids
+    without = [id for id in _labels_of_kind(None, ids, fitted, counts) if id not in kept]
     if not without:
         return []
     return [

@@ -1,17 +1,24 @@
 """Versions of a checkpoint: numbered, complete or absent, and the newest is served."""
 
+import os
 import shutil
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.core.checkpoint import (
     Checkpoint,
+    LabelChange,
+    label_versions,
     next_labels_version,
     next_version,
     read_checkpoint,
     seal,
     served_directory,
+    write_labels,
 )
 from app.errors import DiskError, RefusedCheckpointError
 from tests.support.checkpoints import copied
@@ -101,3 +108,50 @@ def test_folder_that_cannot_be_written_names_setting(original: Path, tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(DiskError, match="set MUMIC_LABELS_DIR"):
         write_next(original, tmp_path / "file")
+
+
+def change_labels(checkpoint: Checkpoint, parent: Path) -> Path:
+    """Write the next version, with the next version of the same labels."""
+    version = next_labels_version(checkpoint.labels.version)
+    with next_version(checkpoint, parent) as out:
+        write_labels(
+            checkpoint,
+            out,
+            checkpoint.labels.model_copy(update={"version": version}),
+            prompt_embeddings=torch.zeros(len(checkpoint.labels.labels), checkpoint.dimension),
+            class_embeddings={},
+            change=LabelChange(
+                action="added", label="x", at=datetime.now(UTC), labels_version=version
+            ),
+            metrics={},
+        )
+    return out
+
+
+@pytest.mark.parametrize(
+    ("step", "is_complete"),
+    [
+        ("dump_label_set", False),
+        ("save_class_embeddings", False),
+        ("write_card", False),
+        ("_delete_old", True),
+    ],
+)
+def test_killed_writer_leaves_old_or_new_version(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, is_complete: bool
+) -> None:
+    checkpoint, parent = read_checkpoint(original), tmp_path / "versions"
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(label_versions, step, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        change_labels(checkpoint, parent)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    served = served_directory(original, parent)
+    assert (served != original) == is_complete
+    read = read_checkpoint(served)
+    assert read.labels.version == ("1.0.0+1" if is_complete else "1.0.0")
+    monkeypatch.undo()
+    written = change_labels(read, parent)
+    assert read_checkpoint(served_directory(original, parent)).directory == written
+    assert not list(written.parent.glob(".*"))
