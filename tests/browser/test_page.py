@@ -16,6 +16,7 @@ from app.core.classifier import Classifier
 from app.main import create_app
 from app.settings import Settings
 from tests.browser.conftest import Visit
+from tests.browser.contrast import MIN_PART, MIN_TEXT, part_contrast, text_contrasts
 from tests.support.tiny import live_server
 
 if TYPE_CHECKING:
@@ -329,3 +330,76 @@ def test_removed_photo_releases_its_preview(
     page.click("#clear")
     assert page.evaluate("window.revoked") == 2
     assert page.locator("#work").is_hidden()
+
+
+@pytest.mark.parametrize("language", ["curl", "Python"])
+def test_copy_button_copies_shown_call(
+    visit: Visit, direct: str, photo_files: list[Path], language: str
+) -> None:
+    visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = choose(visit, direct, photo_files[:1])
+    page.locator("#labels-call summary").click()
+    page.get_by_role("button", name=f"Copy the {language} call").click()
+    page.locator("#labels-call").get_by_text("Copied").wait_for()
+    call = page.locator("#labels-call").get_by_label(f"{language} call", exact=True)
+    shown = call.text_content() or ""
+    assert "/predict" in shown
+    assert page.evaluate("navigator.clipboard.readText()") == shown
+
+
+def test_copy_button_selects_call_without_clipboard(
+    visit: Visit, direct: str, photo_files: list[Path]
+) -> None:
+    visit.page.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined });"
+    )
+    page = choose(visit, direct, photo_files[:1])
+    page.locator("#labels-call summary").click()
+    page.get_by_role("button", name="Copy the curl call").click()
+    page.locator("#labels-call").get_by_text("Press Ctrl+C").wait_for()
+    shown = page.locator("#labels-call code").first.text_content() or ""
+    assert page.evaluate("getSelection().toString()").strip() == shown.strip()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_and_controls_have_contrast(
+    visit: Visit, direct: str, photo_files: list[Path], tmp_path: Path, scheme: str
+) -> None:
+    visit.page.emulate_media(color_scheme=scheme)
+    visit.open(f"{direct}/")
+    views = {"first": text_contrasts(visit.page)}
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no image", encoding="utf-8")
+    page = choose(visit, direct, [notes, *photo_files])
+    views["error"] = text_contrasts(page)
+    page.locator(".thumb").nth(1).click()
+    page.check("#rule-one")
+    page.fill("#threshold", "0.52")
+    page.check("#all")
+    page.locator("#labels-call summary").click()
+    page.locator("#groups summary").first.click()
+    page.get_by_text("The model compares the photo with the text").wait_for()
+    views["labels"] = text_contrasts(page)
+    for selector, colour in {
+        "#threshold": "borderTopColor",
+        "#choose": "backgroundColor",
+        '[data-served="yes"] .fill': "backgroundColor",
+        '[data-served="no"] .fill': "boxShadow",
+        ".tick": "backgroundColor",
+    }.items():
+        assert part_contrast(page, selector, colour) >= MIN_PART, selector
+    page.click("#tab-texts")
+    page.click("#texts-form button")
+    views["texts"] = text_contrasts(page)
+    assert part_contrast(page, "#texts", "borderTopColor") >= MIN_PART
+    page.click("#tab-similar")
+    page.click("#compare")
+    page.wait_for_selector(".neighbour")
+    views["similar"] = text_contrasts(page)
+    low = {
+        (view, text, round(contrast, 2))
+        for view, texts in views.items()
+        for text, contrast in texts.items()
+        if contrast < MIN_TEXT
+    }
+    assert not low
