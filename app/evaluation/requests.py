@@ -53,7 +53,9 @@ class ThresholdsRequest(DatasetRequest):
         None, ge=0, le=1, description="target precision of serve, instead of the best F1"
     )
     recall_at_least: float | None = Field(
-        None, description="recall of each label that serve guarantees, instead of the best F1"
+        None,
+        description="recall, between 0 and 1, that serve guarantees for each label, instead of "
+        "the best F1",
     )
     slack: float = Field(
         0.01, ge=0, le=1, description="loss of F1 that a stricter serve threshold may cost"
@@ -144,7 +146,9 @@ class CalibrateZeroShotRequest(DatasetRequest):
         None, description="file of background texts, one per line, UTF-8; default: everyday nouns"
     )
     prior: float = Field(
-        0.3, description="share of photos that a text is assumed to fit; lower is stricter"
+        0.3,
+        description="share of photos, between 0 and 1, that a text is assumed to fit; lower is "
+        "stricter",
     )
     min_positives: int = Field(
         5,

@@ -149,10 +149,10 @@ def test_checkpoint_is_fitted_in_place(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--recall", "1"], 2, "recall: must be between 0 and 1"),
+        (["--recall", "1"], 2, "recall: must be above 0 and below 1"),
         (["--part", "test"], 1, "no photo is in the split test"),
         (["--precision", "2"], 2, "--precision"),
-        (["--recall-at-least", "1"], 2, "recall-at-least: must be between 0 and 1"),
+        (["--recall-at-least", "1"], 2, "recall-at-least: must be above 0 and below 1"),
         (["--recall-at-least", "0.9", "--precision", "0.9"], 2, "not to both"),
     ],
 )

@@ -138,7 +138,7 @@ def test_command_writes_calibrated_checkpoint(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--prior", "1"], 2, "prior: must be between 0 and 1, got 1.0"),
+        (["--prior", "1"], 2, "prior: must be above 0 and below 1, got 1.0"),
         (["--part", "test"], 1, "no photo is in the split test"),
         (["--part", "train"], 1, "0 texts have at least 5 photos in the split train"),
         (["--background", "/dev/null"], 2, "background: /dev/null has 0 texts"),

@@ -37,7 +37,7 @@ def run_prompts(request: PromptsRequest, console: Console) -> str:
         CheckpointError: the checkpoint is damaged, or another directory is at the output.
     """
     if not 0 < request.level < 1:
-        raise OptionError("level", f"must be between 0 and 1, got {request.level}")
+        raise OptionError("level", f"must be above 0 and below 1, got {request.level}")
     if not request.out.name:
         raise OptionError("out", f"must end in the folder's name, got {request.out}")
     plot = request.plot or request.out.with_name(f"{request.out.name}.prompts.png")

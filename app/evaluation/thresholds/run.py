@@ -49,7 +49,7 @@ def run_thresholds(request: ThresholdsRequest, console: Console) -> str:
     for option in ("recall", "confidence", "recall_at_least"):
         value = getattr(request, option)
         if value is not None and not 0 < value < 1:
-            raise OptionError(option.replace("_", "-"), f"must be between 0 and 1, got {value}")
+            raise OptionError(option.replace("_", "-"), f"must be above 0 and below 1, got {value}")
     if None not in (request.precision, request.recall_at_least):
         raise OptionError("recall-at-least", "serve is fitted to it or to --precision, not to both")
     checkpoint = read_checkpoint(request.checkpoint)

@@ -47,7 +47,7 @@ def run_zero_shot_calibration(request: CalibrateZeroShotRequest, console: Consol
         CheckpointError: the checkpoint is damaged, or another directory is at the output.
     """
     if not 0 < request.prior < 1:
-        raise OptionError("prior", f"must be between 0 and 1, got {request.prior}")
+        raise OptionError("prior", f"must be above 0 and below 1, got {request.prior}")
     classifier = Classifier.load(request.checkpoint, device=request.device, precision="fp32")
     refuse_foreign(request.out, CARD_FILE)
     labels, split = classifier.labels, request.split
