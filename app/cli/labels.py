@@ -227,7 +227,8 @@ def _read(
     from app.applications.new_labels import ExamplePhoto
     from app.core.images import ImageLimits, read_photo_file
 
-    photos, contents = [], []
+    photos: list[ExamplePhoto] = []
+    contents: list[bytes] = []
     for paths, is_counter in ((examples, False), (counter_examples, True)):
         for path in paths:
             try:

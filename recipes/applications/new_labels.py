@@ -1,7 +1,7 @@
 """Measures labels that are added at run time by the number of examples, and prints a table.
 
-    python recipes/applications/new_labels.py --checkpoint DIR --manifest FILE --photos FOLDER \
-        --embeddings FILE
+    python recipes/applications/new_labels.py --checkpoint DIR --manifest FILE --names FILE \
+        --photos FOLDER --embeddings FILE
 
 DIR is a checkpoint that was trained without the five classes (`finetune.py --leave-out`). The
 manifest has their labels. FILE keeps the embeddings of a first run for the next.
@@ -77,6 +77,7 @@ def main() -> None:
     for name in ("checkpoint", "manifest", "names", "photos", "embeddings"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the problems are small
     classifier = Classifier.load(arguments.checkpoint, device="cpu", precision="fp32")
     names = load_names(arguments.names, classifier.labels)
     rows = read_manifest(arguments.manifest, arguments.photos, names, split="validation")
@@ -107,10 +108,15 @@ def cells(results: Sequence[Sequence[Result]], count: int) -> list[str]:
     measures = ("average_precision", "probe_average_precision", "precision", "recall")
     found = []
     for name in measures:
-        by_seed = [mean([getattr(each, name) for each in seed]) for seed in zip(*results, strict=True)]
+        by_seed = [
+            mean([getattr(each, name) for each in seed]) for seed in zip(*results, strict=True)
+        ]
         spread = f" ± {np.std(by_seed, ddof=1):.3f}" if len(by_seed) > 1 else ""
         found.append(f"{mean(by_seed):.3f}{spread}")
-    return ["-" if name == measures[1] and not count else cell for name, cell in zip(measures, found, strict=True)]
+    return [
+        "-" if name == measures[1] and not count else cell
+        for name, cell in zip(measures, found, strict=True)
+    ]
 
 
 def measure(task: Task, count: int, seed: int, classifier: Classifier) -> Result:

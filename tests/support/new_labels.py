@@ -32,6 +32,6 @@ def write_known(checkpoint: Path, directory: Path) -> Path:
 
 def coloured(colour: Sequence[int], seed: int = 0) -> bytes:
     """Return a PNG of one colour with a little noise, so that no two seeds are the same file."""
-    noise = np.random.default_rng(seed).integers(0, 12, (64, 64, 3))
+    noise = np.random.default_rng(seed).integers(0, 4, (64, 64, 3))
     pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
     return encoded(Image.fromarray(pixels), "PNG")
