@@ -4,12 +4,35 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import ImageError
 from app.index.writing import EmbeddedContent, IndexWriter
-from app.tagger import EmbeddedPhoto
 
 COMMIT_PHOTOS = 256  # an interrupted run loses at most as many
+
+
+class EmbeddedFile(Protocol):
+    """An embedded file, such as an `EmbeddedPhoto` of `app.tagger`."""
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """(D,) unit length; None if the file cannot be used."""
+
+    @property
+    def width(self) -> int:
+        """In pixels, after EXIF orientation."""
+
+    @property
+    def height(self) -> int:
+        """In pixels, after EXIF orientation."""
+
+    @property
+    def error(self) -> ImageError | None:
+        """Why the file cannot be used; None if it was embedded."""
 
 
 @dataclass(slots=True)
@@ -48,7 +71,7 @@ class FolderUpdate:
     def __init__(
         self,
         writer: IndexWriter,
-        embed: Callable[[list[bytes]], Sequence[EmbeddedPhoto]],
+        embed: Callable[[list[bytes]], Sequence[EmbeddedFile]],
         commit_photos: int = COMMIT_PHOTOS,
     ) -> None:
         self.counts = UpdateCounts()

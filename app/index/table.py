@@ -187,7 +187,7 @@ class IndexReader:
 
 
 def embeddings_of(rows: pa.Table) -> NDArray[np.float32]:
-    """Return the embeddings of a table, (N, D) float32."""
+    """Return a copy of the embeddings of a table, (N, D) float32."""
     column = rows["embedding"].combine_chunks()
-    values: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
+    values = np.array(column.flatten().to_numpy(), np.float32)  # writable, as torch wants it
     return values.reshape(len(rows), column.type.list_size)

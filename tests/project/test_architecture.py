@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.serving.listening": BASE | {"app.settings"},
     "app.serving.process": SERVED | {"app.serving.listening"},
     "app.tagger": ALL_CORE | {"app.settings", "app.applications.gallery"},
-    "app.index": ALL_CORE | {"app.applications.similarity", "app.tagger"},
+    "app.index": ALL_CORE | {"app.applications.similarity"},
     "app.dataset": set(),
     "app.dataset.requests": BASE | {"app.dataset.manifest"},
     "app.dataset.embeddings": ALL_CORE,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 65_536  # a block times 64 queries of float32 similarities takes 16 MiB
+BLOCK_VALUES = 4 * 2**20  # similarities that are computed at once; as float32 they take 16 MiB
+UNUSABLE = -3.0  # below every cosine, also after rounding errors
 DIGITS = 6  # equal photos tie, whatever the order of the additions was
 
 
@@ -42,26 +43,39 @@ def nearest_neighbours(
     Returns:
         One result for each query, in order.
     """
-    empty = Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
-    found = [empty] * len(queries)
-    for start in range(0, len(embeddings), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        similarities = np.round(queries @ embeddings[block].T, DIGITS)
-        kept = similarities >= min_similarity
+    found = [Neighbours(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+    block_rows = max(1, BLOCK_VALUES // max(1, len(queries)))
+    for start in range(0, len(embeddings), block_rows):
+        block = slice(start, start + block_rows)
+        similarities = queries @ embeddings[block].T
         if usable is not None:
-            kept &= usable[block]
-        for query, (row, keep) in enumerate(zip(similarities, kept, strict=True)):
-            candidates = np.flatnonzero(keep)
-            best = found[query]
-            rows = np.concatenate([best.rows, start + candidates])
-            found[query] = _best(rows, np.concatenate([best.similarities, row[candidates]]), count)
-    return found
+            similarities[:, ~usable[block]] = UNUSABLE
+        for query, row in enumerate(similarities):
+            found[query] = _best(found[query], _candidates(row, start, count), count)
+    return [_at_least(min_similarity, each) for each in found]
 
 
-def _best(rows: NDArray[np.int64], similarities: NDArray[np.float32], count: int) -> Neighbours:
-    """Return the most similar of some rows; the lower row first on a tie."""
-    if len(rows) > count:
-        least = np.partition(similarities, -count)[-count]
-        rows, similarities = rows[similarities >= least], similarities[similarities >= least]
+def _candidates(similarities: NDArray[np.float32], start: int, count: int) -> Neighbours:
+    """Return the rows of a block that may be among the best, in any order.
+
+    Args:
+        similarities: of the rows of the block.
+        start: the first row of the block.
+        count: the number of neighbours.
+    """
+    least = np.partition(similarities, -count)[-count] if len(similarities) > count else UNUSABLE
+    # Rows that tie with the last one after rounding belong to them.
+    rows = np.flatnonzero(similarities >= max(least - 2 * 10.0**-DIGITS, UNUSABLE + 1))
+    return Neighbours(start + rows, np.round(similarities[rows], DIGITS))
+
+
+def _best(first: Neighbours, second: Neighbours, count: int) -> Neighbours:
+    rows = np.concatenate([first.rows, second.rows])
+    similarities = np.concatenate([first.similarities, second.similarities])
     order = np.lexsort((rows, -similarities))[:count]
     return Neighbours(rows[order], similarities[order])
+
+
+def _at_least(min_similarity: float, found: Neighbours) -> Neighbours:
+    kept = found.similarities >= min_similarity
+    return Neighbours(found.rows[kept], found.similarities[kept])

@@ -85,10 +85,11 @@ class ServedIndex:
             return
         self._metrics.set_refreshed(succeeded=True)
         self._problem = ""
+        search = self.search(self._models.current)  # frees a replaced checkpoint
         # A reload during the await may have changed the model.
-        if changed and changed[1].towers == self._search.photos.towers:
+        if changed and changed[1].towers == search.photos.towers:
             self._revision, photos = changed
-            self._use(PhotoSearch(photos, self._search.classifier))
+            self._use(PhotoSearch(photos, search.classifier))
             logger.info("Version %d of the index is in use", photos.version)
 
     @contextmanager
@@ -98,7 +99,11 @@ class ServedIndex:
         async def follow() -> None:
             while True:
                 await asyncio.sleep(REFRESH_S)
-                await self.refresh()
+                try:
+                    await self.refresh()
+                except Exception:  # the next check may succeed
+                    self._metrics.set_refreshed(succeeded=False)
+                    logger.exception("The index could not be checked for changes")
 
         task = asyncio.get_running_loop().create_task(follow())
         try:
