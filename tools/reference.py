@@ -94,7 +94,7 @@ def api_page() -> str:
             errors = [
                 (status, response["description"])
                 for status, response in sorted(operation["responses"].items())
-                if status != "200"
+                if not status.startswith("2")
             ]
             if errors:
                 text += "\n" + _table(("status", "code and meaning"), errors)
@@ -170,7 +170,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _where(parameter: dict[str, Any]) -> str:
-    return "header" if parameter["in"] == "header" else "form, JSON or query"
+    return parameter["in"] if parameter["in"] in ("header", "path") else "form, JSON or query"
 
 
 def _schema(parameter: dict[str, Any]) -> tuple[str, str, str]:

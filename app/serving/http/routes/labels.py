@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from fastapi import APIRouter, Query, Request, Security
+from fastapi import APIRouter, Path, Query, Request, Security
 
 from app.applications.new_labels import (
     ExamplePhoto,
@@ -62,6 +62,8 @@ AuthorName = Annotated[
     str, Query(max_length=200, description="who removes the label, kept in the checkpoint's card")
 ]
 
+Id = Annotated[str, Path(description="of the label")]
+
 
 def labels_router(engine: Engine) -> APIRouter:
     """Build the router of GET /labels and GET /labels/{id}."""
@@ -77,7 +79,7 @@ def labels_router(engine: Engine) -> APIRouter:
         response_model=LabelDocument,
         responses=problem_responses(UnknownLabelError),
     )
-    async def label(id: str) -> LabelDocument:
+    async def label(id: Id) -> LabelDocument:
         return label_document(engine.models.current.classifier, id)
 
     return router
@@ -160,7 +162,7 @@ def label_changes_router(
             OptionError, UnknownLabelError, BuiltInLabelError, DrainingError, *CHANGE_ERRORS
         ),
     )
-    async def remove(request: Request, id: str, author: AuthorName = "") -> RemovedLabelResponse:
+    async def remove(request: Request, id: Id, author: AuthorName = "") -> RemovedLabelResponse:
         def change(classifier: Classifier) -> Classifier:
             edit = remove_label(classifier, id, at=now(), by=author)
             return write_version(classifier, edit, settings.labels_dir)
