@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.new_labels import coloured, write_known
-from tests.support.reloading import HEADERS, reloadable, scores
+from tests.support.reloading import HEADERS, PATIENCE_S, reloadable, scores
 from tests.support.requests import base64_text, metric, multipart, photo, truncated
 
 REDS = [coloured((220, 20, 20), seed) for seed in range(4)]
@@ -25,13 +25,15 @@ def known(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def unchanged(known: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server to which no label is added."""
-    with reloadable(known, labels_dir=tmp_path_factory.mktemp("labels")) as client:
+    with reloadable(
+        known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path_factory.mktemp("labels")
+    ) as client:
         yield client
 
 
 @pytest.fixture
 def client(known: Path, tmp_path: Path) -> Iterator[httpx.Client]:
-    with reloadable(known, labels_dir=tmp_path / "labels") as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path / "labels") as client:
         yield client
 
 
@@ -40,8 +42,8 @@ def added(client: httpx.Client, *photos: bytes, **options: Any) -> dict[str, Any
     body = multipart(*photos, **options) if photos else {"json": options}
     answer = client.post("/labels", headers=HEADERS, **body)
     assert answer.status_code == 201, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def refused(client: httpx.Client, arguments: dict[str, Any]) -> tuple[int, str, str]:
@@ -79,15 +81,15 @@ def test_added_label_is_listed_and_served(client: httpx.Client) -> None:
 
 
 def test_label_survives_restart_until_it_is_removed(known: Path, tmp_path: Path) -> None:
-    with reloadable(known, labels_dir=tmp_path) as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path) as client:
         added(client, *REDS, name="Red wall")
         served = confidence(client, CYAN, "red_wall")
-    with reloadable(known, labels_dir=tmp_path) as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path) as client:
         assert confidence(client, CYAN, "red_wall") == pytest.approx(served, abs=1e-6)
         answer = client.delete("/labels/red_wall", headers=HEADERS, params={"author": "Bob"})
         assert (answer.status_code, answer.json()["removed"]) == (200, "red_wall")
         assert answer.json()["model"]["labels_version"] == "1.0.0+2"
-    with reloadable(known, labels_dir=tmp_path) as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path) as client:
         ids = [label["id"] for label in client.get("/labels").json()["labels"]]
         assert "red_wall" not in ids
         assert client.get("/labels").json()["version"] == "1.0.0+2"
@@ -104,7 +106,9 @@ def test_concurrent_additions_are_serialised(client: httpx.Client) -> None:
 
 
 def test_cached_photo_has_scores_of_new_label(known: Path, tmp_path: Path) -> None:
-    with reloadable(known, labels_dir=tmp_path, embedding_cache_bytes=2**20) as client:
+    with reloadable(
+        known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path, embedding_cache_bytes=2**20
+    ) as client:
         before = scores(client)[1]
         added(client, *REDS, name="Red wall")
         after = client.post("/predict", **multipart(photo(), all_scores=True)).json()
@@ -117,7 +121,7 @@ def test_cached_photo_has_scores_of_new_label(known: Path, tmp_path: Path) -> No
 
 def test_folder_that_cannot_be_written_is_named(known: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with reloadable(known, labels_dir=tmp_path / "file") as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path / "file") as client:
         status, code, detail = refused(client, {"json": {"name": "Red wall"}})
     assert (status, code) == (500, "not_written")
     assert "MUMIC_LABELS_DIR" in detail
@@ -189,13 +193,13 @@ def test_contradicting_counter_example_is_named(unchanged: httpx.Client) -> None
 
 def test_too_many_examples_are_refused(known: Path, tmp_path: Path) -> None:
     images = [{"data": base64_text(coloured((220, 20, 20), seed))} for seed in range(51)]
-    with reloadable(known, labels_dir=tmp_path) as client:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path) as client:
         detail = refused(client, {"json": {"name": "Red", "images": images}})[2]
     assert detail == "images: 51 photos were sent; at most 50 are used"
 
 
 def test_label_without_background_needs_a_threshold(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with reloadable(tiny_checkpoint, labels_dir=tmp_path) as client:
+    with reloadable(tiny_checkpoint, request_timeout_s=PATIENCE_S, labels_dir=tmp_path) as client:
         answer = added(client, name="Red wall")
         assert answer["label"]["thresholds"]["serve"] is None
         assert "known photos" in answer["note"]
@@ -232,7 +236,7 @@ def test_exported_label_is_added_to_server_with_same_weights(
 ) -> None:
     added(client, *REDS, name="Red wall")
     document = client.get("/labels/red_wall").json()
-    with reloadable(known, labels_dir=tmp_path / "other") as other:
+    with reloadable(known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path / "other") as other:
         answer = other.post("/labels", headers=HEADERS, json=document)
         assert answer.status_code == 201, answer.text
         assert confidence(other, CYAN, "red_wall") == pytest.approx(
@@ -244,7 +248,9 @@ def test_exported_label_is_added_to_server_with_same_weights(
 
 
 def test_labels_are_read_only_without_token(known: Path, tmp_path: Path) -> None:
-    with reloadable(known, labels_dir=tmp_path, admin_token=None) as client:
+    with reloadable(
+        known, request_timeout_s=PATIENCE_S, labels_dir=tmp_path, admin_token=None
+    ) as client:
         answer = client.post("/labels", json={"name": "Red wall"})
         assert (answer.status_code, answer.json()["code"]) == (403, "labels_read_only")
         assert "MUMIC_ADMIN_TOKEN" in answer.json()["detail"]

@@ -53,7 +53,7 @@ EXAMPLES = rows(6, 3, CENTRE)
 def distance(penalty: float, examples: Tensor = EXAMPLES) -> float:
     """Return how far the probe moves from the text."""
     probe = fit_probe(START, examples, NEGATIVES, penalty=penalty)
-    return (probe.weights - START.weights).norm().item()
+    return float((probe.weights - START.weights).norm())
 
 
 def test_without_examples_probe_is_the_text() -> None:
@@ -135,7 +135,8 @@ def test_cut_has_best_f1_between_separate_scores() -> None:
 def test_cut_of_few_examples_passes_two_percent_of_negatives() -> None:
     negatives = torch.linspace(0, 1, 101, dtype=torch.float64)
     decision = choose_cut(torch.tensor([4.0, 5, 6]).double(), negatives)
-    assert (decision.kind, decision.cut) == ("fallback", pytest.approx(0.98))
+    assert decision.kind == "fallback"
+    assert decision.cut == pytest.approx(0.98)
 
 
 @pytest.mark.parametrize("count", [0, 2, 6])

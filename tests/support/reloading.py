@@ -11,6 +11,7 @@ from app.settings import Settings
 from tests.support.requests import multipart, photo
 from tests.support.tiny import live_server
 
+PATIENCE_S = 120  # on a busy machine
 TOKEN = "token of the operator"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
@@ -24,7 +25,7 @@ def reloadable(directory: Path, **changed: object) -> Iterator[httpx.Client]:
     )
     with (
         live_server(create_app(settings, load_classifier(settings))) as url,
-        httpx.Client(base_url=url, timeout=30) as client,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
         yield client
 

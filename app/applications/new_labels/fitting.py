@@ -39,12 +39,14 @@ class LinearProbe:
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """Score (N, D) embeddings; (N,) float64."""
-        return embeddings.double() @ self.weights + self.bias
+        scores: Tensor = embeddings.double() @ self.weights + self.bias
+        return scores
 
     @property
     def class_embedding(self) -> Tensor:
         """(D,) float32, the direction of the weights, unit length."""
-        return (self.weights / self.weights.norm()).float()
+        direction: Tensor = self.weights / self.weights.norm()
+        return direction.float()
 
 
 def text_probe(text_embedding: Tensor, scale: float, negatives: Tensor) -> LinearProbe:
@@ -157,9 +159,10 @@ def out_of_fold_scores(
         (n,) float64.
     """
     # Folds by the rank of the start's score, so that the order of the examples does not matter.
-    folds = start(examples).argsort().argsort() % min(FOLDS, len(examples))
+    count = min(FOLDS, len(examples))
+    folds = start(examples).argsort().argsort() % count
     scores = torch.empty(len(examples), dtype=torch.float64)
-    for fold in folds.unique():
+    for fold in range(count):
         out = folds == fold
         probe = fit_probe(start, examples[~out], negatives, penalty=penalty)
         scores[out] = standardized(probe, examples[out], negatives)
