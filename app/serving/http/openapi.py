@@ -197,10 +197,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
     ):
         schemas[_form_name(options)] = _form(options)
     schemas["ProblemDetails"]["properties"]["code"]["enum"] = CODES
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     schemes = components.setdefault("securitySchemes", {})
     for path, operations in document["paths"].items():
         optional = OPTIONAL_SECURITY.get(path, (KEY, KEY_AS_BEARER))
         for operation in operations.values():
+            # FastAPI adds its own form of errors, which the problem handlers replace.
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
             if optional and "security" not in operation:
                 operation["security"] = [{}, *({scheme.scheme_name: []} for scheme in optional)]
                 for scheme in optional:
