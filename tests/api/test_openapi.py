@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.support.tiny import write_tiny
 
 FILE = Path(__file__).parents[2] / "openapi.yaml"
-IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery")
+IMAGE_PATHS = ("/predict", "/embed", "/zero-shot", "/validate", "/gallery", "/similar")
 READ_PATHS = ("/labels", "/model", "/healthz", "/readyz", "/metrics")
 
 
@@ -72,6 +72,7 @@ def test_server_returns_same_document(document: dict[str, Any], client: httpx.Cl
 def test_every_documented_path_exists(document: dict[str, Any]) -> None:
     operations = {path: set(methods) for path, methods in document["paths"].items()}
     expected = {path: {"post"} for path in IMAGE_PATHS} | {path: {"get"} for path in READ_PATHS}
+    expected |= {"/labels": {"get", "post"}, "/labels/{id}": {"get", "delete"}}
     assert operations == expected
 
 
@@ -107,11 +108,17 @@ def test_every_body_format_is_described(document: dict[str, Any], path: str) -> 
 
 def test_operation_ids_are_short_and_stable(document: dict[str, Any]) -> None:
     ids = {
-        path: operation["operationId"]
+        (method, path): operation["operationId"]
         for path, operations in document["paths"].items()
-        for operation in operations.values()
+        for method, operation in operations.items()
     }
-    assert ids == {path: path[1:].replace("-", "_") for path in (*IMAGE_PATHS, *READ_PATHS)}
+    posts = {("post", path): path[1:].replace("-", "_") for path in IMAGE_PATHS}
+    reads = {("get", path): path[1:] for path in READ_PATHS}
+    assert ids == posts | reads | {
+        ("get", "/labels/{id}"): "label",
+        ("post", "/labels"): "add_label",
+        ("delete", "/labels/{id}"): "remove_label",
+    }
 
 
 def test_server_url_is_relative_to_document(document: dict[str, Any]) -> None:
@@ -125,11 +132,12 @@ def test_security_schemes_are_described_as_optional(document: dict[str, Any]) ->
         "ApiKey": "apiKey",
         "ApiKeyAsBearer": "http",
         "MetricsToken": "http",
+        "AdminToken": "http",
     }
     keys: list[dict[str, Any]] = [{}, {"ApiKey": []}, {"ApiKeyAsBearer": []}]
     for path, security in (
         ("/predict", keys),
-        ("/labels", keys),
+        ("/model", keys),
         ("/metrics", [{}, {"MetricsToken": []}]),
         ("/healthz", None),
         ("/readyz", None),
@@ -224,6 +232,13 @@ def test_every_error_code_is_listed(document: dict[str, Any]) -> None:
         "internal_error",
         "draining",
         "deadline_exceeded",
+        "no_index",
+        "unknown_label",
+        "built_in_label",
+        "label_exists",
+        "labels_read_only",
+        "contradicting_examples",
+        "not_written",
         "not_found",
         "method_not_allowed",
     } == set(CODES)
@@ -233,6 +248,8 @@ def test_every_error_code_is_listed(document: dict[str, Any]) -> None:
 def test_problems_of_each_operation_are_described(document: dict[str, Any], path: str) -> None:
     responses = document["paths"][path]["post"]["responses"]
     problems = ["400", "401", "408", "413", "415", "422", "429", "500", "503", "504"]
+    if path == "/similar":
+        problems.insert(2, "404")
     assert list(responses) == ["200", *problems, "431"]
     for status in problems:
         (media_type,) = responses[status]["content"]

@@ -55,6 +55,7 @@ OPTIONAL_SECURITY = {"/metrics": (METRICS_TOKEN,), "/healthz": (), "/readyz": ()
 TAGS = [
     {"name": "images", "description": "Tag, embed and score photos"},
     {"name": "information", "description": "The label set, the checkpoint, health and metrics"},
+    {"name": "administration", "description": "Changes of the label set"},
 ]
 
 

@@ -13,7 +13,7 @@ from app.applications.new_labels import (
 )
 from app.core.labels import Evidence, Label, LabelId, LabelSet, ThresholdKind
 from app.serving.schemas.requests import ImageItem, JsonOptions, LabelName, LabelNames, Options
-from app.serving.schemas.responses import ModelInfo
+from app.serving.schemas.responses import ModelInfo, Omitted
 
 ShortText = Annotated[
     str,
@@ -82,7 +82,7 @@ class LabelBody(LabelOptions, JsonOptions):
         description=f"up to {MAX_EXAMPLES} photos that show the label, and up to {MAX_EXAMPLES} "
         "that do not, which counter_examples names",
     )
-    fitted: FittedDocument | None = Field(
+    fitted: FittedDocument | Omitted = Field(
         None,
         description="from GET /labels/{id} of a server with the same weights, instead of images",
     )
@@ -129,7 +129,11 @@ class LabelInfo(BaseModel):
         description="what the label was measured on: judgements of people, targets of another "
         "model, or nothing; null: not stated"
     )
-    added: AddedInfo | None = Field(description="null: not added at run time")
+    added: AddedInfo | Omitted = Field(
+        None,
+        exclude_if=lambda added: added is None,
+        description="only of labels that were added at run time",
+    )
 
 
 class LabelsResponse(BaseModel):

@@ -94,6 +94,7 @@ def label_changes_router(
 
     @router.post(
         "/labels",
+        name="add_label",
         summary="Add a label, with or without example photos",
         status_code=201,
         response_model=AddedLabelResponse,
@@ -156,6 +157,7 @@ def label_changes_router(
 
     @router.delete(
         "/labels/{id}",
+        name="remove_label",
         summary="Remove a label that was added",
         response_model=RemovedLabelResponse,
         responses=problem_responses(
