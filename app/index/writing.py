@@ -1,4 +1,4 @@
-"""Writes an index of photos: one process at a time, in commits of many photos."""
+"""Writes an index of photos: one process per index, many photos per commit."""
 
 import fcntl
 from collections.abc import Iterator, Sequence
@@ -171,7 +171,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _refuse_foreign(directory: Path) -> None:
-    """Refuse a directory with other files, into which nobody wants an index to be mixed.
+    """Refuse a directory with other files, which an index must not be mixed with.
 
     Raises:
         PhotoIndexError: the directory has files and no index.

@@ -1,4 +1,4 @@
-"""Prints the measures of quality of photos and of bad copies, beside the limits of a gallery.
+"""Prints the measures of quality of photos and of bad copies, and how many the limits refuse.
 
     python recipes/applications/quality_limits.py --photos FOLDER
 

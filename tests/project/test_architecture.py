@@ -22,7 +22,9 @@ NEEDS_AN_EXTRA = {"app.serving.observability.tracing"}
 BASE = {"app", "app.errors"}
 CORE = {f"app.core.{name}" for name in ("files", "images", "labels", "model", "runtime")} | BASE
 ALL_CORE = CORE | {"app.core.checkpoint", "app.core.classifier"}
-APPLICATIONS = {f"app.applications.{name}" for name in ("gallery", "new_labels", "similarity", "validation")}
+APPLICATIONS = {
+    f"app.applications.{name}" for name in ("gallery", "new_labels", "similarity", "validation")
+}
 SERVED = ALL_CORE | {"app.settings", "app.serving.observability", "app.serving.schemas"}
 DATA = {
     f"app.dataset.{name}" for name in ("requests", "manifest", "labelled", "photos", "embeddings")

@@ -70,7 +70,8 @@ def load_errors(tmp_path: Path) -> LoadErrors:
         (
             "  - bed\n",
             "my.yaml:4: labels[1]: should be a mapping of id, name, description, category,"
-            " parents, prompt, positive_weight, thresholds, evidence, calibration, added; got 'bed'",
+            " parents, prompt, positive_weight, thresholds, evidence, calibration, added; "
+            "got 'bed'",
         ),
         (
             "  - {id: bed, name: Bed, description: a bed, category: X, prompt: title}\n",
