@@ -54,8 +54,9 @@ class Elements(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        tag, attributes = self.tags[-1]
-        self.texts.setdefault(attributes.get("id") or tag, data)
+        if self.tags:  # not the line end after the doctype
+            tag, attributes = self.tags[-1]
+            self.texts.setdefault(attributes.get("id") or tag, data)
 
 
 def written(path: Path, photos: list[MappedPhoto], title: str = "Photos") -> str:
