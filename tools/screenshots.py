@@ -29,7 +29,7 @@ SCHEMES = ("light", "dark")
 WIDTH_PX, HEIGHT_PX = 1280, 860
 MAX_BYTES = 300_000
 POINTS_PER_LABEL = 16
-NOISE = 0.6  # of a point, by the length of its label's embedding
+NOISE = 1.5  # of a point, by the length of its label's embedding
 COLOURS = 256  # of a palette, which needs a third of the bytes
 SETTLED = "() => [...document.querySelectorAll('.thumb')].every(t => t.dataset.state === 'done')"
 

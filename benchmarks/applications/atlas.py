@@ -3,7 +3,8 @@
     python -m benchmarks.applications.atlas
 
 Needs the extra `browser` and chromium on PATH, which draws without a graphics card. The map has
-50,000 random places in 120 groups. A frame counts when the map was drawn.
+50,000 random places around one centre per built-in label. A frame counts when the map was drawn.
+The last column is the time in which the photo at the pointer is found.
 """
 
 import tempfile
@@ -25,6 +26,7 @@ from tests.support.photos import encoded
 PHOTOS = 50_000
 REPEATS = 5
 DRAG_S = 5
+HOVERS = 500
 WINDOW_PX = {"width": 1280, "height": 800}
 LABELS = builtin_label_set().labels
 # Keeps the times at which the map was drawn.
@@ -55,6 +57,21 @@ DRAG = """(duration) => new Promise((done) => {
     requestAnimationFrame(step);
 })"""
 
+# Moves the pointer over the map without a button, and returns the mean time of an event in ms.
+HOVER = """(count) => {
+    const canvas = document.getElementById("canvas");
+    const { left, top, width, height } = canvas.getBoundingClientRect();
+    const start = performance.now();
+    for (let index = 0; index < count; index += 1) {
+        canvas.dispatchEvent(new PointerEvent("pointermove", {
+            pointerType: "mouse",
+            clientX: left + width * (0.5 + 0.4 * Math.sin(index)),
+            clientY: top + height * (0.5 + 0.4 * Math.cos(index)),
+        }));
+    }
+    return (performance.now() - start) / count;
+}"""
+
 
 def main() -> None:
     """Write the atlas, measure, and print a table."""
@@ -65,12 +82,15 @@ def main() -> None:
             executable_path=which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         print(f"{PHOTOS:,} photos, {file.stat().st_size / 1e6:.1f} MB\n")
-        print("| run | opens in, s | frames/s: median | 5th percentile | frames |")
-        print("|---|---:|---:|---:|---:|")
+        print("| run | opens in, s | frames/s, median | 5th percentile | frames | pointer, ms |")
+        print("|---|---:|---:|---:|---:|---:|")
         for run in range(1, REPEATS + 1):
-            load_s, rates = measure(chromium, file)
+            load_s, rates, hover_ms = measure(chromium, file)
             fifth = float(np.percentile(rates, 5))
-            print(f"| {run} | {load_s:.1f} | {median(rates):.1f} | {fifth:.1f} | {len(rates)} |")
+            print(
+                f"| {run} | {load_s:.1f} | {median(rates):.1f} | {fifth:.1f} | {len(rates)} "
+                f"| {hover_ms:.2f} |"
+            )
         chromium.close()
 
 
@@ -93,11 +113,12 @@ def write_random_atlas(file: Path) -> None:
     write_atlas(file, "Benchmark", "random", photos, (places.clip(0, 1) * GRID).astype(np.uint16))
 
 
-def measure(chromium: Browser, file: Path) -> tuple[float, list[float]]:
-    """Open the file and drag the map.
+def measure(chromium: Browser, file: Path) -> tuple[float, list[float], float]:
+    """Open the file, drag the map, and move the pointer over it.
 
     Returns:
-        Seconds until the map is drawn, and the frames per second between two drawn frames.
+        Seconds until the map is drawn, the frames per second between two drawn frames, and the
+        mean milliseconds in which the photo at the pointer is found.
     """
     page = chromium.new_page(viewport=WINDOW_PX)
     page.add_init_script(RECORD)
@@ -106,8 +127,9 @@ def measure(chromium: Browser, file: Path) -> tuple[float, list[float]]:
     page.wait_for_function("() => window.drawn.length > 0")
     load_s = time.perf_counter() - start
     times = drag(page)
+    hover_ms: float = page.evaluate(HOVER, HOVERS)
     page.close()
-    return load_s, [1000 / (after - before) for before, after in pairwise(times)]
+    return load_s, [1000 / (after - before) for before, after in pairwise(times)], hover_ms
 
 
 def drag(page: Page) -> list[float]:

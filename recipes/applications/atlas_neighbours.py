@@ -2,9 +2,9 @@
 
     python recipes/applications/atlas_neighbours.py --photos FOLDER --embeddings FILE
 
-FOLDER has photos.csv with the columns `file` and `class`, one class per photo. The photos of the
-validation split are mapped. FILE keeps their embeddings for the next run. docs/applications.md has
-the table.
+FOLDER has photos.csv with the columns `file`, `source` and `class`, one class per photo. The photos
+of the validation split are mapped. FILE keeps their embeddings for the next run.
+docs/applications.md has the table.
 """
 
 import argparse
