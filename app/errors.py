@@ -4,10 +4,10 @@
     ├── InputError            invalid input
     │   ├── ImageError        one image: empty, not an image, corrupt, too large
     │   ├── UnusableImagesError  no response is possible because of unusable images
-    │   │   └── ContradictingExamplesError  examples of a new label contradict each other
+    │   ├── ContradictingExamplesError  examples of a new label contradict each other
     │   ├── TextError         one text: empty, longer than the tokenizer's context
     │   ├── OptionError       the name or value of an option
-    │   │   └── LabelExistsError  a new label has the id or the text of another
+    │   ├── LabelExistsError  a new label has the id or the text of another
     │   ├── LabelsReadOnlyError  the server allows no change of its labels
     │   ├── UnknownLabelError no label has this id
     │   ├── BuiltInLabelError a label that was not added at run time cannot be removed
@@ -85,18 +85,20 @@ class UnusableImagesError(InputError):
     """
 
     def __init__(self, failures: Sequence[tuple[str, ImageError]]) -> None:
-        id, first = failures[0]
-        others = f" ({len(failures) - 1} more cannot be used)" if len(failures) > 1 else ""
-        super().__init__(f"image {id!r}: {first.message}{others}")
+        super().__init__(_first_of(failures, "cannot be used"))
         self.failures = failures
 
 
-class ContradictingExamplesError(UnusableImagesError):
+class ContradictingExamplesError(InputError):
     """Examples of a new label contradict each other.
 
     Args:
         failures: id and error of each contradicting photo; at least one.
     """
+
+    def __init__(self, failures: Sequence[tuple[str, ImageError]]) -> None:
+        super().__init__(_first_of(failures, "contradict"))
+        self.failures = failures
 
 
 class TextError(InputError):
@@ -116,8 +118,17 @@ class OptionError(InputError):
         self.field = field
 
 
-class LabelExistsError(OptionError):
-    """A new label has the id or the text of another label."""
+class LabelExistsError(InputError):
+    """A new label has the id or the text of another label.
+
+    Args:
+        field: the name of the option.
+        message: which label, and how to avoid it.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
 
 
 class LabelsReadOnlyError(InputError):
@@ -244,3 +255,10 @@ class PhotoIndexError(FileError):
 
 class DiskError(FileError):
     """A file cannot be written, for example on a full disk; existing files stay intact."""
+
+
+def _first_of(failures: Sequence[tuple[str, ImageError]], problem: str) -> str:
+    """Return the first failure in words, and how many more images have the problem."""
+    id, first = failures[0]
+    others = f" ({len(failures) - 1} more {problem})" if len(failures) > 1 else ""
+    return f"image {id!r}: {first.message}{others}"

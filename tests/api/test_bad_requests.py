@@ -292,4 +292,4 @@ def test_requests_at_limits_are_accepted(client: httpx.Client) -> None:
 
 def test_405_lists_allowed_methods(client: httpx.Client) -> None:
     assert client.get("/predict").headers["allow"] == "OPTIONS, POST"
-    assert client.post("/labels").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.post("/model").headers["allow"] == "GET, HEAD, OPTIONS"

@@ -30,7 +30,7 @@ from app.applications.new_labels.fitting import (
 from app.core.checkpoint import KnownPhotos
 from app.core.labels import builtin_label_set
 from app.core.model import calibrated_logits, cosines, l2_normalize, logits, moments
-from app.errors import LabelExistsError, OptionError
+from app.errors import InputError, LabelExistsError, OptionError
 from tests.support.tiny import CALIBRATION, DIMENSION
 
 LOGIT_SCALE = math.log(20)
@@ -212,7 +212,7 @@ def test_id_and_description_are_derived_from_name() -> None:
         (LabelText("Steam", prompt="description"), OptionError, "description: is missing"),
     ],
 )
-def test_invalid_text_is_refused(text: LabelText, error: type[OptionError], problem: str) -> None:
+def test_invalid_text_is_refused(text: LabelText, error: type[InputError], problem: str) -> None:
     with pytest.raises(error, match=problem):
         make_label(text, LABELS)
 

@@ -13,7 +13,7 @@ from app.errors import OptionError
 from app.settings import Settings
 
 JARGON = re.compile(r"[Ii]nput|pattern|\^|parsing|valid |Value error|pydantic|\\d")
-FREE_TEXT = {"checkpoint", "api_keys_file", "host", "root_path"}
+FREE_TEXT = {"checkpoint", "labels_dir", "index", "api_keys_file", "host", "root_path"}
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields.keys() - FREE_TEXT))
@@ -29,7 +29,7 @@ def test_invalid_setting_is_refused_in_words(
     assert not JARGON.search(str(refused.value))
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "api_keys_file"])
+@pytest.mark.parametrize("name", ["checkpoint", "labels_dir", "index", "api_keys_file"])
 @pytest.mark.parametrize("value", ["", " "])
 def test_empty_path_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"MUMIC_{name.upper()}", value)

@@ -22,7 +22,7 @@ ADDRESS = "http://127.0.0.1:8000"
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.joinpath("docs").rglob("*.md"))]
 FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-GROUPS = {"data", "calibrate", "baseline"}  # commands that have commands
+GROUPS = {"data", "calibrate", "baseline", "labels"}  # commands that have commands
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

@@ -134,9 +134,9 @@ def problem_response(request: Request, kind: ProblemKind, error: MumicError) -> 
     if isinstance(error, UnsupportedMediaError) and error.accept_encoding:
         headers["Accept-Encoding"] = error.accept_encoding
     results = None
-    if isinstance(error, UnusableImagesError):
+    if isinstance(error, UnusableImagesError | ContradictingExamplesError):
         results = [failed_result(id, failure) for id, failure in error.failures]
-    field = error.field if isinstance(error, OptionError) else None
+    field = error.field if isinstance(error, OptionError | LabelExistsError) else None
     return _response(request, kind, str(error), field=field, results=results, headers=headers)
 
 

@@ -9,6 +9,7 @@ import pytest
 from app import errors
 from app.errors import (
     BodyError,
+    DiskError,
     ImageError,
     InputError,
     MumicError,
@@ -55,7 +56,7 @@ def test_docstring_tree_matches_classes() -> None:
 
 def test_every_request_error_has_problem_kind() -> None:
     answered_in_place = {ImageError}
-    met = {leaf for leaf in LEAVES if issubclass(leaf, InputError | ServiceError)}
+    met = {leaf for leaf in LEAVES if issubclass(leaf, InputError | ServiceError)} | {DiskError}
     assert met - answered_in_place == PROBLEM_KINDS.keys()
 
 
