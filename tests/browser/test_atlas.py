@@ -38,6 +38,12 @@ DOTS = """(row) => {
     return dots;
 }"""
 
+CARD_INSIDE_MAP = """() => {
+    const bottom = (selector) => document.querySelector(selector).getBoundingClientRect().bottom;
+    const photo = document.querySelector("#card img");
+    return photo?.naturalWidth === 256 && bottom("#card") <= bottom("#map");
+}"""
+
 
 def tags(*ids: str) -> list[Tag]:
     by_id = {label.id: label for label in builtin_label_set().labels}
@@ -114,6 +120,19 @@ def test_hovered_dot_shows_photo_and_labels(visit: Visit, atlas: str) -> None:
     page.mouse.move(5, 5)
     page.wait_for_selector("#card", state="hidden")
     assert_clean(visit, atlas)
+
+
+def test_card_of_photo_at_bottom_is_inside_map(visit: Visit, tmp_path: Path) -> None:
+    thumbnail = thumbnail_webp(photo("chelsea"), 256)
+    photos = [MappedPhoto(LEFT, [], b""), MappedPhoto(MIDDLE, [], thumbnail)]
+    places = np.array([[GRID // 2, 0], [GRID // 2, GRID]], np.uint16)
+    file = tmp_path / "column.html"
+    write_atlas(file, "Column", "tiny 1", photos, places)
+    page = visit.page
+    page.goto(file.as_uri())
+    page.focus("#canvas")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(CARD_INSIDE_MAP)
 
 
 def test_selected_photo_stays_until_escape(visit: Visit, atlas: str) -> None:
@@ -257,3 +276,17 @@ def test_map_of_one_photo_opens(visit: Visit, tmp_path: Path) -> None:
     assert len(dots(page)) == 1
     assert page.locator("#about").inner_text().startswith("1 photo,")
     assert_clean(visit, file.as_uri())
+
+
+def test_count_next_to_long_category_stays_on_one_line(visit: Visit, tmp_path: Path) -> None:
+    labels = builtin_label_set().labels
+    longest = max(labels, key=lambda label: len(label.category))
+    photos = [MappedPhoto(LEFT, tags(longest.id), b"")] * 1234
+    places = np.full((len(photos), 2), GRID // 2, np.uint16)
+    file = tmp_path / "many.html"
+    write_atlas(file, "Many", "tiny 1", photos, places)
+    page = open_atlas(visit, file.as_uri())
+    count = page.locator("#categories .count").first
+    assert count.inner_text() == "1,234"
+    lines = "(element) => { const all = document.createRange(); all.selectNodeContents(element);"
+    assert count.evaluate(f"{lines} return all.getClientRects().length; }}") == 1

@@ -5,12 +5,12 @@ import { byId, element, swatch } from "./dom.js";
 const GAP = 16; // CSS pixels between dot and card
 const MARGIN = 8; // between card and the edge of the map
 
-/** Fill the card with a photo and its labels. */
-export function fillCard(data, colours, index) {
+/** Fill the card with a photo and its labels; `resized` is called when the photo has its size. */
+export function fillCard(data, colours, index, resized) {
   const card = byId("card");
   const address = data.thumbnailOf(index);
   const parts = [element("p", { className: "name" }, data.photos[index].id)];
-  if (address) parts.unshift(element("img", { src: address, alt: "" }));
+  if (address) parts.unshift(element("img", { src: address, alt: "", onload: resized }));
   const rows = data.labelsOf(index).map(({ name, category, percent }) =>
     element("li", {}, swatch(colours[category]), name, element("span", { className: "number" }, `${percent} %`)),
   );

@@ -38,7 +38,7 @@ function redraw() {
     const index = hovered >= 0 ? hovered : selected;
     points.draw(view, index);
     if (index < 0) hideCard();
-    else if (index !== shown) fillCard(data, colours, index);
+    else if (index !== shown) fillCard(data, colours, index, redraw);
     if (index >= 0) placeCard(view, ...positionOf(index));
     shown = index;
   });
