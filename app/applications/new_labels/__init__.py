@@ -26,6 +26,10 @@ from app.applications.new_labels.examples import (
     check_examples,
     fit_examples,
 )
+from app.applications.new_labels.fitting import (
+    fit_probe,
+    text_probe,
+)
 from app.applications.new_labels.new_label import (
     DEFAULT_CATEGORY,
     MAX_EXAMPLES,
@@ -52,12 +56,14 @@ __all__ = [
     "fit_against",
     "fit_examples",
     "fit_label",
+    "fit_probe",
     "label_document",
     "label_of_document",
     "make_label",
     "now",
     "remove_label",
     "text_of_document",
+    "text_probe",
     "write_edit",
     "write_version",
 ]

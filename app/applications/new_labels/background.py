@@ -13,39 +13,20 @@ from app.core.model import Moments, ZeroShotCalibration, l2_normalize
 BackgroundKind = Literal["known_photos", "moments"]
 DRAWN_PHOTOS = 1000
 MIN_NEGATIVES = 100
-LEFT_OUT_SHARE = 0.03  # of the photos that fit the text best: some of them may show the label
 PRESENT, ABSENT = 1, 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
-    """Photos most of which do not show a new label.
+    """Photos most of which do not show a new label: its negatives.
 
     Attributes:
         embeddings: (N, D) float32 unit rows.
-        is_absent: (N,) bool, whether the photo is known not to show the label.
         kind: known_photos, or moments if they were drawn from the mean and the covariance.
     """
 
     embeddings: Tensor
-    is_absent: Tensor
     kind: BackgroundKind
-
-    def negatives(self, text_embedding: Tensor) -> Tensor:
-        """Return the photos to fit against.
-
-        A few photos may show the label. Those that fit its text best are left out, unless they are
-        known not to show it.
-
-        Args:
-            text_embedding: (D,) float32, unit length.
-
-        Returns:
-            (M, D) float32 unit rows.
-        """
-        scores = self.embeddings @ text_embedding
-        limit = scores.quantile(1 - LEFT_OUT_SHARE)
-        return self.embeddings[(scores <= limit) | self.is_absent]
 
 
 def make_background(
@@ -67,11 +48,10 @@ def make_background(
         absent = _any_target(known, parents, ABSENT)
         usable = ~present | absent
         if usable.sum() >= MIN_NEGATIVES:
-            return Background(known.embeddings[usable], absent[usable], "known_photos")
+            return Background(known.embeddings[usable], "known_photos")
     if calibration is None:
         return None
-    drawn = _draw(calibration.photos)
-    return Background(drawn, torch.zeros(len(drawn), dtype=torch.bool), "moments")
+    return Background(_draw(calibration.photos), "moments")
 
 
 def _any_target(known: KnownPhotos, ids: Sequence[str], target: int) -> Tensor:

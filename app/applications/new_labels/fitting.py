@@ -5,7 +5,6 @@ A linear probe that starts at the text embedding, with a penalty that keeps it n
 models"), for one label whose negatives are known photos.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,8 @@ MIN_STEP = 1e-6
 MIN_CURVATURE = 1e-9  # of the bias, if all scores are saturated
 POSITIVE_SHARE = 0.5  # of the examples in the loss
 COUNTER_SHARE = 0.25  # of the counter-examples, if there are any
-PENALTIES = (1.0, 5.0, 25.0)
-DEFAULT_PENALTY = 5.0  # with too few examples to choose one
-MIN_FOLD_EXAMPLES = 3  # to choose the penalty, and to find examples that do not fit the others
+PENALTY = 0.3  # docs/applications.md has the average precision of others
+MIN_FOLD_EXAMPLES = 3  # to score each by a fit to others
 FOLDS = 4
 
 
@@ -173,33 +171,6 @@ def standardized(probe: LinearProbe, embeddings: Tensor, negatives: Tensor) -> T
     """Return scores in standard deviations from the mean of the negatives, (n,) float64."""
     background = probe(negatives)
     return (probe(embeddings) - background.mean()) / background.std().clamp(min=1e-12)
-
-
-def choose_penalty(
-    start: LinearProbe, examples: Tensor, negatives: Tensor, penalties: Sequence[float] = PENALTIES
-) -> tuple[float, Tensor | None]:
-    """Choose the penalty by out-of-fold scores: the fewest negatives above the examples.
-
-    Args:
-        start: of the text.
-        examples: (n, D) float32 unit rows.
-        negatives: (N, D) float32 unit rows.
-        penalties: to choose from.
-
-    Returns:
-        The penalty and its out-of-fold scores; the default and None with too few examples. Of
-        equally good penalties, the highest.
-    """
-    if len(examples) < MIN_FOLD_EXAMPLES:
-        return DEFAULT_PENALTY, None
-    best, best_loss, best_scores = DEFAULT_PENALTY, math.inf, None
-    for penalty in sorted(penalties, reverse=True):
-        scores = out_of_fold_scores(start, examples, negatives, penalty=penalty)
-        # The share of a normal distribution above each score, in logarithms.
-        loss = torch.special.log_ndtr(-scores).mean().item()
-        if loss < best_loss:
-            best, best_loss, best_scores = penalty, loss, scores
-    return best, best_scores
 
 
 def _repeated(values: Sequence[tuple[float, int]]) -> Tensor:

@@ -19,8 +19,10 @@ from app.applications.new_labels.contradictions import (
 )
 from app.applications.new_labels.decision import calibrate, choose_cut
 from app.applications.new_labels.fitting import (
-    choose_penalty,
+    MIN_FOLD_EXAMPLES,
+    PENALTY,
     fit_probe,
+    out_of_fold_scores,
     standardized,
     text_probe,
 )
@@ -191,25 +193,26 @@ def fit_against(
     Returns:
         The label, and the photos that contradict the others.
     """
-    negatives = background.negatives(text_embedding)
+    negatives = background.embeddings
     scale = math.exp(logit_scale)
     start = text_probe(text_embedding, scale, negatives)
-    penalty, example_scores = choose_penalty(start, examples, negatives)
-    probe = fit_probe(start, examples, negatives, penalty=penalty)
+    example_scores = None
+    if len(examples) >= MIN_FOLD_EXAMPLES:
+        example_scores = out_of_fold_scores(start, examples, negatives, penalty=PENALTY)
+    probe = fit_probe(start, examples, negatives, penalty=PENALTY)
     contradictions = (
         []
         if example_scores is None
         else [
-            *contradicting_examples(start, examples, negatives, penalty, example_scores),
+            *contradicting_examples(start, examples, negatives, PENALTY, example_scores),
             *contradicting_counter_examples(counter_examples, example_scores, probe, negatives),
         ]
     )
     if len(counter_examples):
         probe = fit_probe(
-            start, examples, negatives, penalty=penalty, counter_examples=counter_examples
+            start, examples, negatives, penalty=PENALTY, counter_examples=counter_examples
         )
-    every = background.embeddings
-    scores = standardized(probe, every, negatives)
+    scores = standardized(probe, negatives, negatives)
     decision = choose_cut(torch.empty(0) if example_scores is None else example_scores, scores)
     raw = probe(negatives)
     cut = decision.cut * raw.std().item() + raw.mean().item()
@@ -229,7 +232,7 @@ def fit_against(
             probe.class_embedding if len(examples) else None,
             len(examples),
             background.kind,
-            (probe(every) - cut).float(),
+            (raw - cut).float(),
         ),
         contradictions,
     )
