@@ -19,8 +19,14 @@ KEY = "page-key-0123456789"
 OPERATIONS = {
     *("images-predict", "images-embed", "images-zero_shot", "images-validate"),
     "images-gallery",
-    *("information-labels", "information-model", "information-metrics"),
+    *("information-labels", "information-label", "information-model", "information-metrics"),
     *("information-healthz", "information-readyz"),
+}
+# By a server without an index and a token for operators.
+REFUSED = {
+    "images-similar": (404, "no_index"),
+    "administration-add_label": (403, "labels_read_only"),
+    "administration-remove_label": (403, "labels_read_only"),
 }
 # The lists to fill in, by operation. A comma is part of a label text.
 LISTS = {
@@ -77,11 +83,15 @@ def test_every_operation_succeeds_as_it_opens(visit: Visit, address: str) -> Non
     blocks = visit.page.locator(".opblock")
     blocks.first.wait_for()
     found = {(each.get_attribute("id") or "").partition("-")[2] for each in blocks.all()}
-    assert found == OPERATIONS
+    assert found == OPERATIONS | REFUSED.keys()
     for operation in sorted(OPERATIONS):
         status, _ = execute(try_out(visit, operation))
         assert status == 200, operation
     assert visit.errors == []
+    for operation, (refused, code) in REFUSED.items():
+        status, body = execute(try_out(visit, operation))
+        assert status == refused, operation
+        assert code in body
     assert visit.foreign_requests(f"{address}/") == []
 
 

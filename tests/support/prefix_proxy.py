@@ -46,6 +46,9 @@ def prefix_proxy(target: str, prefix: str) -> Iterator[str]:
         def do_POST(self) -> None:
             self.do_GET()
 
+        def do_DELETE(self) -> None:
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             """Print nothing."""
 

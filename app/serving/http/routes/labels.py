@@ -62,7 +62,9 @@ AuthorName = Annotated[
     str, Query(max_length=200, description="who removes the label, kept in the checkpoint's card")
 ]
 
-Id = Annotated[str, Path(description="of the label")]
+Id = Annotated[
+    str, Path(description="of the label", openapi_examples={"beach": {"value": "beach"}})
+]
 
 
 def labels_router(engine: Engine) -> APIRouter:
