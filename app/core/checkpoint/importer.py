@@ -149,12 +149,7 @@ def import_from_checkpoint(
     check_golden(load_model(checkpoint), checkpoint.preprocess, card.golden)
     origin = f"checkpoint {card.name} {card.version}"
     with staging_directory(directory, CARD_FILE) as staging:
-        for file in {
-            WEIGHTS_FILE,
-            CONFIG_FILE,
-            ZERO_SHOT_FILE,
-            KNOWN_PHOTOS_FILE,
-        } & card.sha256.keys():
+        for file in COPIED_FILES & card.sha256.keys():
             shutil.copyfile(source / file, staging / file)
         dump_label_set(labels, staging / LABELS_FILE)
         own = read_class_embeddings(source / CLASS_EMBEDDINGS_FILE, checkpoint.dimension)
