@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kept_embeddings import embed
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from torch import Tensor
@@ -34,10 +35,8 @@ from app.applications.new_labels import (
     text_probe,
 )
 from app.core.classifier import Classifier
-from app.core.images import ImageLimits, load_pixels, stack
 from app.core.labels import LabelSet, render
 from app.core.model import calibrated_logits, cosines, logits
-from app.dataset.embeddings import has_key, read_embeddings, write_embeddings
 from app.dataset.manifest import ManifestRow, load_names, read_manifest
 
 CLASSES = ("sea", "mountains", "sunset", "bathroom", "cow")
@@ -45,7 +44,6 @@ EXAMPLES = (0, 1, 2, 4, 8, 16)
 SEEDS = range(5)
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 POOL = 100  # photos of a class that examples are drawn from
-BATCH_SIZE = 16
 OTHER = "a label of no photo"  # makes the label set that has none of the classes
 
 
@@ -242,27 +240,6 @@ def _pool(rows: Sequence[ManifestRow], name: str) -> list[str]:
     """Draw the photos of the training split that examples are drawn from."""
     files = sorted(row.file for row in rows if row.split == "train" and name in row.positive)
     return random.Random(0).sample(files, POOL)
-
-
-def embed(
-    classifier: Classifier, photos: Path, names: Sequence[str], file: Path
-) -> dict[str, Tensor]:
-    """Return the embedding of each photo, from the file if it has those of this checkpoint."""
-    key = classifier.checkpoint.card.sha256["open_clip_model.safetensors"]
-    known: dict[str, Tensor] = {}
-    if has_key(file, key):
-        known = dict(zip(*read_embeddings(file), strict=True))
-    missing = [name for name in names if name not in known]
-    for start in range(0, len(missing), BATCH_SIZE):
-        batch = missing[start : start + BATCH_SIZE]
-        pixels = [
-            load_pixels((photos / name).read_bytes(), ImageLimits(), classifier.preprocess).values
-            for name in batch
-        ]
-        known |= zip(batch, classifier.embed_images(stack(pixels)), strict=True)
-    if missing:
-        write_embeddings(file, list(known), torch.stack(list(known.values())), key=key)
-    return known
 
 
 def mean(values: Sequence[float]) -> float:

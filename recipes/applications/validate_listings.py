@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from kept_embeddings import embed
 from torch import Tensor
 
 from app.applications.validation import (
@@ -30,8 +31,6 @@ from app.applications.validation import (
     validate_listing,
 )
 from app.core.classifier import Classifier
-from app.core.images import ImageLimits, load_pixels, stack
-from app.dataset.embeddings import has_key, read_embeddings, write_embeddings
 from app.settings import SHIPPED_CHECKPOINT
 
 ROOMS = ("bathroom", "bedroom", "building_facade", "kitchen")
@@ -55,7 +54,6 @@ FACILITY_TEXTS = {
 }
 SEEDS = (0, 1, 2)
 SYNTHETIC_LISTINGS = 100  # per seed
-BATCH_SIZE = 32
 TRAINING_DIGITS = range(8)  # of a file's sha256 modulo 10; 8 is validation, 9 is test
 
 
@@ -180,31 +178,6 @@ def make_synthetic(travel: dict[str, str], chance: random.Random) -> list[Listin
 def is_training(path: Path) -> bool:
     """Return whether a photo was in the training split, which the bytes of its file decide."""
     return int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) % 10 in TRAINING_DIGITS
-
-
-def embed(
-    classifier: Classifier, photos: Path, names: Sequence[str], file: Path
-) -> dict[str, Tensor]:
-    """Return the embedding of each photo, from the file if it has those of this checkpoint."""
-    key = classifier.checkpoint.card.sha256["open_clip_model.safetensors"]
-    known: dict[str, Tensor] = {}
-    if has_key(file, key):
-        known = dict(zip(*read_embeddings(file), strict=True))
-    missing = [name for name in names if name not in known]
-    for start in range(0, len(missing), BATCH_SIZE):
-        batch = missing[start : start + BATCH_SIZE]
-        pixels = stack(
-            [
-                load_pixels(
-                    (photos / name).read_bytes(), ImageLimits(), classifier.preprocess
-                ).values
-                for name in batch
-            ]
-        )
-        known |= zip(batch, classifier.embed_images(pixels), strict=True)
-    if missing:
-        write_embeddings(file, list(known), torch.stack(list(known.values())), key=key)
-    return known
 
 
 def print_table(
